@@ -1,0 +1,99 @@
+/** The engine as the worker sees it: what a model backend (CPU, CUDA or the test fake) must offer. */
+
+/** Where the model runs. `auto` is resolved before an engine is opened. */
+export type Device = "cpu" | "cuda";
+
+/** Weight storage, as loaded. */
+export type Dtype = "bf16" | "fp16" | "fp32" | "int8" | "nf4" | "fp4";
+
+/** How to open an engine. */
+export interface EngineOptions {
+  /** Folder of a checkpoint: `config.json`, `*.safetensors`. */
+  readonly modelPath: string;
+  readonly device: Device;
+  readonly dtype: Dtype;
+  /** Threads of the engine's own pool; 0 lets the engine choose. */
+  readonly numThreads: number;
+  /** Memory for the paged KV cache, in bytes. Rounded down to whole blocks, at least one sequence of the model's context. */
+  readonly kvCacheBytes: number;
+  /** Tiles whose embeddings stay on the device at the same time. */
+  readonly numTileSlots: number;
+}
+
+/** What an open engine is; fixed for its lifetime. */
+export interface EngineInfo {
+  readonly device: Device;
+  readonly dtype: Dtype;
+  /** Instruction set or GPU chosen at run time, for people: `avx512_bf16`, `avx2`, `portable`, `sm_90`. */
+  readonly isa: string;
+  readonly numThreads: number;
+  /** Tile edge in pixels (square). */
+  readonly tileSize: number;
+  /** Embeddings one tile becomes. */
+  readonly tokensPerTile: number;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** Tokens one KV block holds. */
+  readonly kvBlockSize: number;
+  readonly numKvBlocks: number;
+  readonly numTileSlots: number;
+  /** Longest sequence the position encoding was made for (max_position_embeddings). */
+  readonly contextLength: number;
+  readonly weightBytes: number;
+}
+
+/**
+ * One step over S sequences with T new tokens in all. Everything is a typed array, so that a step is one addon
+ * crossing. Sequence s owns tokens `queryStarts[s] .. queryStarts[s + 1]`.
+ */
+export interface StepBatch {
+  /** [T] token ids; ignored where `embeddingRows` is not -1. */
+  readonly tokenIds: Int32Array;
+  /** [T] position of each token in its sequence, 0-based. */
+  readonly positions: Int32Array;
+  /** [T] -1 for text, else `slot * tokensPerTile + row` in the tile embedding cache. */
+  readonly embeddingRows: Int32Array;
+  /** [S + 1] prefix sums of new tokens per sequence. */
+  readonly queryStarts: Int32Array;
+  /** [S * maxBlocks] KV block of each logical block, -1 padded. */
+  readonly blockTables: Int32Array;
+  /** Row length of `blockTables`. */
+  readonly maxBlocks: number;
+  /** [S] 1 where the last token's logits are wanted and a token is to be sampled, else 0 (a prefill chunk). */
+  readonly sample: Uint8Array;
+  /** [S] 0 is greedy. */
+  readonly temperature: Float32Array;
+  /** [S] in (0, 1]; 1 is off. */
+  readonly topP: Float32Array;
+  /** [S] 0 is off. */
+  readonly topK: Int32Array;
+  /** [S] a draw depends on (seed, position of the sampled token) alone. */
+  readonly seed: BigUint64Array;
+}
+
+/** Outcome of a step; entries of sequences with `sample` 0 are -1 and 0. */
+export interface StepResult {
+  /** [S] sampled ids. */
+  readonly tokenIds: Int32Array;
+  /** [S] log-probability of the sampled id under the unmodified distribution (temperature 1, no cuts). */
+  readonly logprobs: Float32Array;
+}
+
+/**
+ * A loaded model. Calls are serialised by the caller: at most one of `encodeTiles`, `step` and `logits` is in flight.
+ * Arguments are checked before memory is touched; a bad one rejects with an `Error` and changes nothing.
+ */
+export interface Engine {
+  readonly info: EngineInfo;
+  /**
+   * Runs the vision tower and projector on tiles and keeps the embeddings in slots.
+   * @param pixels [N * tileSize * tileSize * 3] u8 RGB, row-major, not normalised
+   * @param slots [N] slot of each tile, each in [0, numTileSlots), no duplicates
+   */
+  encodeTiles(pixels: Uint8Array, slots: Int32Array): Promise<void>;
+  step(batch: StepBatch): Promise<StepResult>;
+  /** Logits of every new token, [T * vocabSize], for tests and tools; writes the KV cache as `step` does. */
+  logits(batch: StepBatch): Promise<Float32Array>;
+  /** Frees the model. Waits for a call in flight; later calls reject. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,26 @@
+/** A worker's announcement in the workers bucket: what it serves and how busy it is. Renewed by heartbeat. */
+import { z } from "zod";
+
+export const Announcement = z.object({
+  v: z.literal(1),
+  worker_id: z.string().min(1),
+  model: z.string().min(1),
+  /** Unix seconds; `created` of the model in the API. */
+  created: z.int().min(0),
+  tile_size: z.int().positive(),
+  tokens_per_tile: z.int().positive(),
+  min_tiles: z.int().positive(),
+  max_tiles: z.int().positive(),
+  thumbnail: z.boolean(),
+  context_length: z.int().positive(),
+  /** Sequences it decodes at once, and how many it has. */
+  capacity: z.int().positive(),
+  running: z.int().min(0),
+  device: z.string(),
+  dtype: z.string(),
+  isa: z.string(),
+  /** True while it finishes what it has and takes nothing new. */
+  draining: z.boolean(),
+});
+
+export type Announcement = z.infer<typeof Announcement>;

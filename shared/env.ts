@@ -1,0 +1,110 @@
+/** Every environment variable: name, default, meaning, check. Edge, worker and tools pick theirs from here. */
+import { z } from "zod";
+import { DEFAULT_DEADLINE_MS } from "./limits.ts";
+import { LOG_LEVELS } from "./log.ts";
+
+interface Variable<T> {
+  /** Text of the default, as a user would write it. */
+  readonly fallback: string;
+  readonly help: string;
+  readonly parse: z.ZodType<T, string>;
+}
+
+function variable<T>(fallback: string, help: string, parse: z.ZodType<T, string>): Variable<T> {
+  return { fallback, help, parse };
+}
+
+const integer = (min: number, max: number) =>
+  z.string().regex(/^\d+$/, "expected a whole number").transform(Number).pipe(z.number().min(min).max(max));
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+
+export const VARIABLES = {
+  TESSERA_HOST: variable("127.0.0.1", "Address the edge listens on.", z.string().min(1)),
+  TESSERA_PORT: variable("8000", "Port the edge listens on; 0 takes a free one.", integer(0, 65535)),
+  TESSERA_MODEL: variable(
+    "internvl3-tiny",
+    "Checkpoint: a folder, or a name under gpu-worker/models.",
+    z.string().min(1),
+  ),
+  TESSERA_DEVICE: variable("auto", "Where the model runs: auto, cpu, cuda.", z.enum(["auto", "cpu", "cuda"])),
+  TESSERA_DTYPE: variable(
+    "auto",
+    "Weights in memory: auto (bf16), bf16, fp16, fp32, int8, nf4, fp4.",
+    z.enum(["auto", "bf16", "fp16", "fp32", "int8", "nf4", "fp4"]),
+  ),
+  TESSERA_NATS_URL: variable(
+    "",
+    "NATS servers, comma separated (nats://, tls://, ws://, wss://). Empty: start one on loopback.",
+    z.string(),
+  ),
+  TESSERA_THREADS: variable("0", "Threads of the engine; 0: one per core.", integer(0, 1024)),
+  TESSERA_KV_CACHE_MB: variable("256", "Memory for the KV cache, in MiB.", integer(1, 1_048_576)),
+  TESSERA_TILE_SLOTS: variable("512", "Tiles whose embeddings stay on the device.", integer(16, 1_000_000)),
+  TESSERA_MAX_SEQUENCES: variable("16", "Sequences a worker runs at once.", integer(1, 1024)),
+  TESSERA_TOKEN_BUDGET: variable("512", "Tokens in one engine step, prefill and decode together.", integer(16, 65536)),
+  TESSERA_TILE_WORKERS: variable(
+    "0",
+    "Web Workers that decode and tile pictures; 0: one per core, at most 4.",
+    integer(0, 64),
+  ),
+  TESSERA_MAX_INFLIGHT: variable("256", "Requests an edge holds at once; above it answers 429.", integer(1, 100_000)),
+  TESSERA_DEADLINE_MS: variable(
+    String(DEFAULT_DEADLINE_MS),
+    "Longest time a request may take, in ms.",
+    integer(1_000, 86_400_000),
+  ),
+  TESSERA_DRAIN_MS: variable("30000", "How long Ctrl-C waits for running answers, in ms.", integer(0, 3_600_000)),
+  TESSERA_ALLOW_PRIVATE_URLS: variable(
+    "false",
+    "Fetch pictures from private and loopback addresses too, and over http: (true, false).",
+    flag,
+  ),
+  TESSERA_LOG_LEVEL: variable(
+    "info",
+    `Least severe line to log: ${LOG_LEVELS.join(", ")}.`,
+    z.enum(["debug", "info", "warn", "error"]),
+  ),
+  TESSERA_LOG_FORMAT: variable("json", "Shape of a log line: json, text.", z.enum(["json", "text"])),
+  TESSERA_URL: variable("http://127.0.0.1:8000", "Server the command line talks to.", z.url()),
+  TESSERA_DATA_DIR: variable(
+    ".tessera",
+    "Folder for what tools download and for the embedded NATS server.",
+    z.string().min(1),
+  ),
+} as const satisfies Record<string, Variable<unknown>>;
+
+export type VariableName = keyof typeof VARIABLES;
+type ValueOf<N extends VariableName> = (typeof VARIABLES)[N] extends Variable<infer T> ? T : never;
+
+/** Thrown by `readEnv`; lists every fault. */
+export class EnvError extends Error {
+  override readonly name = "EnvError";
+}
+
+/**
+ * Reads variables, defaults where absent or empty.
+ * @throws EnvError with one line per fault, all faults at once
+ */
+export function readEnv<N extends VariableName>(
+  names: readonly N[],
+  get: (name: string) => string | undefined,
+): { readonly [K in N]: ValueOf<K> } {
+  const values: Record<string, unknown> = {};
+  const faults: string[] = [];
+  for (const name of names) {
+    const text = get(name)?.trim() || VARIABLES[name].fallback;
+    const parsed = VARIABLES[name].parse.safeParse(text);
+    if (parsed.success) values[name] = parsed.data;
+    else faults.push(`${name}="${text}": ${parsed.error.issues[0]?.message ?? "not valid"}. ${VARIABLES[name].help}`);
+  }
+  if (faults.length > 0) throw new EnvError(`Cannot read the environment:\n  ${faults.join("\n  ")}`);
+  return values as { readonly [K in N]: ValueOf<K> };
+}
+
+/** The table users read, as Markdown. */
+export function envTable(): string {
+  const rows = Object.entries(VARIABLES).map(([name, v]) =>
+    `| \`${name}\` | ${v.fallback === "" ? "" : `\`${v.fallback}\``} | ${v.help} |`
+  );
+  return ["| variable | default | meaning |", "|---|---|---|", ...rows].join("\n");
+}

@@ -1,0 +1,42 @@
+/** Bounds that hold everywhere: queues, payloads, waits. Defaults; the environment table names the adjustable ones. */
+
+/** Largest HTTP request body read, in bytes. A data: URL is a third larger than its picture. */
+export const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** Largest encoded picture, in bytes. */
+export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
+/** Largest picture, in pixels, refused from the header before anything is decoded. */
+export const MAX_IMAGE_PIXELS = 50_000_000;
+/** Pictures in one request. */
+export const MAX_IMAGES = 64;
+/** Tiles of all pictures in one request. */
+export const MAX_TILES = 256;
+/** Messages in one request. */
+export const MAX_MESSAGES = 512;
+/** Characters of text in one request, all messages together. */
+export const MAX_TEXT_CHARS = 1_000_000;
+/** Stop strings in one request, and the length of each. */
+export const MAX_STOP_STRINGS = 16;
+export const MAX_STOP_CHARS = 256;
+
+/** Jobs that may wait in the live stream; above it the edge answers 429. */
+export const MAX_QUEUED_JOBS = 10_000;
+/** Share of the server's max_payload a message may fill; the rest is for headers and protocol. */
+export const PAYLOAD_FRACTION = 0.95;
+
+/** How often a worker renews its announcement, and how long one lives without renewal. */
+export const HEARTBEAT_MS = 2_000;
+export const ANNOUNCEMENT_TTL_MS = 8_000;
+/** A worker says it is still at a job at least this often: to the edge as an event, to JetStream as an ack extension. */
+export const PROGRESS_MS = 2_000;
+/** JetStream hands a job to another worker after this long without progress. */
+export const ACK_WAIT_MS = 10_000;
+/** Times one job is handed out before it is given up. */
+export const MAX_DELIVER = 3;
+/** How long a worker waits for an edge to answer a claim. */
+export const CLAIM_TIMEOUT_MS = 5_000;
+/** How long a worker waits for the next missing tile. */
+export const TILE_TIMEOUT_MS = 15_000;
+/** How long an edge hears nothing of a claimed job before it counts the worker as lost (a redelivery may still come). */
+export const SILENCE_MS = 4 * PROGRESS_MS;
+/** How long a job lives from its acceptance when the request names no deadline. */
+export const DEFAULT_DEADLINE_MS = 10 * 60_000;

@@ -1,0 +1,47 @@
+/** Every NATS name: subjects, streams, consumers, buckets. Nothing else spells one. */
+
+/** Memory-backed work queue of interactive jobs. */
+export const LIVE_STREAM = "TESSERA_LIVE";
+/** Subjects the live stream stores. */
+export const LIVE_JOBS_WILDCARD = "tessera.jobs.live.>";
+/** KV bucket (with TTL) in which workers announce themselves; the key is the worker id. */
+export const WORKERS_BUCKET = "tessera_workers";
+
+/**
+ * A model's name as one subject token: letters, digits, `-` and `_` stand for themselves, every other UTF-8 byte
+ * becomes `=XX`. Injective, so that two models never share a queue.
+ */
+export function modelToken(model: string): string {
+  let token = "";
+  for (const byte of new TextEncoder().encode(model)) {
+    const char = String.fromCharCode(byte);
+    token += /[A-Za-z0-9_-]/.test(char) ? char : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return token;
+}
+
+/** Where the edge publishes interactive jobs for a model. */
+export const liveJobsSubject = (model: string): string => `tessera.jobs.live.${modelToken(model)}`;
+/** Durable consumer all workers of a model pull from. Consumer names admit no `=`, hence the replacement. */
+export const liveConsumer = (model: string): string => `live_${modelToken(model).replaceAll("=", "_x")}`;
+
+/** A worker asks the job's edge here (request/reply) whether it may run the job, and which tiles it lacks. */
+export const claimSubject = (edgeId: string, jobId: string): string => `tessera.edge.${edgeId}.claim.${jobId}`;
+/** Token events of a job, worker to edge. */
+export const eventsSubject = (edgeId: string, jobId: string): string => `tessera.edge.${edgeId}.events.${jobId}`;
+/** All an edge listens to. */
+export const edgeClaims = (edgeId: string): string => `tessera.edge.${edgeId}.claim.*`;
+export const edgeEvents = (edgeId: string): string => `tessera.edge.${edgeId}.events.*`;
+
+/** Tiles of a job, edge to worker, one a message. */
+export const tilesSubject = (workerId: string, jobId: string): string => `tessera.worker.${workerId}.tiles.${jobId}`;
+export const workerTiles = (workerId: string): string => `tessera.worker.${workerId}.tiles.*`;
+
+/** The client of a job is gone; heard by every worker, because the job may not be claimed yet. */
+export const cancelSubject = (jobId: string): string => `tessera.cancel.${jobId}`;
+export const CANCEL_WILDCARD = "tessera.cancel.*";
+
+/** Last token of a subject: the job id in every subject above. */
+export function jobIdOf(subject: string): string {
+  return subject.slice(subject.lastIndexOf(".") + 1);
+}
