@@ -48,6 +48,11 @@ export const VARIABLES = {
     integer(0, 64),
   ),
   TESSERA_MAX_INFLIGHT: variable("256", "Requests an edge holds at once; above it answers 429.", integer(1, 100_000)),
+  TESSERA_HELD_MB: variable(
+    "192",
+    "Memory an edge gives to request bodies, pictures and tiles, in MiB; above it answers 429.",
+    integer(16, 1_048_576),
+  ),
   TESSERA_DEADLINE_MS: variable(
     String(DEFAULT_DEADLINE_MS),
     "Longest time a request may take, in ms.",
@@ -59,6 +64,11 @@ export const VARIABLES = {
     "Fetch pictures from private and loopback addresses too, and over http: (true, false).",
     flag,
   ),
+  TESSERA_SUPERVISED: variable(
+    "false",
+    "Set by the tool that starts edge and worker: stop when standard input closes (true, false).",
+    flag,
+  ),
   TESSERA_LOG_LEVEL: variable(
     "info",
     `Least severe line to log: ${LOG_LEVELS.join(", ")}.`,
@@ -68,7 +78,7 @@ export const VARIABLES = {
   TESSERA_URL: variable("http://127.0.0.1:8000", "Server the command line talks to.", z.url()),
   TESSERA_DATA_DIR: variable(
     ".tessera",
-    "Folder for what tools download and for the embedded NATS server.",
+    "Folder for what the tools download.",
     z.string().min(1),
   ),
 } as const satisfies Record<string, Variable<unknown>>;

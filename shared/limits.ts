@@ -40,3 +40,19 @@ export const TILE_TIMEOUT_MS = 15_000;
 export const SILENCE_MS = 4 * PROGRESS_MS;
 /** How long a job lives from its acceptance when the request names no deadline. */
 export const DEFAULT_DEADLINE_MS = 10 * 60_000;
+
+/** How long a stream to a client stays without bytes before a keep-alive comment goes out. */
+export const KEEP_ALIVE_MS = 10_000;
+/** How long an unclaimed job waits while no worker of its model is alive. */
+export const NO_WORKER_MS = CLAIM_TIMEOUT_MS;
+/** How long the edge waits for JetStream to store a job. */
+export const PUBLISH_TIMEOUT_MS = 5_000;
+/** Longest time to read a request body, and to fetch one picture. */
+export const BODY_TIMEOUT_MS = 60_000;
+export const FETCH_TIMEOUT_MS = 20_000;
+/** Redirects followed for one picture. */
+export const MAX_REDIRECTS = 5;
+/** Pictures of one request that are fetched and tiled at the same time. */
+export const IMAGE_CONCURRENCY = 4;
+/** Text an answer may pile up for a client that does not read, in characters; above it the job is cancelled. */
+export const MAX_UNREAD_CHARS = 4 * 1024 * 1024;

@@ -10,4 +10,5 @@ export * from "./errors.ts";
 export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
+export * from "./streams.ts";
 export * from "./subjects.ts";

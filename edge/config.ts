@@ -1,0 +1,99 @@
+/** The edge's settings: what the environment says, and the waits that tests shorten. */
+import {
+  BODY_TIMEOUT_MS,
+  EnvError,
+  FETCH_TIMEOUT_MS,
+  KEEP_ALIVE_MS,
+  type LogFormat,
+  type LogLevel,
+  NO_WORKER_MS,
+  readEnv,
+  SILENCE_MS,
+} from "@tessera/shared";
+import { parseServers } from "./dispatch/servers.ts";
+
+/** Waits, in ms; limits.ts says what each means. */
+export interface Waits {
+  readonly bodyMs: number;
+  readonly fetchMs: number;
+  readonly keepAliveMs: number;
+  readonly noWorkerMs: number;
+  readonly silenceMs: number;
+}
+
+export interface EdgeConfig {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** Comma separated. */
+  readonly natsUrl: string;
+  /** Web Workers of the tile pool; 0: its own default. */
+  readonly numTileWorkers: number;
+  readonly maxInflight: number;
+  readonly maxHeldBytes: number;
+  readonly deadlineMs: number;
+  readonly drainMs: number;
+  readonly allowPrivateUrls: boolean;
+  readonly waits: Waits;
+}
+
+export const DEFAULT_WAITS: Waits = {
+  bodyMs: BODY_TIMEOUT_MS,
+  fetchMs: FETCH_TIMEOUT_MS,
+  keepAliveMs: KEEP_ALIVE_MS,
+  noWorkerMs: NO_WORKER_MS,
+  silenceMs: SILENCE_MS,
+};
+
+/** How the log is written; apart from the rest because the log is needed to report what is wrong with the rest. */
+export interface LogConfig {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+}
+
+/**
+ * Reads the environment of an edge.
+ * @throws EnvError that lists every fault
+ */
+export function readEdgeConfig(get: (name: string) => string | undefined): EdgeConfig & { readonly log: LogConfig } {
+  const faults: string[] = [];
+  const natsUrl = get("TESSERA_NATS_URL")?.trim() ?? "";
+  try {
+    parseServers(natsUrl);
+  } catch (error) {
+    faults.push(`TESSERA_NATS_URL="${natsUrl}": ${error instanceof Error ? error.message : error}`);
+  }
+  try {
+    const env = readEnv([
+      "TESSERA_HOST",
+      "TESSERA_PORT",
+      "TESSERA_TILE_WORKERS",
+      "TESSERA_MAX_INFLIGHT",
+      "TESSERA_HELD_MB",
+      "TESSERA_DEADLINE_MS",
+      "TESSERA_DRAIN_MS",
+      "TESSERA_ALLOW_PRIVATE_URLS",
+      "TESSERA_LOG_LEVEL",
+      "TESSERA_LOG_FORMAT",
+    ], get);
+    if (faults.length === 0) {
+      return {
+        host: env.TESSERA_HOST,
+        port: env.TESSERA_PORT,
+        natsUrl,
+        numTileWorkers: env.TESSERA_TILE_WORKERS,
+        maxInflight: env.TESSERA_MAX_INFLIGHT,
+        maxHeldBytes: env.TESSERA_HELD_MB * 1024 * 1024,
+        deadlineMs: env.TESSERA_DEADLINE_MS,
+        drainMs: env.TESSERA_DRAIN_MS,
+        allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
+        waits: DEFAULT_WAITS,
+        log: { level: env.TESSERA_LOG_LEVEL, format: env.TESSERA_LOG_FORMAT },
+      };
+    }
+  } catch (error) {
+    if (!(error instanceof EnvError)) throw error;
+    throw faults.length === 0 ? error : new EnvError(`${error.message}\n  ${faults.join("\n  ")}`);
+  }
+  throw new EnvError(`Cannot read the environment:\n  ${faults.join("\n  ")}`);
+}

@@ -1,0 +1,144 @@
+/** The connection to NATS: made in the background, kept for ever, announced to whoever needs it each time it is up. */
+import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { connect } from "@nats-io/transport-node";
+import { type Logger, TesseraError } from "@tessera/shared";
+import { parseServers } from "./servers.ts";
+
+const RETRY_MS = 1_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** Called at the first connection and after every reconnection; `isNew` when subscriptions have to be made. */
+export type UpHandler = (nc: NatsConnection, isNew: boolean) => Promise<void> | void;
+
+export interface BusOptions {
+  /** Comma separated, checked by parseServers. */
+  readonly url: string;
+  /** Shown on the server's monitoring pages. */
+  readonly name: string;
+  readonly log: Logger;
+}
+
+export class Bus {
+  readonly #options: BusOptions;
+  readonly #handlers: UpHandler[] = [];
+  #nc: NatsConnection | null = null;
+  #isUp = false;
+  #isClosed = false;
+  /** Ends the pause between two attempts. */
+  #wake: () => void = () => {};
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: BusOptions) {
+    this.#options = options;
+  }
+
+  /** True while the server answers. */
+  get isConnected(): boolean {
+    return this.#isUp;
+  }
+
+  /**
+   * The connection.
+   * @throws TesseraError `no_worker` while there is none
+   */
+  get connection(): NatsConnection {
+    if (this.#nc === null || !this.#isUp) throw new TesseraError("no_worker", { diagnostic: "No connection to NATS" });
+    return this.#nc;
+  }
+
+  /** Largest message the server takes, in bytes. */
+  get maxPayload(): number {
+    return this.#nc?.info?.max_payload ?? 1024 * 1024;
+  }
+
+  /** Registers a handler; before `start`. */
+  onUp(handler: UpHandler): void {
+    this.#handlers.push(handler);
+  }
+
+  /** Begins to connect and returns at once. */
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#isUp = false;
+    this.#wake();
+    const nc = this.#nc;
+    if (nc !== null && !nc.isClosed()) {
+      // A drain waits for the server; without one it would wait for ever.
+      const timeout = setTimeout(() => void nc.close(), CLOSE_TIMEOUT_MS);
+      await nc.drain().catch(() => nc.close());
+      clearTimeout(timeout);
+    }
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        const nc = await this.#connect();
+        this.#nc = nc;
+        if (this.#isClosed) await nc.close();
+        void this.#watchStatus(nc);
+        this.#announce(nc, true);
+        const error = await nc.closed();
+        this.#isUp = false;
+        if (!this.#isClosed) this.#options.log.warn("bus_closed", { error });
+      } catch (error) {
+        this.#options.log.warn("bus_connect_failed", { error });
+      }
+      if (!this.#isClosed) await this.#pause();
+    }
+  }
+
+  #connect(): Promise<NatsConnection> {
+    const servers = parseServers(this.#options.url);
+    const options: ConnectionOptions = {
+      servers: [...servers.urls],
+      name: this.#options.name,
+      maxReconnectAttempts: -1,
+      ignoreAuthErrorAbort: true,
+      reconnectTimeWait: RETRY_MS,
+      pingInterval: 10_000,
+      maxPingOut: 2,
+      ...(servers.credentials ?? {}),
+    };
+    if (servers.transport === "websocket") return wsconnect(options);
+    return connect(servers.encrypted ? { ...options, tls: {} } : options);
+  }
+
+  async #watchStatus(nc: NatsConnection): Promise<void> {
+    for await (const status of nc.status()) {
+      if (status.type === "disconnect") {
+        this.#isUp = false;
+        this.#options.log.warn("bus_disconnected", { server: status.server });
+      } else if (status.type === "reconnect") {
+        this.#announce(nc, false);
+      } else if (status.type === "error" || status.type === "slowConsumer") {
+        this.#options.log.warn(`bus_${status.type}`, { error: status.type === "error" ? status.error : null });
+      }
+    }
+  }
+
+  #announce(nc: NatsConnection, isNew: boolean): void {
+    this.#isUp = true;
+    this.#options.log.info("bus_connected", { server: nc.getServer() });
+    for (const handler of this.#handlers) {
+      Promise.resolve().then(() => handler(nc, isNew)).catch((error) => {
+        if (!this.#isClosed) this.#options.log.error("bus_setup_failed", { error });
+      });
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,132 @@
+/** The worker directory: who serves what, from the announcements in the workers bucket. */
+import { Kvm, type KvWatchEntry } from "@nats-io/kv";
+import type { NatsConnection, QueuedIterator } from "@nats-io/nats-core";
+import {
+  Announcement,
+  ANNOUNCEMENT_TTL_MS,
+  decodeMessage,
+  type Logger,
+  TesseraError,
+  WORKERS_BUCKET_CONFIG,
+} from "@tessera/shared";
+
+const RETRY_MS = 1_000;
+/** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
+const MAX_KNOWN_MODELS = 1_000;
+
+interface Entry {
+  readonly announcement: Announcement;
+  /** performance.now() when it was heard. */
+  readonly heardAt: number;
+}
+
+/** A model with the workers that live. */
+export interface ModelEntry {
+  readonly name: string;
+  /** Those that take new jobs first; never empty. */
+  readonly workers: readonly [Announcement, ...Announcement[]];
+}
+
+export class WorkerDirectory {
+  readonly #log: Logger;
+  readonly #entries = new Map<string, Entry>();
+  readonly #knownModels = new Set<string>();
+  #watch: QueuedIterator<KvWatchEntry> | null = null;
+  /** Counts connections; a watch of an older one ends. */
+  #generation = 0;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Watches the bucket from now on, in place of any watch before. Returns at once. */
+  attach(nc: NatsConnection): void {
+    this.#watch?.stop();
+    const generation = ++this.#generation;
+    void this.#keepWatching(nc, generation);
+  }
+
+  close(): void {
+    this.#generation++;
+    this.#watch?.stop();
+    this.#watch = null;
+  }
+
+  /** Every model with a living worker, by name. */
+  models(): ModelEntry[] {
+    const byModel = new Map<string, Announcement[]>();
+    for (const announcement of this.#alive()) {
+      const workers = byModel.get(announcement.model);
+      if (workers === undefined) byModel.set(announcement.model, [announcement]);
+      else workers.push(announcement);
+    }
+    return [...byModel].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, workers]) => ({
+      name,
+      workers: workers.sort((a, b) => Number(a.draining) - Number(b.draining)) as [Announcement, ...Announcement[]],
+    }));
+  }
+
+  /** Whether a worker lives that takes new jobs, of one model or of any. */
+  isServed(model?: string): boolean {
+    return this.#alive().some((a) => !a.draining && (model === undefined || a.model === model));
+  }
+
+  /** Whether a worker of the model lives, be it draining. */
+  isAlive(model: string): boolean {
+    return this.#alive().some((a) => a.model === model);
+  }
+
+  /**
+   * What the model's workers announce.
+   * @throws TesseraError `no_worker` when nobody serves it now, `model_not_found` when it was never heard of
+   */
+  find(model: string): Announcement {
+    const alive = this.#alive();
+    const found = alive.find((a) => a.model === model && !a.draining);
+    if (found !== undefined) return found;
+    if (alive.length === 0 || this.#knownModels.has(model)) throw new TesseraError("no_worker", { param: "model" });
+    throw new TesseraError("model_not_found", {
+      message: `The model "${model.slice(0, 200)}" does not exist on this server. GET /v1/models lists the models.`,
+      param: "model",
+    });
+  }
+
+  #alive(): Announcement[] {
+    const oldest = performance.now() - ANNOUNCEMENT_TTL_MS;
+    const alive: Announcement[] = [];
+    for (const [id, entry] of this.#entries) {
+      if (entry.heardAt < oldest) this.#entries.delete(id);
+      else alive.push(entry.announcement);
+    }
+    return alive;
+  }
+
+  async #keepWatching(nc: NatsConnection, generation: number): Promise<void> {
+    while (generation === this.#generation && !nc.isClosed()) {
+      try {
+        const bucket = await new Kvm(nc).create(WORKERS_BUCKET_CONFIG.name, { ...WORKERS_BUCKET_CONFIG.options });
+        const watch = await bucket.watch();
+        if (generation !== this.#generation) return watch.stop();
+        this.#watch = watch;
+        for await (const entry of watch) this.#hear(entry);
+      } catch (error) {
+        if (generation === this.#generation) this.#log.warn("directory_watch_failed", { error });
+      }
+      if (generation === this.#generation) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  #hear(entry: KvWatchEntry): void {
+    if (entry.operation !== "PUT") {
+      this.#entries.delete(entry.key);
+      return;
+    }
+    try {
+      const announcement = decodeMessage(Announcement, entry.value);
+      this.#entries.set(entry.key, { announcement, heardAt: performance.now() });
+      if (this.#knownModels.size < MAX_KNOWN_MODELS) this.#knownModels.add(announcement.model);
+    } catch (error) {
+      this.#log.warn("announcement_unreadable", { worker: entry.key, error });
+    }
+  }
+}

@@ -1,0 +1,114 @@
+/** A small client of the server's HTTP API: streams one answer, says clearly what went wrong. */
+
+export type ContentPart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image_url"; readonly image_url: { readonly url: string } };
+
+export interface Message {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string | readonly ContentPart[];
+}
+
+/** What the server tells of a finished answer, beside OpenAI's fields. */
+export interface Report {
+  readonly images: readonly { width: number; height: number; cols: number; rows: number; tiles: number }[];
+  /** Milliseconds per stage. */
+  readonly timings: Readonly<Record<string, number>>;
+}
+
+/** One piece of an answer. */
+export type AnswerPiece =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "end"; readonly report: Report | null; readonly completionTokens: number };
+
+/** The server said no, or could not be reached. The message is for the person at the terminal. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+}
+
+interface Chunk {
+  readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
+  readonly usage?: { readonly completion_tokens: number } | null;
+  readonly tessera?: Report;
+  readonly error?: { readonly message: string };
+}
+
+/** Sends a GET and returns its JSON. @throws ApiError */
+export async function getJson<T>(base: string, path: string): Promise<T> {
+  const response = await request(base, path, {});
+  return await response.json() as T;
+}
+
+/** First model the server lists. @throws ApiError */
+export async function firstModel(base: string): Promise<string> {
+  const models = await getJson<{ data: { id: string }[] }>(base, "/v1/models");
+  const model = models.data[0];
+  if (model === undefined) throw new ApiError(`The server at ${base} has no model yet: no worker is running.`);
+  return model.id;
+}
+
+/** Streams the answer to a conversation. @throws ApiError */
+export async function* streamAnswer(
+  base: string,
+  model: string,
+  messages: readonly Message[],
+  options: { readonly maxTokens?: number; readonly signal?: AbortSignal } = {},
+): AsyncGenerator<AnswerPiece> {
+  const response = await request(base, "/v1/chat/completions", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      model,
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...(options.maxTokens === undefined ? {} : { max_completion_tokens: options.maxTokens }),
+    }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  let report: Report | null = null;
+  let completionTokens = 0;
+  for await (const data of eventData(response)) {
+    if (data === "[DONE]") return yield { type: "end", report, completionTokens };
+    const chunk = JSON.parse(data) as Chunk;
+    if (chunk.error !== undefined) throw new ApiError(chunk.error.message);
+    if (chunk.tessera !== undefined) report = chunk.tessera;
+    if (chunk.usage) completionTokens = chunk.usage.completion_tokens;
+    const text = chunk.choices?.[0]?.delta?.content;
+    if (text) yield { type: "text", text };
+  }
+  throw new ApiError("The answer broke off: the connection ended before the server was done.");
+}
+
+async function request(base: string, path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`${base.replace(/\/$/, "")}${path}`, init);
+  } catch (cause) {
+    if (init.signal?.aborted) throw cause;
+    throw new ApiError(
+      `No server answers at ${base}. Start one with \`deno task start\`, or set TESSERA_URL to where it runs.`,
+      { cause },
+    );
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  let message = text.slice(0, 300);
+  try {
+    message = (JSON.parse(text) as { error: { message: string } }).error.message;
+  } catch {
+    // Not one of ours; show what came.
+  }
+  throw new ApiError(`${message} (HTTP ${response.status})`);
+}
+
+/** `data:` fields of a server-sent event stream. */
+async function* eventData(response: Response): AsyncGenerator<string> {
+  if (response.body === null) return;
+  let rest = "";
+  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split(/\r?\n/);
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.startsWith("data: ")) yield line.slice(6);
+  }
+}

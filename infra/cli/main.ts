@@ -1,0 +1,85 @@
+/** `tessera`, the command line: talks to a running server. */
+import { EnvError, envTable, readEnv } from "@tessera/shared";
+import { parseArgs } from "node:util";
+import { fail } from "../tools/terminal.ts";
+import { caption } from "./caption.ts";
+import { chat } from "./chat.ts";
+import { ApiError, getJson } from "./client.ts";
+
+const HELP = `Usage: deno task tessera <command>
+
+  caption <picture...>   describe pictures (files or https: addresses)
+  chat                   talk, with --image <picture> (repeatable) about pictures
+  models                 list what the server serves
+  env                    print the table of environment variables
+
+Options:
+  --url <url>            server (TESSERA_URL, default http://127.0.0.1:8000)
+  --model <id>           model (default: the first the server lists)
+  --prompt <text>        caption: what to ask (default "Describe the picture.")
+  --image <picture>      chat: picture to talk about
+  --system <text>        chat: system message
+  --max-tokens <n>       longest answer
+`;
+
+/** Runs one command; returns the exit code. */
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      url: { type: "string" },
+      model: { type: "string" },
+      prompt: { type: "string", default: "Describe the picture." },
+      image: { type: "string", multiple: true, default: [] },
+      system: { type: "string" },
+      "max-tokens": { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const [command, ...rest] = positionals;
+  const url = values.url ?? readEnv(["TESSERA_URL"], (name) => Deno.env.get(name)).TESSERA_URL;
+  const maxTokens = values["max-tokens"] === undefined ? undefined : Number(values["max-tokens"]);
+  if (maxTokens !== undefined && !(Number.isInteger(maxTokens) && maxTokens > 0)) {
+    throw new ApiError(`Cannot read --max-tokens: ${values["max-tokens"]}, expected a whole number above 0.`);
+  }
+  const common = {
+    url,
+    ...(values.model === undefined ? {} : { model: values.model }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+  };
+  if (values.help || command === undefined) {
+    console.log(HELP);
+    return values.help ? 0 : 2;
+  }
+  switch (command) {
+    case "caption":
+      if (rest.length === 0) throw new ApiError("Which picture? Usage: deno task tessera caption photo.jpg");
+      return await caption({ ...common, pictures: rest, prompt: values.prompt }) > 0 ? 1 : 0;
+    case "chat":
+      await chat({
+        ...common,
+        pictures: [...values.image, ...rest],
+        ...(values.system === undefined ? {} : { system: values.system }),
+      });
+      return 0;
+    case "models":
+      for (const { id } of (await getJson<{ data: { id: string }[] }>(url, "/v1/models")).data) console.log(id);
+      return 0;
+    case "env":
+      console.log(envTable());
+      return 0;
+    default:
+      console.error(`Unknown command "${command}".\n\n${HELP}`);
+      return 2;
+  }
+}
+
+try {
+  Deno.exit(await main(Deno.args));
+} catch (error) {
+  const isOurs = error instanceof ApiError || error instanceof EnvError ||
+    (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
+  if (!isOurs) throw error;
+  fail(error);
+}

@@ -1,0 +1,95 @@
+/** Starts a real nats-server with JetStream on loopback, in a folder of its own, and ends it with its owner. */
+import { supervise } from "../tools/process.ts";
+import { ensureNatsServer, type Progress } from "./binary.ts";
+
+const START_TIMEOUT_MS = 15_000;
+const STOP_GRACE_MS = 5_000;
+
+/** Runs "$0" "$@" until it ends, is asked to (TERM), or standard input closes. */
+const WITH_PARENT = `exec 3<&0
+"$0" "$@" </dev/null 3<&- & server=$!
+(cat <&3; kill $server) >/dev/null 2>&1 & watcher=$!
+trap 'kill $server' TERM
+wait $server; wait $server; code=$?
+kill $watcher
+exit $code`;
+
+/** A running server. */
+export interface NatsServer {
+  readonly url: string;
+  readonly pid: number;
+  /** Resolves when the server has ended, asked or not. */
+  readonly ended: Promise<unknown>;
+  /** Stops it and removes its folder. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface NatsServerOptions {
+  /** 0 takes a free port. */
+  readonly port?: number;
+  /** More arguments for nats-server, such as `--config`. */
+  readonly args?: readonly string[];
+  readonly progress?: Progress;
+  /** Called with each line the server logs. */
+  readonly log?: (line: string) => void;
+}
+
+/**
+ * Starts nats-server and waits until it accepts clients. The shell between us and it stops the server when our end of
+ * its standard input closes, which also happens when this process is killed.
+ * @throws Error with the server's last lines when it does not come up
+ */
+export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
+  const binary = await ensureNatsServer(options.progress);
+  const folder = await Deno.makeTempDir({ prefix: "tessera-nats-" });
+  const tail: string[] = [];
+  const args = [
+    "--addr",
+    "127.0.0.1",
+    "--port",
+    String(options.port || -1),
+    "--jetstream",
+    "--store_dir",
+    `${folder}/jetstream`,
+    "--ports_file_dir",
+    folder,
+    ...(options.args ?? []),
+  ];
+  const server = supervise("/bin/sh", ["-c", WITH_PARENT, binary, ...args], {
+    onLine: (line) => {
+      tail.push(line);
+      if (tail.length > 20) tail.shift();
+      options.log?.(line);
+    },
+  });
+  const stop = async () => {
+    await server.stop(STOP_GRACE_MS);
+    await Deno.remove(folder, { recursive: true }).catch(() => {});
+  };
+  try {
+    return { url: await readUrl(folder, server.ended), pid: server.pid, ended: server.ended, stop };
+  } catch (cause) {
+    await stop();
+    throw new Error(`Cannot start nats-server: ${cause instanceof Error ? cause.message : cause}\n${tail.join("\n")}`);
+  }
+}
+
+/** The server writes `nats-server_<pid>.ports` once it listens. */
+async function readUrl(folder: string, ended: Promise<unknown>): Promise<string> {
+  let over = false;
+  void ended.then(() => over = true);
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  while (performance.now() < deadline && !over) {
+    for await (const entry of Deno.readDir(folder)) {
+      if (!entry.name.endsWith(".ports")) continue;
+      try {
+        const ports = JSON.parse(await Deno.readTextFile(`${folder}/${entry.name}`)) as { nats?: string[] };
+        if (ports.nats?.[0] !== undefined) return ports.nats[0];
+      } catch {
+        // Half written; read it again.
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(over ? "it ended at once" : `it did not listen within ${START_TIMEOUT_MS} ms`);
+}

@@ -1,0 +1,20 @@
+/** All set-up, each part done once: npm packages, nats-server, the engine's addon; for tests also Python's OpenAI client. */
+import { ensureNatsServer } from "../nats/binary.ts";
+import { ROOT } from "./paths.ts";
+import { run } from "./process.ts";
+import { ensurePythonClient } from "./python.ts";
+import { fail, step } from "./terminal.ts";
+
+/** Brings this machine to where the stack runs (and, with `forTests`, its tests). Quick when all is there. */
+export async function setUp(options: { forTests: boolean }): Promise<void> {
+  await step("npm packages", () => run(Deno.execPath(), ["install", "--quiet", "--frozen"], { cwd: ROOT }));
+  await step("nats-server", ensureNatsServer);
+  await step("engine (C++ addon)", async (progress) => {
+    // Imported late: it needs the npm packages that the first step installs.
+    const { buildAddon } = await import("@tessera/native");
+    await buildAddon({ progress });
+  });
+  if (options.forTests) await step("Python's openai package", ensurePythonClient);
+}
+
+if (import.meta.main) await setUp({ forTests: Deno.args.includes("--test") }).catch(fail);

@@ -1,0 +1,35 @@
+/** `deno task start`: set-up, then the whole stack until Ctrl-C, which drains it. */
+import { EnvError, readEnv } from "@tessera/shared";
+import { setUp } from "./setup.ts";
+import { startStack } from "./stack.ts";
+import { bold, dim, fail } from "./terminal.ts";
+
+async function main(): Promise<void> {
+  const { TESSERA_PORT } = readEnv(["TESSERA_PORT"], (name) => Deno.env.get(name));
+  await setUp({ forTests: false });
+  const stack = await startStack({
+    port: TESSERA_PORT,
+    log: (part, line) => part !== "nats" && console.log(`${dim(part.padEnd(6))} ${line}`),
+  });
+  console.log(`${bold("Tessera")} serves at ${stack.url}. Ctrl-C stops it.`);
+
+  const asked = new Promise<void>((resolve) => {
+    Deno.addSignalListener("SIGINT", resolve);
+    Deno.addSignalListener("SIGTERM", resolve);
+  });
+  try {
+    await Promise.race([asked, stack.failed]);
+    console.log("Draining: answers that stream are finished first.");
+  } finally {
+    await stack.stop();
+  }
+  console.log("Stopped.");
+}
+
+try {
+  await main();
+  Deno.exit(0);
+} catch (error) {
+  if (error instanceof EnvError || error instanceof Error) fail(error);
+  throw error;
+}

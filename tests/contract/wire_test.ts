@@ -1,0 +1,52 @@
+/** Wire messages: one snapshot each; what was sent once must always decode, to the same value. */
+import { Announcement, Claim, ClaimReply, decodeMessage, encodeMessage, Job, JobEvent } from "@tessera/shared";
+import assert from "node:assert/strict";
+import type { z } from "zod";
+
+const SNAPSHOTS: Record<string, z.ZodType> = {
+  "announcement.json": Announcement,
+  "claim.json": Claim,
+  "claim_granted.json": ClaimReply,
+  "claim_refused.json": ClaimReply,
+  "event_done.json": JobEvent,
+  "event_error.json": JobEvent,
+  "event_progress.json": JobEvent,
+  "event_tokens.json": JobEvent,
+  "job.json": Job,
+};
+const folder = new URL("./wire/", import.meta.url);
+
+for (const [name, schema] of Object.entries(SNAPSHOTS)) {
+  Deno.test(`wire: ${name} decodes to itself and survives a round trip`, async () => {
+    const bytes = await Deno.readFile(new URL(name, folder));
+    const message = decodeMessage(schema, bytes);
+    assert.deepEqual(message, JSON.parse(new TextDecoder().decode(bytes)));
+    assert.deepEqual(decodeMessage(schema, encodeMessage(message, 1_000_000)), message);
+  });
+
+  Deno.test(`wire: ${name} with a field missing or of another version is refused`, async () => {
+    const message = JSON.parse(await Deno.readTextFile(new URL(name, folder))) as Record<string, unknown>;
+    for (const field of Object.keys(message)) {
+      const { [field]: _, ...rest } = message;
+      assert.throws(() => decodeMessage(schema, encodeMessage(rest, 1_000_000)), { code: "internal_error" }, field);
+    }
+    assert.throws(() => decodeMessage(schema, encodeMessage({ ...message, v: 2 }, 1_000_000)));
+  });
+}
+
+Deno.test("wire: every snapshot has a schema", async () => {
+  const names = await Array.fromAsync(Deno.readDir(folder), (entry) => entry.name);
+  assert.deepEqual(names.sort(), Object.keys(SNAPSHOTS));
+});
+
+Deno.test("wire: what does not fit a message is refused before it is sent", () => {
+  const message = { text: "x".repeat(2_000) };
+  assert.throws(() => encodeMessage(message, 2_000), { code: "request_too_large", status: 413 });
+  assert.doesNotThrow(() => encodeMessage(message, 3_000));
+});
+
+Deno.test("wire: bytes that are not JSON are an error that shows nothing of them", () => {
+  for (const bytes of [new Uint8Array([0xff, 0xfe]), new TextEncoder().encode("{secret"), new Uint8Array()]) {
+    assert.throws(() => decodeMessage(Job, bytes), (error: Error) => !JSON.stringify(error).includes("secret"));
+  }
+});
