@@ -1,0 +1,149 @@
+#include "addon/arguments.h"
+
+#include <array>
+#include <cmath>
+#include <utility>
+
+namespace tessera::addon {
+
+namespace {
+
+constexpr std::array<std::pair<const char*, Device>, 2> kDevices = {{{"cpu", Device::kCpu}, {"cuda", Device::kCuda}}};
+constexpr std::array<std::pair<const char*, Dtype>, 6> kDtypes = {{
+    {"bf16", Dtype::kBf16}, {"fp16", Dtype::kFp16}, {"fp32", Dtype::kFp32},
+    {"int8", Dtype::kInt8}, {"nf4", Dtype::kNf4}, {"fp4", Dtype::kFp4},
+}};
+
+// How JavaScript calls each element type, and how N-API does.
+template <class T>
+struct ElementOf;
+template <>
+struct ElementOf<uint8_t> {
+  static constexpr napi_typedarray_type kType = napi_uint8_array;
+  static constexpr const char* kName = "a Uint8Array";
+};
+template <>
+struct ElementOf<int32_t> {
+  static constexpr napi_typedarray_type kType = napi_int32_array;
+  static constexpr const char* kName = "an Int32Array";
+};
+template <>
+struct ElementOf<float> {
+  static constexpr napi_typedarray_type kType = napi_float32_array;
+  static constexpr const char* kName = "a Float32Array";
+};
+template <>
+struct ElementOf<uint64_t> {
+  static constexpr napi_typedarray_type kType = napi_biguint64_array;
+  static constexpr const char* kName = "a BigUint64Array";
+};
+
+template <class T>
+std::vector<T> copy_array(const char* action, const char* name, const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != ElementOf<T>::kType) {
+    refuse(action, std::string(name) + " is of another type", ElementOf<T>::kName);
+  }
+  const auto array = value.As<Napi::TypedArray>();
+  auto buffer = array.ArrayBuffer();
+  const size_t count = array.ElementLength();
+  if (count == 0) return {};
+  const T* data = reinterpret_cast<const T*>(static_cast<char*>(buffer.Data()) + array.ByteOffset());
+  return std::vector<T>(data, data + count);
+}
+
+template <class T, size_t N>
+T read_choice(const Napi::Object& options, const char* name, const std::array<std::pair<const char*, T>, N>& choices) {
+  const Napi::Value value = options.Get(name);
+  std::string expected;
+  for (const auto& [text, choice] : choices) {
+    if (value.IsString() && value.As<Napi::String>().Utf8Value() == text) return choice;
+    expected += (expected.empty() ? "" : ", ") + std::string(text);
+  }
+  refuse("open the engine", std::string(name) + " is unknown", "one of " + expected);
+}
+
+double read_whole(const char* action, const Napi::Object& object, const char* name, double most) {
+  const Napi::Value value = object.Get(name);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(number >= 0 && number <= most) || number != std::floor(number)) {
+    refuse(action, std::string(name) + " is no whole number in range",
+           "0 to " + std::to_string(static_cast<uint64_t>(most)));
+  }
+  return number;
+}
+
+const char* name_of(Dtype dtype) {
+  for (const auto& [name, choice] : kDtypes) {
+    if (choice == dtype) return name;
+  }
+  return "";
+}
+
+}  // namespace
+
+EngineOptions read_options(const Napi::Value& value) {
+  if (!value.IsObject()) refuse("open the engine", "options are no object", "EngineOptions");
+  const auto object = value.As<Napi::Object>();
+  const Napi::Value path = object.Get("modelPath");
+  if (!path.IsString()) refuse("open the engine", "modelPath is no string", "a checkpoint's folder");
+  EngineOptions options;
+  options.model_path = path.As<Napi::String>().Utf8Value();
+  options.device = read_choice(object, "device", kDevices);
+  options.dtype = read_choice(object, "dtype", kDtypes);
+  options.num_threads = static_cast<int>(read_whole("open the engine", object, "numThreads", 1024));
+  options.kv_cache_bytes = static_cast<uint64_t>(read_whole("open the engine", object, "kvCacheBytes", 0x1p53));
+  options.num_tile_slots = static_cast<int>(read_whole("open the engine", object, "numTileSlots", 1 << 20));
+  return options;
+}
+
+StepBatch OwnedBatch::view() const {
+  return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, sample, temperature, top_p,
+          top_k, seed};
+}
+
+OwnedBatch read_batch(const Napi::Value& value) {
+  if (!value.IsObject()) refuse("step", "the batch is no object", "a StepBatch");
+  const auto object = value.As<Napi::Object>();
+  OwnedBatch batch;
+  batch.token_ids = copy_array<int32_t>("step", "tokenIds", object.Get("tokenIds"));
+  batch.positions = copy_array<int32_t>("step", "positions", object.Get("positions"));
+  batch.embedding_rows = copy_array<int32_t>("step", "embeddingRows", object.Get("embeddingRows"));
+  batch.query_starts = copy_array<int32_t>("step", "queryStarts", object.Get("queryStarts"));
+  batch.block_tables = copy_array<int32_t>("step", "blockTables", object.Get("blockTables"));
+  batch.max_blocks = static_cast<int>(read_whole("step", object, "maxBlocks", 1 << 24));
+  batch.sample = copy_array<uint8_t>("step", "sample", object.Get("sample"));
+  batch.temperature = copy_array<float>("step", "temperature", object.Get("temperature"));
+  batch.top_p = copy_array<float>("step", "topP", object.Get("topP"));
+  batch.top_k = copy_array<int32_t>("step", "topK", object.Get("topK"));
+  batch.seed = copy_array<uint64_t>("step", "seed", object.Get("seed"));
+  return batch;
+}
+
+std::vector<uint8_t> read_pixels(const Napi::Value& value) {
+  return copy_array<uint8_t>("encode tiles", "pixels", value);
+}
+
+std::vector<int32_t> read_slots(const Napi::Value& value) {
+  return copy_array<int32_t>("encode tiles", "slots", value);
+}
+
+Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("device", info.device == Device::kCpu ? "cpu" : "cuda");
+  object.Set("dtype", name_of(info.dtype));
+  object.Set("isa", info.isa);
+  object.Set("numThreads", info.num_threads);
+  object.Set("tileSize", info.tile_size);
+  object.Set("tokensPerTile", info.tokens_per_tile);
+  object.Set("vocabSize", info.vocab_size);
+  object.Set("hiddenSize", info.hidden_size);
+  object.Set("kvBlockSize", info.kv_block_size);
+  object.Set("numKvBlocks", info.num_kv_blocks);
+  object.Set("numTileSlots", info.num_tile_slots);
+  object.Set("contextLength", info.context_length);
+  object.Set("weightBytes", static_cast<double>(info.weight_bytes));
+  object.Freeze();
+  return object;
+}
+
+}  // namespace tessera::addon

@@ -1,0 +1,50 @@
+/** Owns the JavaScript object around an engine: one call in flight, results as promises, closing after the last call. */
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "tessera/engine.h"
+
+namespace tessera::addon {
+
+/**
+ * Touched on the JavaScript thread alone. The engine is shared with the call in flight, so that neither collecting this
+ * object nor the end of the environment frees it under a running call.
+ */
+class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
+ public:
+  static Napi::Function define(Napi::Env env);
+
+  explicit EngineHandle(const Napi::CallbackInfo& info);
+  ~EngineHandle() override;
+
+  /** `open(options)`: resolves to a handle. */
+  static Napi::Value open(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value encode_tiles(const Napi::CallbackInfo& info);
+  Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value logits(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+
+  void refuse_if_unavailable(const char* action) const;
+  /** Marks a call as begun; the function it returns ends it, and does nothing once this object is gone. */
+  std::function<void()> begin();
+  void finished();
+  void release();
+
+  std::shared_ptr<Engine> engine_;  // null once closed
+  Napi::ObjectReference info_;
+  bool busy_ = false;
+  bool closing_ = false;
+  std::optional<Napi::Promise::Deferred> closed_;
+  // Null once this object is destroyed: at the end of an environment a call may end later.
+  std::shared_ptr<EngineHandle*> self_ = std::make_shared<EngineHandle*>(this);
+};
+
+}  // namespace tessera::addon

@@ -1,0 +1,86 @@
+/** Owns the public C++ API: open a checkpoint, encode tiles, run steps. No N-API and no CUDA types. */
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tessera/error.h"
+
+namespace tessera {
+
+enum class Device { kCpu, kCuda };
+enum class Dtype { kBf16, kFp16, kFp32, kInt8, kNf4, kFp4 };
+
+/** How to open an engine. */
+struct EngineOptions {
+  std::string model_path;  // folder with config.json and *.safetensors
+  Device device = Device::kCpu;
+  Dtype dtype = Dtype::kBf16;
+  int num_threads = 0;          // 0: as many as the process may use
+  uint64_t kv_cache_bytes = 0;  // rounded down to whole blocks, but never below one sequence of the model's context
+  int num_tile_slots = 1;
+};
+
+/** What an open engine is; fixed for its lifetime. */
+struct EngineInfo {
+  Device device = Device::kCpu;
+  Dtype dtype = Dtype::kBf16;
+  std::string isa;
+  int num_threads = 0;
+  int tile_size = 0;        // pixels
+  int tokens_per_tile = 0;
+  int vocab_size = 0;
+  int hidden_size = 0;
+  int kv_block_size = 0;    // tokens
+  int num_kv_blocks = 0;
+  int num_tile_slots = 0;
+  int context_length = 0;   // tokens
+  uint64_t weight_bytes = 0;
+};
+
+/** S sequences with T new tokens in all; sequence s owns tokens query_starts[s] .. query_starts[s + 1]. Not owned. */
+struct StepBatch {
+  std::span<const int32_t> token_ids;       // [T]
+  std::span<const int32_t> positions;       // [T]
+  std::span<const int32_t> embedding_rows;  // [T] -1 for text, else slot * tokens_per_tile + row
+  std::span<const int32_t> query_starts;    // [S + 1]
+  std::span<const int32_t> block_tables;    // [S * max_blocks], -1 padded
+  int max_blocks = 0;
+  std::span<const uint8_t> sample;          // [S] 1: sample after the last token
+  std::span<const float> temperature;       // [S] 0 is greedy
+  std::span<const float> top_p;             // [S] in (0, 1]
+  std::span<const int32_t> top_k;           // [S] 0 is off
+  std::span<const uint64_t> seed;           // [S]
+
+  size_t num_sequences() const { return sample.size(); }
+  size_t num_tokens() const { return token_ids.size(); }
+};
+
+/** [S] each; -1 and 0 where nothing was to be sampled. */
+struct StepResult {
+  std::vector<int32_t> token_ids;
+  std::vector<float> logprobs;  // under the unmodified distribution
+};
+
+/**
+ * A loaded model. Calls come one at a time, from any thread. Arguments are checked before memory is touched; a bad one
+ * throws `Error` and changes nothing. A sequence's results depend on its own tokens alone, bit for bit: not on the rest
+ * of the batch, on how its prompt was cut into steps, or on the number of threads.
+ */
+class Engine {
+ public:
+  static std::unique_ptr<Engine> open(const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const EngineInfo& info() const = 0;
+  /** `pixels`: [N * tile_size * tile_size * 3] u8 RGB; `slots`: [N] where the embeddings stay. */
+  virtual void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) = 0;
+  virtual StepResult step(const StepBatch& batch) = 0;
+  /** Logits of every new token, [T * vocab_size]; writes the KV cache as `step` does. */
+  virtual std::vector<float> logits(const StepBatch& batch) = 0;
+};
+
+}  // namespace tessera

@@ -1,0 +1,171 @@
+#include "model/batch_check.h"
+
+#include <cmath>
+#include <string>
+
+namespace tessera {
+
+namespace {
+
+std::string text(int64_t value) { return std::to_string(value); }
+
+[[noreturn]] void refuse_step(const std::string& what, const std::string& expected) { refuse("step", what, expected); }
+
+void check_length(const char* name, size_t length, size_t expected) {
+  if (length != expected) refuse_step(std::string(name) + " has " + text(length) + " entries", text(expected));
+}
+
+void check_lengths(const StepBatch& batch) {
+  if (batch.query_starts.size() < 2) refuse_step("no sequences", "at least one");
+  const size_t num_sequences = batch.query_starts.size() - 1;
+  const size_t num_tokens = batch.token_ids.size();
+  check_length("positions", batch.positions.size(), num_tokens);
+  check_length("embeddingRows", batch.embedding_rows.size(), num_tokens);
+  check_length("sample", batch.sample.size(), num_sequences);
+  check_length("temperature", batch.temperature.size(), num_sequences);
+  check_length("topP", batch.top_p.size(), num_sequences);
+  check_length("topK", batch.top_k.size(), num_sequences);
+  check_length("seed", batch.seed.size(), num_sequences);
+  if (batch.max_blocks < 1) refuse_step("maxBlocks is " + text(batch.max_blocks), "at least 1");
+  check_length("blockTables", batch.block_tables.size(), num_sequences * batch.max_blocks);
+  if (batch.query_starts[0] != 0) refuse_step("queryStarts[0] is " + text(batch.query_starts[0]), "0");
+  for (size_t s = 0; s < num_sequences; s++) {
+    if (batch.query_starts[s + 1] <= batch.query_starts[s]) {
+      refuse_step("queryStarts does not grow at sequence " + text(s), "at least one token a sequence");
+    }
+  }
+  check_length("tokenIds", num_tokens, batch.query_starts[num_sequences]);
+}
+
+void check_token(const EngineInfo& info, const StepBatch& batch, size_t t, const std::vector<bool>& slot_filled) {
+  const int32_t row = batch.embedding_rows[t];
+  const int64_t num_rows = static_cast<int64_t>(info.num_tile_slots) * info.tokens_per_tile;
+  const std::string at = " at token " + text(t);
+  if (row < -1 || row >= num_rows) {
+    refuse_step("embedding row " + text(row) + at, "-1 or one below " + text(num_rows));
+  }
+  if (row >= 0 && !slot_filled[row / info.tokens_per_tile]) {
+    refuse_step("embedding row " + text(row) + at + " is of an empty slot", "a slot that a tile was encoded to");
+  }
+  const int32_t id = batch.token_ids[t];
+  if (row == -1 && (id < 0 || id >= info.vocab_size)) {
+    refuse_step("token id " + text(id) + at, "one below " + text(info.vocab_size));
+  }
+  const int32_t position = batch.positions[t];
+  if (position < 0 || position >= info.context_length) {
+    refuse_step("position " + text(position) + at, "one below " + text(info.context_length));
+  }
+}
+
+void check_sampling(const StepBatch& batch, size_t s) {
+  const std::string of = " of sequence " + text(s) + " is ";
+  if (batch.sample[s] > 1) refuse_step("sample" + of + text(batch.sample[s]), "0 or 1");
+  if (!std::isfinite(batch.temperature[s]) || batch.temperature[s] < 0) {
+    refuse_step("temperature" + of + std::to_string(batch.temperature[s]), "0 or above");
+  }
+  if (!(batch.top_p[s] > 0 && batch.top_p[s] <= 1)) {
+    refuse_step("topP" + of + std::to_string(batch.top_p[s]), "in (0, 1]");
+  }
+  if (batch.top_k[s] < 0) refuse_step("topK" + of + text(batch.top_k[s]), "0 or above");
+}
+
+/** Which sequence uses or writes a block in this step. */
+struct BlockUse {
+  int32_t seen_by = -1;    // the last sequence whose table was checked
+  int32_t written_by = -1;
+  int32_t first_written = 0;  // slot inside the block
+};
+
+void check_sequence(const EngineInfo& info, const StepBatch& batch, size_t s, const std::vector<bool>& slot_filled,
+                    std::vector<BlockUse>& blocks) {
+  const int32_t start = batch.query_starts[s];
+  const int32_t end = batch.query_starts[s + 1];
+  for (int32_t t = start; t < end; t++) {
+    check_token(info, batch, t, slot_filled);
+    if (t > start && batch.positions[t] != batch.positions[t - 1] + 1) {
+      refuse_step("position " + text(batch.positions[t]) + " after " + text(batch.positions[t - 1]) + " in sequence " +
+                  text(s), "one more");
+    }
+  }
+  check_sampling(batch, s);
+  const int32_t num_used = batch.positions[end - 1] / info.kv_block_size + 1;
+  if (num_used > batch.max_blocks) {
+    refuse_step("sequence " + text(s) + " needs " + text(num_used) + " blocks", "at most maxBlocks");
+  }
+  const int32_t* table = batch.block_tables.data() + s * batch.max_blocks;
+  for (int32_t i = 0; i < batch.max_blocks; i++) {
+    const int32_t least = i < num_used ? 0 : -1;
+    if (table[i] < least || table[i] >= info.num_kv_blocks) {
+      refuse_step("block " + text(table[i]) + " at " + text(i) + " of sequence " + text(s),
+                  "in [" + text(least) + ", " + text(info.num_kv_blocks) + ")");
+    }
+    if (i >= num_used) continue;
+    BlockUse& use = blocks[table[i]];
+    if (use.seen_by == static_cast<int32_t>(s)) {
+      refuse_step("block " + text(table[i]) + " twice in sequence " + text(s), "distinct blocks");
+    }
+    use.seen_by = static_cast<int32_t>(s);
+    const int32_t first_written = batch.positions[start] - i * info.kv_block_size;
+    if (first_written >= info.kv_block_size) continue;
+    if (use.written_by >= 0) {
+      refuse_step("sequences " + text(use.written_by) + " and " + text(s) + " write block " + text(table[i]), "one");
+    }
+    use.written_by = static_cast<int32_t>(s);
+    use.first_written = first_written < 0 ? 0 : first_written;
+  }
+}
+
+/** Nobody may read what another sequence writes in the same step. */
+void check_sharing(const EngineInfo& info, const StepBatch& batch, size_t s, const std::vector<BlockUse>& blocks) {
+  const int32_t num_keys = batch.positions[batch.query_starts[s + 1] - 1] + 1;
+  for (int32_t i = 0; i * info.kv_block_size < num_keys; i++) {
+    const int32_t block = batch.block_tables[s * batch.max_blocks + i];
+    const BlockUse& use = blocks[block];
+    if (use.written_by < 0 || use.written_by == static_cast<int32_t>(s)) continue;
+    if (num_keys - i * info.kv_block_size > use.first_written) {
+      refuse_step("sequence " + text(s) + " reads block " + text(block) + " that sequence " + text(use.written_by) +
+                  " writes", "it written in an earlier step");
+    }
+  }
+}
+
+}  // namespace
+
+void check_options(const EngineOptions& options) {
+  if (options.device != Device::kCpu) refuse("open the engine", "device is cuda", "cpu: this build has no CUDA");
+  if (options.dtype == Dtype::kInt8 || options.dtype == Dtype::kNf4 || options.dtype == Dtype::kFp4) {
+    refuse("open the engine", "dtype is int8, nf4 or fp4", "bf16, fp16 or fp32: quantised weights are not implemented");
+  }
+  if (options.num_threads < 0 || options.num_threads > 1024) {
+    refuse("open the engine", "numThreads is " + text(options.num_threads), "0 to 1024");
+  }
+  if (options.num_tile_slots < 1 || options.num_tile_slots > 1 << 20) {
+    refuse("open the engine", "numTileSlots is " + text(options.num_tile_slots), "1 to 1048576");
+  }
+}
+
+void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::span<const int32_t> slots) {
+  const size_t tile_bytes = static_cast<size_t>(info.tile_size) * info.tile_size * 3;
+  if (slots.empty()) refuse("encode tiles", "no slots", "at least one");
+  if (pixels.size() != slots.size() * tile_bytes) {
+    refuse("encode tiles", text(pixels.size()) + " bytes of pixels",
+           text(slots.size()) + " x " + text(tile_bytes));
+  }
+  std::vector<bool> seen(info.num_tile_slots);
+  for (int32_t slot : slots) {
+    if (slot < 0 || slot >= info.num_tile_slots) {
+      refuse("encode tiles", "slot " + text(slot), "one below " + text(info.num_tile_slots));
+    }
+    if (seen[slot]) refuse("encode tiles", "slot " + text(slot) + " twice", "distinct slots");
+    seen[slot] = true;
+  }
+}
+
+void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled) {
+  check_lengths(batch);
+  std::vector<BlockUse> blocks(info.num_kv_blocks);
+  for (size_t s = 0; s < batch.num_sequences(); s++) check_sequence(info, batch, s, slot_filled, blocks);
+  for (size_t s = 0; s < batch.num_sequences(); s++) check_sharing(info, batch, s, blocks);
+}
+
+}  // namespace tessera

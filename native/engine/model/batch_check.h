@@ -1,0 +1,20 @@
+/** Owns the checks of what a caller passes: everything is checked before memory is touched. */
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "tessera/engine.h"
+
+namespace tessera {
+
+/** Checks open options; of dtype and device, what this build offers. */
+void check_options(const EngineOptions& options);
+
+/** Checks pixels and slots of `encode_tiles`. */
+void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::span<const int32_t> slots);
+
+/** Checks a batch; `slot_filled` [num_tile_slots] says which slots hold embeddings. */
+void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled);
+
+}  // namespace tessera

@@ -1,0 +1,71 @@
+#include "model/decoder.h"
+
+#include <cmath>
+
+namespace tessera {
+
+Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, Ops& ops, uint64_t kv_cache_bytes)
+    : config_(config), weights_(weights), ops_(ops) {
+  const int min_blocks = (config.context_length + kKvBlockSize - 1) / kKvBlockSize;
+  cache_ = ops.make_kv_cache({config.num_layers, config.num_kv_heads, config.head_dim}, kv_cache_bytes, min_blocks);
+  for (int i = 0; i < config.head_dim / 2; i++) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
+    inverse_frequencies_.push_back(1.0f / std::pow(static_cast<float>(config.rope_theta), exponent));
+  }
+}
+
+void Decoder::rotations(std::span<const int32_t> positions) {
+  const size_t half = inverse_frequencies_.size();
+  std::vector<float> cos(positions.size() * half);
+  std::vector<float> sin(positions.size() * half);
+  for (size_t t = 0; t < positions.size(); t++) {
+    for (size_t i = 0; i < half; i++) {
+      const float angle = static_cast<float>(positions[t]) * inverse_frequencies_[i];
+      cos[t * half + i] = std::cos(angle);
+      sin[t * half + i] = std::sin(angle);
+    }
+  }
+  cos_ = ops_.upload(cos.data(), cos.size() * 4);
+  sin_ = ops_.upload(sin.data(), sin.size() * 4);
+}
+
+Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted) {
+  rotations(batch.positions);
+  const StepLayout step = {
+      .positions = batch.positions,
+      .query_starts = batch.query_starts,
+      .block_tables = batch.block_tables,
+      .max_blocks = batch.max_blocks,
+      .num_heads = config_.num_heads,
+      .cos = cos_.f32(),
+      .sin = sin_.f32(),
+  };
+  const Rows x = x_.rows(ops_, batch.num_tokens(), config_.hidden_size);
+  ops_.embed(*weights_.embedding, batch.token_ids, batch.embedding_rows, tiles, x);
+  for (int i = 0; i < config_.num_layers; i++) run_layer(i, x, step);
+  const Rows last = last_.rows(ops_, wanted.size(), config_.hidden_size);
+  ops_.gather_rows(x, wanted, last);
+  ops_.rms_norm(last, weights_.norm.weight.f32(), config_.norm_eps, last);
+  const Rows logits = logits_.rows(ops_, wanted.size(), config_.vocab_size);
+  ops_.linear(last, weights_.head == nullptr ? *weights_.embedding : *weights_.head, {}, logits);
+  return logits;
+}
+
+void Decoder::run_layer(int index, const Rows& x, const StepLayout& step) {
+  const DecoderLayer& layer = weights_.layers[index];
+  const Rows normal = normal_.rows(ops_, x.rows, x.cols);
+  ops_.rms_norm(x, layer.norm1.weight.f32(), config_.norm_eps, normal);
+  const size_t qkv_cols = static_cast<size_t>(config_.num_heads + 2 * config_.num_kv_heads) * config_.head_dim;
+  const Rows qkv = qkv_.rows(ops_, x.rows, qkv_cols);
+  ops_.linear(normal, *layer.qkv.weight, {.bias = layer.qkv.bias.f32()}, qkv);
+  ops_.rotate_and_store(qkv, step, *cache_, index);
+  const Rows attended = attended_.rows(ops_, x.rows, x.cols);
+  ops_.paged_attention(qkv, step, *cache_, index, attended);
+  ops_.linear(attended, *layer.out.weight, {.residual = x.data, .residual_stride = x.stride}, x);
+  ops_.rms_norm(x, layer.norm2.weight.f32(), config_.norm_eps, normal);
+  const Rows wide = wide_.rows(ops_, x.rows, config_.intermediate_size);
+  ops_.linear_swiglu(normal, *layer.gate_up.weight, wide);
+  ops_.linear(wide, *layer.down.weight, {.residual = x.data, .residual_stride = x.stride}, x);
+}
+
+}  // namespace tessera

@@ -1,0 +1,121 @@
+/** Owns the engine behind the public API: opens a checkpoint on a device and runs what the checks let through. */
+#include "tessera/engine.h"
+
+#include <algorithm>
+
+#include "model/batch_check.h"
+#include "model/config.h"
+#include "model/decoder.h"
+#include "model/tile_slots.h"
+#include "model/vision_tower.h"
+#include "model/weights.h"
+#include "ops/cpu/cpu_ops.h"
+
+namespace tessera {
+
+namespace {
+
+class LocalEngine final : public Engine {
+ public:
+  explicit LocalEngine(const EngineOptions& options)
+      : config_(read_config(options.model_path)), ops_(make_ops(options)),
+        weights_(load_weights(config_, Checkpoint(options.model_path), *ops_)), vision_(config_, weights_, *ops_),
+        decoder_(config_.decoder, weights_.decoder, *ops_, options.kv_cache_bytes),
+        slots_(*ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
+    info_ = {
+        .device = options.device,
+        .dtype = options.dtype,
+        .isa = ops_->isa(),
+        .num_threads = ops_->num_threads(),
+        .tile_size = config_.tile_size,
+        .tokens_per_tile = config_.tokens_per_tile(),
+        .vocab_size = config_.decoder.vocab_size,
+        .hidden_size = config_.decoder.hidden_size,
+        .kv_block_size = kKvBlockSize,
+        .num_kv_blocks = decoder_.num_kv_blocks(),
+        .num_tile_slots = options.num_tile_slots,
+        .context_length = config_.decoder.context_length,
+        .weight_bytes = weights_.bytes,
+    };
+  }
+
+  const EngineInfo& info() const override { return info_; }
+
+  void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) override {
+    check_tiles(info_, pixels, slots);
+    const size_t tile_bytes = pixels.size() / slots.size();
+    // A group fills the kernels and bounds the memory of activations.
+    const size_t patches = static_cast<size_t>(config_.grid()) * config_.grid();
+    const size_t group = std::max<size_t>(1, kRowsPerGroup / patches);
+    for (size_t first = 0; first < slots.size(); first += group) {
+      const size_t count = std::min(group, slots.size() - first);
+      slots_.store(vision_.encode(pixels.subspan(first * tile_bytes, count * tile_bytes)), slots.subspan(first, count));
+    }
+  }
+
+  StepResult step(const StepBatch& batch) override {
+    check_batch(info_, batch, slots_.filled());
+    std::vector<int32_t> wanted;
+    std::vector<SamplingParams> params;
+    for (size_t s = 0; s < batch.num_sequences(); s++) {
+      if (batch.sample[s] == 0) continue;
+      const int32_t last = batch.query_starts[s + 1] - 1;
+      wanted.push_back(last);
+      params.push_back({batch.temperature[s], batch.top_p[s], batch.top_k[s], batch.seed[s],
+                        static_cast<uint64_t>(batch.positions[last]) + 1});
+    }
+    const Rows logits = decoder_.forward(batch, slots_.embeddings(), wanted);
+    std::vector<SampledToken> sampled(wanted.size());
+    ops_->sample(logits, params, sampled);
+    return collect(batch, sampled);
+  }
+
+  std::vector<float> logits(const StepBatch& batch) override {
+    check_batch(info_, batch, slots_.filled());
+    std::vector<int32_t> all(batch.num_tokens());
+    for (size_t t = 0; t < all.size(); t++) all[t] = static_cast<int32_t>(t);
+    const Rows logits = decoder_.forward(batch, slots_.embeddings(), all);
+    std::vector<float> out(logits.rows * logits.cols);
+    ops_->download(out.data(), logits.data, out.size());
+    return out;
+  }
+
+ private:
+  static constexpr size_t kRowsPerGroup = 4096;
+
+  static std::unique_ptr<Ops> make_ops(const EngineOptions& options) {
+    const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
+    return std::make_unique<cpu::CpuOps>(options.dtype, num_threads, cpu::choose_kernels());
+  }
+
+  static StepResult collect(const StepBatch& batch, std::span<const SampledToken> sampled) {
+    StepResult result;
+    size_t next = 0;
+    for (size_t s = 0; s < batch.num_sequences(); s++) {
+      const SampledToken token = batch.sample[s] == 0 ? SampledToken{} : sampled[next++];
+      if (batch.sample[s] != 0 && token.id < 0) {
+        refuse("sample", "logits of sequence " + std::to_string(s) + " are not finite", "numbers");
+      }
+      result.token_ids.push_back(token.id);
+      result.logprobs.push_back(token.logprob);
+    }
+    return result;
+  }
+
+  const ModelConfig config_;
+  const std::unique_ptr<Ops> ops_;
+  const ModelWeights weights_;
+  VisionTower vision_;
+  Decoder decoder_;
+  TileSlots slots_;
+  EngineInfo info_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
+  check_options(options);
+  return std::make_unique<LocalEngine>(options);
+}
+
+}  // namespace tessera

@@ -1,0 +1,70 @@
+/** Owns a checkpoint's tensors on disk: safetensors files mapped into memory, one or several behind an index. */
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace tessera {
+
+/** A file mapped for reading; unmapped with the object. */
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  const char* data() const { return data_; }
+  uint64_t size() const { return size_; }
+
+ private:
+  std::string path_;
+  const char* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+/** A tensor inside a mapped file. */
+struct DiskTensor {
+  std::string dtype;  // as written: "BF16"
+  std::vector<int64_t> shape;
+  const char* data = nullptr;
+  uint64_t bytes = 0;
+  const MappedFile* file = nullptr;
+};
+
+/** Reads a file's header and checks it: every tensor lies inside the file and is as long as its shape says. */
+std::map<std::string, DiskTensor> read_safetensors(const MappedFile& file);
+
+/** All tensors of a checkpoint folder. Data stays mapped as long as this lives. */
+class Checkpoint {
+ public:
+  /** `folder` holds model.safetensors, or model.safetensors.index.json with the files it names. */
+  explicit Checkpoint(const std::string& folder);
+
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  /** A tensor of this shape in bf16, fp16 or fp32; anything else is an error that names tensor, shape and file. */
+  const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape) const;
+
+ private:
+  void add_file(const std::string& path);
+
+  std::string folder_;
+  std::vector<std::unique_ptr<MappedFile>> files_;
+  std::map<std::string, DiskTensor> tensors_;
+};
+
+/** The engine's type of a safetensors dtype; an error for a type that holds no weights. */
+DiskType disk_type(const std::string& name, const DiskTensor& tensor);
+
+std::string shape_text(const std::vector<int64_t>& shape);
+
+/** A whole small text file. */
+std::string read_text_file(const std::string& path);
+
+}  // namespace tessera

@@ -1,0 +1,227 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/tensor_names.h"
+#include "ops/cpu/half.h"
+
+namespace tessera {
+
+namespace {
+
+/** Reads tensors, or with no device only checks them: one walk over the names serves both. */
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, Ops* ops) : checkpoint_(checkpoint), ops_(ops) {}
+
+  uint64_t bytes() const { return bytes_; }
+  bool checking() const { return ops_ == nullptr; }
+
+  std::vector<float> values(const std::string& name, const std::vector<int64_t>& shape) {
+    const DiskTensor& tensor = checkpoint_.require(name, shape);
+    if (checking()) return {};
+    size_t count = 1;
+    for (int64_t size : shape) count *= size;
+    std::vector<float> out(count);
+    const DiskType type = disk_type(name, tensor);
+    for (size_t i = 0; i < count; i++) out[i] = cpu::read_disk(tensor.data, type, i);
+    return out;
+  }
+
+  Buffer upload(const std::vector<float>& values) {
+    if (checking()) return {};
+    bytes_ += values.size() * 4;
+    return ops_->upload(values.data(), values.size() * 4);
+  }
+
+  Buffer vector(const std::string& name, int64_t size) { return upload(values(name, {size})); }
+
+  /** One matrix of several tensors with `cols` columns each; a shape of more than two sizes is flattened. */
+  std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join) {
+    std::vector<HostTensor> tensors;
+    for (const auto& [name, shape] : parts) {
+      const DiskTensor& tensor = checkpoint_.require(name, shape);
+      size_t cols = 1;
+      for (size_t i = 1; i < shape.size(); i++) cols *= shape[i];
+      tensors.push_back({tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
+    }
+    if (checking()) return nullptr;
+    auto matrix = ops_->load_matrix(tensors, join);
+    bytes_ += matrix->bytes;
+    return matrix;
+  }
+
+  Linear linear(const std::string& name, int64_t rows, int64_t cols, bool bias = true) {
+    Linear out;
+    out.weight = matrix({{name + ".weight", {rows, cols}}}, Join::kStacked);
+    if (bias) out.bias = vector(name + ".bias", rows);
+    return out;
+  }
+
+  /** q, k and v of these rows as one, from three tensors. */
+  Linear qkv(const std::string& prefix, int64_t q_rows, int64_t kv_rows, int64_t cols, bool bias) {
+    Linear out;
+    out.weight = matrix({{prefix + "q_proj.weight", {q_rows, cols}},
+                         {prefix + "k_proj.weight", {kv_rows, cols}},
+                         {prefix + "v_proj.weight", {kv_rows, cols}}}, Join::kStacked);
+    if (!bias) return out;
+    std::vector<float> all = values(prefix + "q_proj.bias", {q_rows});
+    for (const char* part : {"k_proj.bias", "v_proj.bias"}) {
+      const std::vector<float> more = values(prefix + part, {kv_rows});
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    out.bias = upload(all);
+    return out;
+  }
+
+  Norm layer_norm(const std::string& name, int64_t size) { return {vector(name + ".weight", size), vector(name + ".bias", size)}; }
+  Norm rms_norm(const std::string& name, int64_t size) { return {vector(name + ".weight", size), {}}; }
+
+ private:
+  const Checkpoint& checkpoint_;
+  Ops* ops_;
+  uint64_t bytes_ = 0;
+};
+
+VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const TensorNames& names, int i) {
+  const std::string layer = names.vision_layer(i);
+  const int64_t hidden = config.hidden_size;
+  const auto norm = [&](const std::string& name) {
+    return config.rms_norm ? loader.rms_norm(name, hidden) : loader.layer_norm(name, hidden);
+  };
+  VisionLayer out;
+  out.norm1 = norm(layer + names.norm1);
+  const std::string attention = layer + names.attention;
+  out.qkv = names.fused_qkv ? loader.linear(attention + "qkv", 3 * hidden, hidden, config.qkv_bias)
+                            : loader.qkv(attention, hidden, hidden, hidden, config.qkv_bias);
+  if (config.qk_norm) {
+    out.q_norm = loader.rms_norm(attention + "q_norm", hidden);
+    out.k_norm = loader.rms_norm(attention + "k_norm", hidden);
+  }
+  out.proj = loader.linear(layer + names.proj, hidden, hidden);
+  out.scale1 = loader.vector(layer + names.scale1, hidden);
+  out.norm2 = norm(layer + names.norm2);
+  out.fc1 = loader.linear(layer + "mlp.fc1", config.intermediate_size, hidden);
+  out.fc2 = loader.linear(layer + "mlp.fc2", hidden, config.intermediate_size);
+  out.scale2 = loader.vector(layer + names.scale2, hidden);
+  return out;
+}
+
+VisionWeights load_vision(Loader& loader, const ModelConfig& model, const TensorNames& names) {
+  const VisionConfig& config = model.vision;
+  const int64_t hidden = config.hidden_size;
+  const int64_t patch = config.patch_size;
+  VisionWeights out;
+  out.class_embedding = loader.upload(loader.values(names.vision + names.class_embedding, {1, 1, hidden}));
+  const int64_t trained = config.trained_grid;
+  std::vector<float> positions = loader.values(names.vision + names.positions, {1, trained * trained + 1, hidden});
+  if (!loader.checking() && trained != model.grid()) {
+    positions = interpolate_positions(positions, hidden, config.trained_grid, model.grid());
+  }
+  out.positions = loader.upload(positions);
+  const std::string name = names.vision + names.patch;
+  out.patch.weight = loader.matrix({{name + ".weight", {hidden, 3, patch, patch}}}, Join::kStacked);
+  out.patch.bias = loader.vector(name + ".bias", hidden);
+  for (int i = 0; i < config.num_layers; i++) out.layers.push_back(load_vision_layer(loader, config, names, i));
+  return out;
+}
+
+ProjectorWeights load_projector(Loader& loader, const ModelConfig& config, const TensorNames& names) {
+  const int64_t square = static_cast<int64_t>(config.vision.hidden_size) * config.shuffle_factor * config.shuffle_factor;
+  const int64_t hidden = config.decoder.hidden_size;
+  ProjectorWeights out;
+  out.norm = loader.layer_norm(names.projector_norm, square);
+  out.linear1 = loader.linear(names.projector_linear1, hidden, square);
+  out.linear2 = loader.linear(names.projector_linear2, hidden, hidden);
+  return out;
+}
+
+DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, const std::string& layer) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t kv = static_cast<int64_t>(config.num_kv_heads) * config.head_dim;
+  const int64_t intermediate = config.intermediate_size;
+  DecoderLayer out;
+  out.norm1 = loader.rms_norm(layer + "input_layernorm", hidden);
+  out.qkv = loader.qkv(layer + "self_attn.", hidden, kv, hidden, true);
+  out.out = loader.linear(layer + "self_attn.o_proj", hidden, hidden, false);
+  out.norm2 = loader.rms_norm(layer + "post_attention_layernorm", hidden);
+  out.gate_up.weight = loader.matrix({{layer + "mlp.gate_proj.weight", {intermediate, hidden}},
+                                      {layer + "mlp.up_proj.weight", {intermediate, hidden}}}, Join::kGateUp);
+  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, false);
+  return out;
+}
+
+DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied) {
+  const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
+  DecoderWeights out;
+  out.embedding = loader.matrix({{names.decoder + "embed_tokens.weight", vocab_shape}}, Join::kStacked);
+  for (int i = 0; i < config.num_layers; i++) {
+    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i)));
+  }
+  out.norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
+  if (!tied) out.head = loader.matrix({{names.head, vocab_shape}}, Join::kStacked);
+  return out;
+}
+
+ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint) {
+  const TensorNames names = tensor_names(config.layout, checkpoint);
+  const bool tied = config.decoder.tied_head.value_or(!checkpoint.has(names.head));
+  ModelWeights out;
+  out.vision = load_vision(loader, config, names);
+  out.projector = load_projector(loader, config, names);
+  out.decoder = load_decoder(loader, config.decoder, names, tied);
+  out.bytes = loader.bytes();
+  return out;
+}
+
+/** The four weights of bicubic interpolation at `offset` in [0, 1) behind the second point. */
+void cubic_weights(double offset, double out[4]) {
+  constexpr double a = -0.75;
+  for (int i = 0; i < 4; i++) {
+    const double d = std::fabs(offset + 1 - i);
+    out[i] = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+  }
+}
+
+}  // namespace
+
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops) {
+  Loader check(checkpoint, nullptr);
+  walk(check, config, checkpoint);
+  Loader loader(checkpoint, &ops);
+  return walk(loader, config, checkpoint);
+}
+
+std::vector<float> interpolate_positions(const std::vector<float>& positions, size_t cols, int from, int to) {
+  std::vector<float> out(positions.begin(), positions.begin() + cols);
+  out.resize((1 + static_cast<size_t>(to) * to) * cols);
+  const double ratio = static_cast<double>(from) / to;
+  for (int y = 0; y < to; y++) {
+    const double source_y = (y + 0.5) * ratio - 0.5;
+    const int base_y = static_cast<int>(std::floor(source_y));
+    double weight_y[4];
+    cubic_weights(source_y - base_y, weight_y);
+    for (int x = 0; x < to; x++) {
+      const double source_x = (x + 0.5) * ratio - 0.5;
+      const int base_x = static_cast<int>(std::floor(source_x));
+      double weight_x[4];
+      cubic_weights(source_x - base_x, weight_x);
+      float* target = out.data() + (1 + static_cast<size_t>(y) * to + x) * cols;
+      for (size_t c = 0; c < cols; c++) {
+        double sum = 0;
+        for (int j = 0; j < 4; j++) {
+          const int row = std::clamp(base_y - 1 + j, 0, from - 1);
+          for (int i = 0; i < 4; i++) {
+            const int col = std::clamp(base_x - 1 + i, 0, from - 1);
+            sum += weight_y[j] * weight_x[i] * positions[(1 + static_cast<size_t>(row) * from + col) * cols + c];
+          }
+        }
+        target[c] = static_cast<float>(sum);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,82 @@
+/** Owns a model's weights on the device, and finding each in a checkpoint of either layout. */
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/safetensors.h"
+#include "ops/ops.h"
+
+namespace tessera {
+
+struct Linear {
+  std::unique_ptr<Matrix> weight;
+  Buffer bias;  // empty where there is none
+};
+
+struct Norm {
+  Buffer weight;
+  Buffer bias;  // empty for RMS norm
+};
+
+struct VisionLayer {
+  Norm norm1;
+  Linear qkv;
+  Norm q_norm;  // empty without qk_norm
+  Norm k_norm;
+  Linear proj;
+  Buffer scale1;
+  Norm norm2;
+  Linear fc1;
+  Linear fc2;
+  Buffer scale2;
+};
+
+struct VisionWeights {
+  Buffer class_embedding;  // [hidden]
+  Buffer positions;        // [1 + grid^2][hidden], already at the tile's grid
+  Linear patch;
+  std::vector<VisionLayer> layers;
+};
+
+struct ProjectorWeights {
+  Norm norm;
+  Linear linear1;
+  Linear linear2;
+};
+
+struct DecoderLayer {
+  Norm norm1;
+  Linear qkv;
+  Linear out;
+  Norm norm2;
+  Linear gate_up;
+  Linear down;
+};
+
+struct DecoderWeights {
+  std::unique_ptr<Matrix> embedding;
+  std::vector<DecoderLayer> layers;
+  Norm norm;
+  std::unique_ptr<Matrix> head;  // null: the embedding is the head
+};
+
+struct ModelWeights {
+  VisionWeights vision;
+  ProjectorWeights projector;
+  DecoderWeights decoder;
+  uint64_t bytes = 0;
+};
+
+/** Checks every tensor's name, shape and type first, and only then takes memory and copies. */
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops);
+
+/**
+ * A position embedding [1 + from^2][cols] resampled to [1 + to^2][cols]: bicubic (a = -0.75), pixel centres, edges
+ * repeated, as PyTorch's `interpolate(mode="bicubic", align_corners=False)`. The class row stays.
+ */
+std::vector<float> interpolate_positions(const std::vector<float>& positions, size_t cols, int from, int to);
+
+}  // namespace tessera

@@ -1,0 +1,211 @@
+/**
+ * Owns attention, of tiles over themselves and of new tokens over their paged cache. Both take as many query rows as a
+ * kernel holds, compute all their scores, take the whole row's softmax, and multiply with the values: keys go in order
+ * from 0 in blocks of 32, whatever the queries are, so a row's bits do not depend on its neighbours.
+ */
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/cpu/cpu_ops.h"
+#include "ops/cpu/paged_kv.h"
+
+namespace tessera::cpu {
+
+namespace {
+
+size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+/** One thread's memory for a group of query rows over up to `max_keys` keys. */
+struct AttentionScratch {
+  size_t max_keys;  // a multiple of 32
+  size_t head_dim;  // a multiple of 32, at least the model's
+
+  size_t bytes() const { return 4 * (3 * kMaxRows * head_dim + 2 * kMaxRows * max_keys); }
+  float* gathered(char* base) const { return reinterpret_cast<float*>(base); }                 // [rows][head_dim]
+  char* queries(char* base) const { return base + 4 * kMaxRows * head_dim; }                   // packed
+  float* out(char* base) const { return reinterpret_cast<float*>(base) + 2 * kMaxRows * head_dim; }
+  float* scores(char* base) const { return reinterpret_cast<float*>(base) + 3 * kMaxRows * head_dim; }
+  char* probabilities(char* base) const { return base + 4 * (3 * kMaxRows * head_dim + kMaxRows * max_keys); }
+};
+
+/** Softmax of the scores [rows][stride], row r over its first num_keys(r) of `padded` keys; packs it. */
+template <class NumKeys>
+void softmax_rows(const Kernels& kernels, const MatrixKernel& kernel, float* scores, size_t stride, int rows,
+                  size_t padded, size_t used, float scale, NumKeys&& num_keys, float* sums, void* packed) {
+  for (int r = 0; r < rows; r++) {
+    float* row = scores + r * stride;
+    std::fill(row + num_keys(r), row + padded, -std::numeric_limits<float>::infinity());
+    sums[r] = kernels.softmax(row, padded, scale);
+  }
+  kernel.pack(scores, stride, rows, used, packed);
+}
+
+}  // namespace
+
+void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const Rows& y) {
+  const MatrixKernel& kernel = attention_kernel();
+  const size_t head_dim = y.cols / num_heads;
+  const KvPanel panel{kernel.k_step, head_dim};
+  const size_t padded = round_up(tokens, kPanelWidth);
+  const AttentionScratch plan{padded, round_up(head_dim, kPanelWidth)};
+  const size_t keys_bytes = padded / kPanelWidth * panel.keys_size() * kernel.b_bytes;
+  const size_t values_bytes = panel.value_panels() * panel.value_panel_size(padded) * kernel.b_bytes;
+  reserve_scratch(keys_bytes + values_bytes + plan.bytes());
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const size_t num_tiles = qkv.rows / tokens;
+  const double cost = 2.0 * num_tiles * tokens * tokens * y.cols;
+  parallel(num_tiles * num_heads, cost, [&](size_t item, int thread) {
+    char* keys = scratch_[thread].as<char>();
+    char* values = keys + keys_bytes;
+    char* rest = values + values_bytes;
+    const size_t first = item / num_heads * tokens;
+    const size_t head_col = item % num_heads * head_dim;
+    std::fill(values, values + values_bytes, 0);
+    for (size_t t = 0; t < tokens; t++) {
+      const float* key = qkv.data + (first + t) * qkv.stride + y.cols + head_col;
+      const float* value = key + y.cols;
+      char* key_panel = keys + t / kPanelWidth * panel.keys_size() * kernel.b_bytes;
+      for (size_t d = 0; d < head_dim; d++) {
+        store_element(key_panel, kernel.b_bytes, panel.key(t % kPanelWidth, d), key[d]);
+        store_element(values, kernel.b_bytes, panel.value(t, d, padded), value[d]);
+      }
+    }
+    float* scores = plan.scores(rest);
+    float* out = plan.out(rest);
+    for (size_t row = 0; row < tokens; row += kernels_.max_rows) {
+      const int rows = static_cast<int>(std::min<size_t>(kernels_.max_rows, tokens - row));
+      const float* q = qkv.data + (first + row) * qkv.stride + head_col;
+      kernel.pack(q, qkv.stride, rows, head_dim, plan.queries(rest));
+      for (size_t block = 0; block * kPanelWidth < padded; block++) {
+        kernel.tile(rows, plan.queries(rest), keys + block * panel.keys_size() * kernel.b_bytes, panel.key_steps(),
+                    scores + block * kPanelWidth, padded, false);
+      }
+      float sums[kMaxRows];
+      softmax_rows(kernels_, kernel, scores, padded, rows, padded, padded, scale, [&](int) { return tokens; }, sums,
+                   plan.probabilities(rest));
+      for (size_t p = 0; p < panel.value_panels(); p++) {
+        kernel.tile(rows, plan.probabilities(rest), values + p * panel.value_panel_size(padded) * kernel.b_bytes,
+                    padded / kernel.k_step, out + p * kPanelWidth, plan.head_dim, false);
+      }
+      for (int r = 0; r < rows; r++) {
+        kernels_.scale(out + r * plan.head_dim, head_dim, 1.0f / sums[r],
+                       y.data + (first + row + r) * y.stride + head_col);
+      }
+    }
+  });
+}
+
+void CpuOps::rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) {
+  const auto& kv = static_cast<const PagedKv&>(cache);
+  const size_t head_dim = kv.panel().head_dim;
+  const size_t half = head_dim / 2;
+  const size_t num_kv_heads = (qkv.cols / head_dim - step.num_heads) / 2;
+  const size_t num_sequences = step.query_starts.size() - 1;
+  parallel(num_sequences, static_cast<double>(qkv.rows * qkv.cols), [&](size_t s, int) {
+    for (int t = step.query_starts[s]; t < step.query_starts[s + 1]; t++) {
+      float* row = qkv.data + t * qkv.stride;
+      const float* cos = step.cos + t * half;
+      const float* sin = step.sin + t * half;
+      for (size_t head = 0; head < step.num_heads + num_kv_heads; head++) {
+        float* x = row + head * head_dim;
+        for (size_t i = 0; i < half; i++) {
+          const float a = x[i];
+          const float b = x[half + i];
+          x[i] = a * cos[i] - b * sin[i];
+          x[half + i] = b * cos[i] + a * sin[i];
+        }
+      }
+      const int position = step.positions[t];
+      const int block = step.block_tables[s * step.max_blocks + position / kKvBlockSize];
+      for (size_t head = 0; head < num_kv_heads; head++) {
+        const float* key = row + (step.num_heads + head) * head_dim;
+        kv.store(layer, block, static_cast<int>(head), position % kKvBlockSize, key, key + num_kv_heads * head_dim);
+      }
+    }
+  });
+}
+
+namespace {
+
+/** Some query rows of one sequence and key head: rows go token by token, inside a token head by head. */
+struct QueryGroup {
+  int sequence;
+  int kv_head;
+  int first;  // row
+  int rows;
+};
+
+}  // namespace
+
+void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer, const Rows& y) {
+  const auto& kv = static_cast<const PagedKv&>(cache);
+  const MatrixKernel& kernel = kv.kernel();
+  const KvPanel& panel = kv.panel();
+  const size_t head_dim = panel.head_dim;
+  const int num_kv_heads = static_cast<int>(qkv.cols / head_dim - step.num_heads) / 2;
+  const int group = step.num_heads / num_kv_heads;  // query heads that share a key head
+  const int num_sequences = static_cast<int>(step.query_starts.size()) - 1;
+
+  std::vector<QueryGroup> groups;
+  int longest = 0;
+  double cost = 0;
+  for (int s = 0; s < num_sequences; s++) {
+    const int rows = (step.query_starts[s + 1] - step.query_starts[s]) * group;
+    const int num_keys = step.positions[step.query_starts[s + 1] - 1] + 1;
+    longest = std::max(longest, num_keys);
+    cost += 2.0 * rows * num_keys * head_dim * num_kv_heads;
+    for (int first = 0; first < rows; first += kernels_.max_rows) {
+      for (int head = 0; head < num_kv_heads; head++) {
+        groups.push_back({s, head, first, std::min(kernels_.max_rows, rows - first)});
+      }
+    }
+  }
+  const AttentionScratch plan{round_up(longest, kPanelWidth), round_up(head_dim, kPanelWidth)};
+  reserve_scratch(plan.bytes());
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+
+  parallel(groups.size(), cost, [&](size_t item, int thread) {
+    const QueryGroup& g = groups[item];
+    char* base = scratch_[thread].as<char>();
+    float* gathered = plan.gathered(base);
+    const int start = step.query_starts[g.sequence];
+    const int32_t* blocks = step.block_tables.data() + static_cast<size_t>(g.sequence) * step.max_blocks;
+    const auto token = [&](int r) { return start + (g.first + r) / group; };
+    const auto column = [&](int r) { return (g.kv_head * group + (g.first + r) % group) * head_dim; };
+    for (int r = 0; r < g.rows; r++) {
+      const float* q = qkv.data + token(r) * qkv.stride + column(r);
+      std::copy(q, q + head_dim, gathered + r * head_dim);
+    }
+    kernel.pack(gathered, head_dim, g.rows, head_dim, plan.queries(base));
+
+    const size_t num_keys = step.positions[token(g.rows - 1)] + 1;
+    const size_t num_blocks = (num_keys + kPanelWidth - 1) / kPanelWidth;
+    float* scores = plan.scores(base);
+    for (size_t b = 0; b < num_blocks; b++) {
+      kernel.tile(g.rows, plan.queries(base), kv.keys(layer, blocks[b], g.kv_head), panel.key_steps(),
+                  scores + b * kPanelWidth, plan.max_keys, false);
+    }
+    float sums[kMaxRows];
+    const size_t used = round_up(num_keys, kernel.k_step);
+    softmax_rows(kernels_, kernel, scores, plan.max_keys, g.rows, num_blocks * kPanelWidth, used, scale,
+                 [&](int r) { return static_cast<size_t>(step.positions[token(r)]) + 1; }, sums,
+                 plan.probabilities(base));
+
+    float* out = plan.out(base);
+    for (size_t b = 0; b < num_blocks; b++) {
+      const char* values = kv.values(layer, blocks[b], g.kv_head);
+      const char* weights = plan.probabilities(base) + b * kPanelWidth * g.rows * kernel.a_bytes;
+      const size_t steps = std::min<size_t>(kPanelWidth, used - b * kPanelWidth) / kernel.k_step;
+      for (size_t p = 0; p < panel.value_panels(); p++) {
+        kernel.tile(g.rows, weights, values + p * panel.value_panel_size(kKvBlockSize) * kernel.b_bytes, steps,
+                    out + p * kPanelWidth, plan.head_dim, b > 0);
+      }
+    }
+    for (int r = 0; r < g.rows; r++) {
+      kernels_.scale(out + r * plan.head_dim, head_dim, 1.0f / sums[r], y.data + token(r) * y.stride + column(r));
+    }
+  });
+}
+
+}  // namespace tessera::cpu

@@ -1,0 +1,76 @@
+/** Owns the CPU device: the operations over a thread pool and one instruction set's kernels. */
+#pragma once
+
+#include <vector>
+
+#include "ops/cpu/kernels.h"
+#include "ops/ops.h"
+#include "runtime/aligned_memory.h"
+#include "runtime/thread_pool.h"
+
+namespace tessera::cpu {
+
+class CpuOps final : public Ops {
+ public:
+  /** `dtype` is bf16, fp16 or fp32: how weights are stored. Keys and values are bf16 with bf16 weights, else fp32. */
+  CpuOps(Dtype dtype, int num_threads, const Kernels& kernels);
+
+  std::string isa() const override { return kernels_.name; }
+  int num_threads() const override { return pool_.num_threads(); }
+
+  Buffer allocate(size_t bytes) override;
+  Buffer upload(const void* host, size_t bytes) override;
+  void download(void* host, const float* device, size_t count) override;
+  void copy(const float* from, size_t count, float* to) override;
+  std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join) override;
+
+  void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) override;
+  void linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) override;
+  void layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) override;
+  void rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) override;
+
+  void patchify(std::span<const uint8_t> pixels, int tile_size, int patch_size, const float mean[3],
+                const float std[3], const Rows& patches) override;
+  void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
+                     size_t patches_per_tile, const Rows& x) override;
+  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override;
+  void pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) override;
+
+  void embed(const Matrix& table, std::span<const int32_t> token_ids, std::span<const int32_t> embedding_rows,
+             const float* tiles, const Rows& y) override;
+  std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
+  void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
+  void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
+                       const Rows& y) override;
+  void gather_rows(const Rows& x, std::span<const int32_t> rows, const Rows& y) override;
+  void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
+
+ private:
+  /** Runs work(index, thread) over [0, count): on the pool where `cost`, in multiply-adds or so, is worth waking it. */
+  template <class Work>
+  void parallel(size_t count, double cost, Work&& work) {
+    if (cost < kWorthThreads) {
+      for (size_t index = 0; index < count; index++) work(index, 0);
+    } else {
+      pool_.parallel_for(count, work);
+    }
+  }
+
+  const MatrixKernel& weight_kernel() const;
+  /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
+  const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
+  /** Activations packed for `kernel` in blocks of `block_rows`; the last block may have fewer. Valid until the next. */
+  const char* pack(const Rows& x, const MatrixKernel& kernel, size_t block_rows);
+  /** Memory of one thread, at least `bytes`. Call before the loop that uses it. */
+  void reserve_scratch(size_t bytes);
+
+  static constexpr double kWorthThreads = 200'000;
+
+  const Dtype dtype_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  AlignedMemory packed_;                // activations of the product at hand
+  std::vector<AlignedMemory> scratch_;  // one a thread
+};
+
+}  // namespace tessera::cpu

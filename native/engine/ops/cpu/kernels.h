@@ -1,0 +1,89 @@
+/** Owns the table of inner loops that each instruction set fills in, and the packed layouts they share. */
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tessera::cpu {
+
+/** Columns of a weight panel. A KV block holds as many tokens, so that a block is a panel too. */
+inline constexpr int kPanelWidth = 32;
+/** Rows of activations the widest kernel takes at once. */
+inline constexpr int kMaxRows = 14;
+
+/** What a tile of results becomes on its way to memory; see `Epilogue`. Pointers are at the tile's first column. */
+struct TileEnd {
+  const float* bias;
+  bool gelu;
+  const float* scale;
+  const float* residual;
+  size_t residual_stride;
+  float* out;
+  size_t out_stride;
+  int cols;  // of the panel's 32, those that exist
+};
+
+/**
+ * Products of packed activations and packed weights of one storage type. K is padded with zeros to a multiple of
+ * `k_step`.
+ *   weights      [N / 32][K / k_step][32][k_step]
+ *   activations  [M / rows][K / k_step][rows][k_step], each of `a_bytes`
+ */
+struct MatrixKernel {
+  size_t k_step;
+  size_t a_bytes;
+  size_t b_bytes;
+  /** Packs rows [rows][k] of stride `stride`. */
+  void (*pack)(const float* x, size_t stride, int rows, size_t k, void* packed);
+  /** c [rows][32] = (accumulate ? c : 0) + a * panel over `steps` groups of k_step, each sum in the order of K. */
+  void (*tile)(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate);
+};
+
+/** The inner loops of one instruction set. Each handles any length; none allocates. */
+struct Kernels {
+  const char* name;
+  int max_rows;  // <= kMaxRows
+  MatrixKernel bf16;
+  MatrixKernel f16;
+  MatrixKernel f32;
+
+  /** Ends a tile [rows][32]. */
+  void (*finish)(const float* tile, int rows, const TileEnd& end);
+  void (*finish_swiglu)(const float* gate, const float* up, int rows, int cols, float* out, size_t out_stride);
+  void (*layer_norm)(const float* x, size_t n, const float* weight, const float* bias, float eps, float* y);
+  void (*rms_norm)(const float* x, size_t n, const float* weight, float eps, float* y);
+  /** row[i] = exp(scale * (row[i] - max)) and exactly 0 for -inf; returns the sum. n is a multiple of 32. */
+  float (*softmax)(float* row, size_t n, float scale);
+  /** y = x * factor, for the attention's division by its sum. */
+  void (*scale)(const float* x, size_t n, float factor, float* y);
+};
+
+const Kernels* portable_kernels();
+// Null where the compiler could not build the set.
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
+const Kernels* avx512_bf16_kernels();
+
+/** The best set this machine runs, or the one TESSERA_ISA names (`portable`, `avx2`, `avx512`, `avx512_bf16`). */
+const Kernels& choose_kernels();
+/** A set by name; null where machine or build lack it. */
+const Kernels* find_kernels(const char* name);
+
+// Internal linkage: a copy compiled for one instruction set must never serve another.
+
+/** Round to nearest even; a NaN stays a NaN. */
+static inline uint16_t to_bf16(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+static inline float from_bf16(uint16_t value) {
+  const uint32_t bits = static_cast<uint32_t>(value) << 16;
+  float out;
+  __builtin_memcpy(&out, &bits, 4);
+  return out;
+}
+
+}  // namespace tessera::cpu

@@ -1,0 +1,84 @@
+/**
+ * Owns the loops over one row: norms, softmax, and what happens to a tile of results. Included by each kernels_*.cpp
+ * after vec.h, inside its own namespace. Memory-bound or small beside the products; written for any length.
+ */
+
+void finish(const float* tile, int rows, const TileEnd& end) {
+  for (int r = 0; r < rows; r++) {
+    const float* row = tile + r * kPanelWidth;
+    float* out = end.out + r * end.out_stride;
+    const float* residual = end.residual == nullptr ? nullptr : end.residual + r * end.residual_stride;
+    for_vectors(end.cols, [&](size_t i, size_t n) {
+      Vec v = load(row + i);
+      if (end.bias != nullptr) v += load_n(end.bias + i, n);
+      if (end.gelu) v = gelu(v);
+      if (end.scale != nullptr) v *= load_n(end.scale + i, n);
+      if (residual != nullptr) v += load_n(residual + i, n);
+      store_n(out + i, v, n);
+    });
+  }
+}
+
+void finish_swiglu(const float* gate, const float* up, int rows, int cols, float* out, size_t out_stride) {
+  for (int r = 0; r < rows; r++) {
+    for_vectors(cols, [&](size_t i, size_t n) {
+      const Vec v = silu(load(gate + r * kPanelWidth + i)) * load(up + r * kPanelWidth + i);
+      store_n(out + r * out_stride + i, v, n);
+    });
+  }
+}
+
+void layer_norm(const float* x, size_t n, const float* weight, const float* bias, float eps, float* y) {
+  Vec total = {};
+  for_vectors(n, [&](size_t i, size_t m) { total += load_n(x + i, m); });
+  const float mean = sum_lanes(total) / static_cast<float>(n);
+  Vec squares = {};
+  for_vectors(n, [&](size_t i, size_t m) {
+    Vec d = load_n(x + i, m) - splat(mean);
+    if (m < kWidth) {
+      Vec kept = {};
+      __builtin_memcpy(&kept, &d, m * 4);
+      d = kept;
+    }
+    squares += d * d;
+  });
+  const float inverse = 1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(n) + eps);
+  for_vectors(n, [&](size_t i, size_t m) {
+    const Vec normal = (load_n(x + i, m) - splat(mean)) * splat(inverse);
+    store_n(y + i, normal * load_n(weight + i, m) + load_n(bias + i, m), m);
+  });
+}
+
+void rms_norm(const float* x, size_t n, const float* weight, float eps, float* y) {
+  Vec squares = {};
+  for_vectors(n, [&](size_t i, size_t m) {
+    const Vec v = load_n(x + i, m);
+    squares += v * v;
+  });
+  const float inverse = 1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(n) + eps);
+  for_vectors(n, [&](size_t i, size_t m) {
+    store_n(y + i, load_n(x + i, m) * splat(inverse) * load_n(weight + i, m), m);
+  });
+}
+
+// Trailing columns at -inf add exact zeros to the sum, so a row masked further out has the same bits.
+float softmax(float* row, size_t n, float scale) {
+  Vec largest = splat(-__builtin_inff());
+  for (size_t i = 0; i < n; i += kWidth) {
+    const Vec v = load(row + i);
+    largest = v > largest ? v : largest;
+  }
+  float max = -__builtin_inff();
+  for (int i = 0; i < kWidth; i++) max = largest[i] > max ? largest[i] : max;
+  Vec total = {};
+  for (size_t i = 0; i < n; i += kWidth) {
+    const Vec v = exp((load(row + i) - splat(max)) * splat(scale));
+    store(row + i, v);
+    total += v;
+  }
+  return sum_lanes(total);
+}
+
+void scale(const float* x, size_t n, float factor, float* y) {
+  for_vectors(n, [&](size_t i, size_t m) { store_n(y + i, load_n(x + i, m) * splat(factor), m); });
+}

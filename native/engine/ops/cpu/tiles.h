@@ -1,0 +1,115 @@
+/**
+ * Owns the products of packed activations and weight panels, written over vec.h for every instruction set. Included by
+ * each kernels_*.cpp inside its own namespace. Limit: multiply-adds while weights come from cache, bandwidth while they
+ * come from memory. Expects TESSERA_TILE_ROWS, the rows whose sums fit in registers beside two vectors of columns.
+ *
+ * Each sum is one register that walks K in order, whatever the number of rows: that is what makes a row's bits
+ * independent of its batch.
+ */
+
+constexpr int kTileRows = TESSERA_TILE_ROWS;
+constexpr int kTileCols = 2 * kWidth;
+
+// How weights of one type become vectors of kWidth columns. `kStep` consecutive elements of K lie together.
+
+struct WeightsF32 {
+  using Element = float;
+  static constexpr int kStep = 1;
+  static inline void columns(const Element* b, Vec out[1]) { out[0] = load(b); }
+};
+
+struct WeightsF16 {
+  using Element = uint16_t;
+  static constexpr int kStep = 1;
+  static inline void columns(const Element* b, Vec out[1]) { out[0] = load_half(b); }
+};
+
+// Pairs of K in one 32-bit lane. The odd one is added first, as the processor's own instruction for pairs does.
+struct WeightsBf16 {
+  using Element = uint16_t;
+  static constexpr int kStep = 2;
+  static inline void columns(const Element* b, Vec out[2]) {
+    const VecInt pairs = load_int(b);
+    out[0] = (Vec)(pairs & splat_int(static_cast<int32_t>(0xffff0000u)));
+    out[1] = (Vec)(pairs << 16);
+  }
+};
+
+/** Activations are fp32, for pairs in the order odd, even: [steps][ROWS][kStep]. */
+template <class Weights, int ROWS>
+__attribute__((noinline)) void tile_rows(const float* a_start, const typename Weights::Element* panel, size_t steps,
+                                         float* c, size_t stride, bool accumulate) {
+  constexpr int kStep = Weights::kStep;
+  for (int col = 0; col < kPanelWidth; col += kTileCols) {
+    Vec sum[ROWS][2];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) sum[r][v] = accumulate ? load(c + r * stride + col + v * kWidth) : Vec{};
+    }
+    const float* a = a_start;
+    const auto* b = panel + col * kStep;
+    for (size_t k = 0; k < steps; k++) {
+      Vec w[2][kStep];
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) Weights::columns(b + v * kWidth * kStep, w[v]);
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 2
+        for (int s = 0; s < kStep; s++) {
+          const Vec x = splat(a[r * kStep + s]);
+#pragma GCC unroll 2
+          for (int v = 0; v < 2; v++) sum[r][v] += x * w[v][s];
+        }
+      }
+      a += ROWS * kStep;
+      b += kPanelWidth * kStep;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) store(c + r * stride + col + v * kWidth, sum[r][v]);
+    }
+  }
+}
+
+template <class Weights, int ROWS = kTileRows>
+inline void tile_dispatch(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride,
+                          bool accumulate) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS) {
+      tile_rows<Weights, ROWS>(static_cast<const float*>(a), static_cast<const typename Weights::Element*>(panel), steps,
+                               c, stride, accumulate);
+    } else {
+      tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate);
+    }
+  }
+}
+
+template <class Weights>
+void tile(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate) {
+  tile_dispatch<Weights>(rows, a, panel, steps, c, stride, accumulate);
+}
+
+void pack_f32(const float* x, size_t stride, int rows, size_t k, void* packed) {
+  float* out = static_cast<float*>(packed);
+  for (int r = 0; r < rows; r++) {
+    for (size_t i = 0; i < k; i++) out[i * rows + r] = x[r * stride + i];
+  }
+}
+
+/** Rounds to bf16 but stores fp32, for instruction sets that multiply fp32. */
+void pack_bf16_as_f32(const float* x, size_t stride, int rows, size_t k, void* packed) {
+  float* out = static_cast<float*>(packed);
+  for (int r = 0; r < rows; r++) {
+    for (size_t i = 0; i < k; i += 2) {
+      float* pair = out + (i * rows + 2 * r);
+      pair[0] = i + 1 < k ? from_bf16(to_bf16(x[r * stride + i + 1])) : 0.0f;
+      pair[1] = from_bf16(to_bf16(x[r * stride + i]));
+    }
+  }
+}
+
+constexpr MatrixKernel kF32Kernel = {1, 4, 4, pack_f32, tile<WeightsF32>};
+constexpr MatrixKernel kF16Kernel = {1, 4, 2, pack_f32, tile<WeightsF16>};
+constexpr MatrixKernel kBf16Kernel = {2, 4, 2, pack_bf16_as_f32, tile<WeightsBf16>};

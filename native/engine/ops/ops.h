@@ -1,0 +1,166 @@
+/** Owns the operations a model is written over; a device implements them. Pointers to activations are device memory. */
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "tessera/engine.h"
+
+namespace tessera {
+
+/** Zeroed device memory, freed with its last copy. */
+struct Buffer {
+  std::shared_ptr<void> memory;
+  size_t bytes = 0;
+
+  float* f32() const { return static_cast<float*>(memory.get()); }
+};
+
+/** fp32 activations, row-major; `stride` is in floats from row to row. */
+struct Rows {
+  float* data = nullptr;
+  size_t rows = 0;
+  size_t cols = 0;
+  size_t stride = 0;
+
+  Rows() = default;
+  Rows(float* data, size_t rows, size_t cols) : data(data), rows(rows), cols(cols), stride(cols) {}
+  Rows(float* data, size_t rows, size_t cols, size_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
+  Rows columns(size_t first, size_t count) const { return {data + first, rows, count, stride}; }
+};
+
+enum class DiskType { kBf16, kF16, kF32 };
+
+/** A tensor as the checkpoint holds it, in host memory: [rows][cols], row-major, not aligned. */
+struct HostTensor {
+  const void* data = nullptr;
+  DiskType type = DiskType::kBf16;
+  size_t rows = 0;
+  size_t cols = 0;
+};
+
+/** A weight matrix [rows][cols] in the device's own layout and type. */
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  size_t rows = 0;
+  size_t cols = 0;
+  size_t bytes = 0;
+};
+
+/** How several tensors become one matrix. */
+enum class Join {
+  kStacked,  // rows one after the other: q, k, v
+  kGateUp,   // two of the same shape, for `linear_swiglu` alone
+};
+
+enum class Activation { kNone, kGelu };
+
+/** y = [residual +] [scale *] activation(x W^T + bias). Null pointers leave a part out. `residual` may be y itself. */
+struct Epilogue {
+  const float* bias = nullptr;
+  Activation activation = Activation::kNone;
+  const float* scale = nullptr;
+  const float* residual = nullptr;
+  size_t residual_stride = 0;
+};
+
+struct KvShape {
+  int num_layers = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+};
+
+/** Paged keys and values of all layers, on the device. */
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  int num_blocks = 0;
+};
+
+/** What a step's attention needs to know; host memory that outlives the step. `cos`, `sin`: [T][head_dim / 2], device. */
+struct StepLayout {
+  std::span<const int32_t> positions;
+  std::span<const int32_t> query_starts;
+  std::span<const int32_t> block_tables;
+  int max_blocks = 0;
+  int num_heads = 0;
+  const float* cos = nullptr;
+  const float* sin = nullptr;
+};
+
+/** How to draw one token. */
+struct SamplingParams {
+  float temperature = 0;
+  float top_p = 1;
+  int32_t top_k = 0;
+  uint64_t seed = 0;
+  uint64_t position = 0;  // of the token to be drawn
+};
+
+struct SampledToken {
+  int32_t id = -1;      // -1: the logits were not numbers
+  float logprob = 0;
+};
+
+/**
+ * A device. Every operation treats rows independently and sums in an order that does not depend on how many rows there
+ * are, so that a row's result is the same bits in any batch.
+ */
+class Ops {
+ public:
+  virtual ~Ops() = default;
+  virtual std::string isa() const = 0;
+  virtual int num_threads() const = 0;
+
+  virtual Buffer allocate(size_t bytes) = 0;
+  virtual Buffer upload(const void* host, size_t bytes) = 0;
+  virtual void download(void* host, const float* device, size_t count) = 0;
+  virtual void copy(const float* from, size_t count, float* to) = 0;
+  virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join) = 0;
+
+  virtual void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) = 0;
+  /** y = silu(x gate^T) * (x up^T), for a matrix joined by `kGateUp`; y has half of the matrix's rows as columns. */
+  virtual void linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) = 0;
+  /** `x` and `y` may be the same rows. */
+  virtual void layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) = 0;
+  virtual void rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) = 0;
+
+  /**
+   * u8 RGB tiles in host memory to one row a patch, [channel][y][x] as a convolution's weight lies:
+   * (value / 255 - mean[channel]) / std[channel].
+   */
+  virtual void patchify(std::span<const uint8_t> pixels, int tile_size, int patch_size, const float mean[3],
+                        const float std[3], const Rows& patches) = 0;
+  /** Rows of each tile: class embedding, then its patches; positions [1 + patches a tile][cols] added to all. */
+  virtual void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
+                             size_t patches_per_tile, const Rows& x) = 0;
+  /** Softmax attention of each tile over itself; `qkv` [tiles * tokens][3 * cols], heads side by side. */
+  virtual void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) = 0;
+  /**
+   * Drops each tile's class row and gathers factor x factor patches into one row, ordered (row, column, channel) of the
+   * square. `transposed` leaves the output grid column by column, as `ps_version` v1 does.
+   */
+  virtual void pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) = 0;
+
+  /** Rows of `table` for text, of `tiles` [any][cols] where embedding_rows is not -1. */
+  virtual void embed(const Matrix& table, std::span<const int32_t> token_ids, std::span<const int32_t> embedding_rows,
+                     const float* tiles, const Rows& y) = 0;
+  /** Blocks as many as fit in `budget_bytes`, but at least `min_blocks`. */
+  virtual std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) = 0;
+  /** Rotates q and k of `qkv` [T][q | k | v] by their positions, q in place, and writes k and v to the cache. */
+  virtual void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) = 0;
+  /** Causal attention of every new token over its sequence's cache; y [T][num_heads * head_dim]. */
+  virtual void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
+                               const Rows& y) = 0;
+  virtual void gather_rows(const Rows& x, std::span<const int32_t> rows, const Rows& y) = 0;
+  virtual void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) = 0;
+};
+
+/** Tokens one KV block holds, on every device. */
+inline constexpr int kKvBlockSize = 32;
+
+}  // namespace tessera

@@ -1,0 +1,105 @@
+#include "runtime/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <string>
+
+namespace tessera {
+
+namespace {
+
+constexpr uint32_t kOpen = 1u << 31;
+// About 20 microseconds: the gap between two loops of one step is shorter, an idle engine is silent after it.
+constexpr int kSpins = 1000;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+int available_cpus() {
+  int cpus = std::max(1u, std::thread::hardware_concurrency());
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::max(1, CPU_COUNT(&set));
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "<quota> <period>" in microseconds, or "max <period>"
+  std::string quota;
+  double period = 0;
+  if (quota_file >> quota >> period && quota != "max" && period > 0) {
+    cpus = std::min(cpus, std::max(1, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period))));
+  }
+#endif
+  return cpus;
+}
+
+ThreadPool::ThreadPool(int num_threads) : num_threads_(std::max(1, num_threads)) {
+  for (int thread = 1; thread < num_threads_; thread++) {
+    threads_.emplace_back([this, thread] { worker(thread); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+void ThreadPool::drain(int thread) {
+  for (size_t index = next_.fetch_add(1); index < count_; index = next_.fetch_add(1)) call_(work_, index, thread);
+}
+
+void ThreadPool::run(size_t count, Call call, void* work) {
+  if (num_threads_ == 1 || count <= 1) {
+    for (size_t index = 0; index < count; index++) call(work, index, 0);
+    return;
+  }
+  call_ = call;
+  work_ = work;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  gate_.store(kOpen, std::memory_order_release);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  drain(0);
+  uint32_t inside = gate_.fetch_and(~kOpen) & ~kOpen;
+  for (int spin = 0; inside != 0; inside = gate_.load(std::memory_order_acquire)) {
+    if (++spin < kSpins) {
+      pause();
+    } else {
+      gate_.wait(inside, std::memory_order_acquire);
+    }
+  }
+}
+
+void ThreadPool::worker(int thread) {
+  uint32_t seen = 0;
+  while (true) {
+    uint32_t now = generation_.load(std::memory_order_acquire);
+    for (int spin = 0; now == seen; now = generation_.load(std::memory_order_acquire)) {
+      if (++spin < kSpins) {
+        pause();
+      } else {
+        generation_.wait(seen, std::memory_order_acquire);
+      }
+    }
+    seen = now;
+    if (stop_.load()) return;
+    uint32_t gate = gate_.load(std::memory_order_acquire);
+    while ((gate & kOpen) != 0 && !gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) {
+    }
+    if ((gate & kOpen) == 0) continue;
+    drain(thread);
+    if (gate_.fetch_sub(1, std::memory_order_acq_rel) == 1) gate_.notify_one();
+  }
+}
+
+}  // namespace tessera

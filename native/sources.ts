@@ -1,0 +1,69 @@
+/** Owns what is compiled: the engine's source files, and the hash of everything each one is made from. */
+import { createHash } from "node:crypto";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Root of the engine's sources; includes are written from here. */
+export const ENGINE = fileURLToPath(new URL("./engine", import.meta.url));
+
+/** Parts of the engine in every target, and those of one target alone. */
+const CORE = ["model", "ops", "runtime"];
+
+/** `.cpp` files of a target, in a fixed order. */
+export async function listSources(target: "addon" | "tests"): Promise<string[]> {
+  const files: string[] = [];
+  const walk = async (folder: string): Promise<void> => {
+    for await (const entry of Deno.readDir(folder)) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory) await walk(path);
+      if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
+    }
+  };
+  for (const part of [...CORE, target]) await walk(join(ENGINE, part));
+  return files.sort();
+}
+
+/** `kernels_avx2.cpp` needs `avx2`; most files need nothing. */
+export function instructionSet(source: string): string | undefined {
+  return source.match(/kernels_(?!portable)([a-z0-9]+)\.cpp$/)?.[1];
+}
+
+/** Hashes sources with all they include, reading each file once. */
+export class SourceHasher {
+  readonly #texts = new Map<string, Promise<string | undefined>>();
+
+  #text(path: string): Promise<string | undefined> {
+    let text = this.#texts.get(path);
+    if (text === undefined) {
+      text = Deno.readTextFile(path).catch(() => undefined);
+      this.#texts.set(path, text);
+    }
+    return text;
+  }
+
+  /** The file an `#include "..."` names, or undefined for one outside the engine. */
+  async #resolve(from: string, name: string): Promise<string | undefined> {
+    for (const folder of [dirname(from), ENGINE, join(ENGINE, "include")]) {
+      const path = join(folder, name);
+      if (await this.#text(path) !== undefined) return path;
+    }
+    return undefined;
+  }
+
+  /** SHA-256 over the source, every file of ours it includes, and `salt`. */
+  async hash(source: string, salt: string): Promise<string> {
+    const seen = new Set<string>();
+    const visit = async (path: string): Promise<void> => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      for (const [, name] of (await this.#text(path) ?? "").matchAll(/^\s*#include\s+"([^"]+)"/gm)) {
+        const included = await this.#resolve(path, name!);
+        if (included !== undefined) await visit(included);
+      }
+    };
+    await visit(source);
+    const hash = createHash("sha256").update(salt);
+    for (const path of [...seen].sort()) hash.update(`\0${relative(ENGINE, path)}\0${await this.#text(path)}`);
+    return hash.digest("hex").slice(0, 24);
+  }
+}
