@@ -1,0 +1,238 @@
+/** Owns the fake engine of scheduler tests: no model, but a KV cache whose every misuse changes the tokens or rejects. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
+import { checkBatch, checkTiles } from "./engine_checks.ts";
+import {
+  chooseAfter,
+  type ChooseToken,
+  embeddingWord,
+  EMPTY_CHAIN,
+  fakeLogprob,
+  hashChoice,
+  mixInto,
+  tileHash,
+  tokenWord,
+} from "./fake_history.ts";
+
+/** What a fake call was, for latency and failure hooks; `index` counts calls of that kind from 0. */
+export interface FakeCall {
+  readonly kind: "encodeTiles" | "step" | "logits";
+  readonly index: number;
+  /** New tokens of a step, tiles of an `encodeTiles`. */
+  readonly size: number;
+}
+
+/** How a fake engine differs from the default one. */
+export interface FakeEngineOptions {
+  readonly info?: Partial<EngineInfo>;
+  /** How long a call takes. Default 0: the next turn of the event loop. */
+  readonly latency_ms?: number | ((call: FakeCall) => number);
+  /** A call for which this returns an error fails with it after its latency, leaving what it would have written unusable. */
+  readonly fail?: (call: FakeCall) => Error | undefined;
+  /** The model: the token after a history. Default: any id, evenly. */
+  readonly choose?: ChooseToken;
+  /** Sees each batch after its checks, before it runs. */
+  readonly onStep?: (batch: StepBatch) => void;
+}
+
+/** The default fake's figures: small blocks and few of them, so that tests meet the edges. */
+export const FAKE_INFO: EngineInfo = {
+  device: "cpu",
+  dtype: "fp32",
+  isa: "fake",
+  numThreads: 1,
+  tileSize: 4,
+  tokensPerTile: 3,
+  vocabSize: 1009,
+  hiddenSize: 8,
+  kvBlockSize: 4,
+  numKvBlocks: 64,
+  numTileSlots: 8,
+  contextLength: 128,
+  weightBytes: 0,
+};
+
+/**
+ * Each KV cell keeps the hash of all inputs up to it. Beyond the contract's own checks a step rejects, as misuse, when a
+ * cell it reads was never written, belongs to another position or does not continue the cell before it (a block freed
+ * and reused by someone else); and when the batch was changed in flight.
+ */
+export class FakeEngine implements Engine {
+  readonly info: EngineInfo;
+  /** Calls that began, by kind. */
+  readonly numCalls = { encodeTiles: 0, step: 0, logits: 0 };
+  readonly #options: FakeEngineOptions;
+  readonly #choose: ChooseToken;
+  /** [numKvBlocks * kvBlockSize] hash of the history up to and with the cell; 0 is unwritten. */
+  readonly #chains: Uint32Array;
+  /** Hash of the history before the cell, its position, and the step that wrote it. */
+  readonly #before: Uint32Array;
+  readonly #positions: Int32Array;
+  /** [numTileSlots] hash of the pixels; 0 is empty. */
+  readonly #slots: Uint32Array;
+  #inFlight: Promise<unknown> | undefined;
+  #closed = false;
+
+  constructor(options: FakeEngineOptions = {}) {
+    this.info = { ...FAKE_INFO, ...options.info };
+    this.#options = options;
+    this.#choose = options.choose ?? hashChoice;
+    const numCells = this.info.numKvBlocks * this.info.kvBlockSize;
+    this.#chains = new Uint32Array(numCells);
+    this.#before = new Uint32Array(numCells);
+    this.#positions = new Int32Array(numCells).fill(-1);
+    this.#slots = new Uint32Array(this.info.numTileSlots);
+  }
+
+  async encodeTiles(pixels: Uint8Array, slots: Int32Array): Promise<void> {
+    this.#refuseIfBusy();
+    checkTiles(this.info, pixels, slots);
+    const tileBytes = this.info.tileSize ** 2 * 3;
+    await this.#run("encodeTiles", slots.length, (failure) => {
+      slots.forEach((slot, i) => {
+        this.#slots[slot] = failure ? 0 : tileHash(pixels.subarray(i * tileBytes, (i + 1) * tileBytes));
+      });
+    });
+  }
+
+  async step(batch: StepBatch): Promise<StepResult> {
+    const chains = await this.#forward("step", batch);
+    const numSequences = batch.sample.length;
+    const tokenIds = new Int32Array(numSequences).fill(-1);
+    const logprobs = new Float32Array(numSequences);
+    for (let s = 0; s < numSequences; s++) {
+      if (batch.sample[s] === 0) continue;
+      const last = batch.queryStarts[s + 1]! - 1;
+      const seed = batch.temperature[s] === 0 ? undefined : batch.seed[s]!;
+      tokenIds[s] = chooseAfter(chains[last]!, batch.positions[last]! + 1, this.info.vocabSize, seed, this.#choose);
+      logprobs[s] = fakeLogprob(chains[last]!, tokenIds[s]!);
+    }
+    return { tokenIds, logprobs };
+  }
+
+  async logits(batch: StepBatch): Promise<Float32Array> {
+    const chains = await this.#forward("logits", batch);
+    const { vocabSize } = this.info;
+    const out = new Float32Array(chains.length * vocabSize);
+    chains.forEach((chain, t) => {
+      for (let id = 0; id < vocabSize; id++) out[t * vocabSize + id] = fakeLogprob(chain, id);
+      out[t * vocabSize + this.#choose(chain, batch.positions[t]! + 1, vocabSize)] = 1;
+    });
+    return out;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#inFlight?.catch(() => {});
+  }
+
+  #refuseIfBusy(): void {
+    if (this.#closed) throw new Error("Cannot call the engine: it is closed, expected an open one");
+    if (this.#inFlight) throw new Error("Cannot call the engine: a call is in flight, expected one at a time");
+  }
+
+  /** Waits the latency, then runs `work`, telling it whether the call fails. */
+  async #run<T>(kind: FakeCall["kind"], size: number, work: (failure: Error | undefined) => T): Promise<T> {
+    const call: FakeCall = { kind, index: this.numCalls[kind]++, size };
+    const { latency_ms = 0, fail } = this.#options;
+    const running = (async () => {
+      await delay(typeof latency_ms === "number" ? latency_ms : latency_ms(call));
+      const failure = fail?.(call);
+      const result = work(failure);
+      if (failure) throw failure;
+      return result;
+    })();
+    this.#inFlight = running;
+    try {
+      return await running;
+    } finally {
+      this.#inFlight = undefined;
+    }
+  }
+
+  /** Hash of the history after each new token of a batch, whose KV is written. */
+  async #forward(kind: "step" | "logits", batch: StepBatch): Promise<Uint32Array> {
+    this.#refuseIfBusy();
+    checkBatch(this.info, batch);
+    this.#checkSlots(batch);
+    this.#checkHistory(batch);
+    this.#options.onStep?.(batch);
+    const copy = structuredClone(batch);
+    return await this.#run(kind, batch.tokenIds.length, (failure) => {
+      if (!sameBatch(batch, copy)) throw new Error("Cannot step: the batch changed in flight, expected it untouched");
+      return this.#write(batch, failure !== undefined);
+    });
+  }
+
+  #checkSlots(batch: StepBatch): void {
+    for (const row of batch.embeddingRows) {
+      if (row >= 0 && this.#slots[Math.floor(row / this.info.tokensPerTile)] === 0) {
+        throw new Error(`Cannot step: embedding row ${row} of an empty slot, expected an encoded tile`);
+      }
+    }
+  }
+
+  /** Cell of a position of sequence `s`. */
+  #cell(batch: StepBatch, s: number, position: number): number {
+    const { kvBlockSize } = this.info;
+    const block = batch.blockTables[s * batch.maxBlocks + Math.floor(position / kvBlockSize)]!;
+    return block * kvBlockSize + position % kvBlockSize;
+  }
+
+  /** Throws unless each sequence's cached cells are one unbroken history. */
+  #checkHistory(batch: StepBatch): void {
+    for (let s = 0; s < batch.sample.length; s++) {
+      let chain = EMPTY_CHAIN;
+      for (let position = 0; position < batch.positions[batch.queryStarts[s]!]!; position++) {
+        const cell = this.#cell(batch, s, position);
+        if (this.#chains[cell] === 0) throw misuse(s, position, "nothing is written there");
+        if (this.#positions[cell] !== position) throw misuse(s, position, `it holds position ${this.#positions[cell]}`);
+        if (this.#before[cell] !== chain) throw misuse(s, position, "it holds another history");
+        chain = this.#chains[cell]!;
+      }
+    }
+  }
+
+  #write(batch: StepBatch, poison: boolean): Uint32Array {
+    const { tokensPerTile } = this.info;
+    const chains = new Uint32Array(batch.tokenIds.length);
+    for (let s = 0; s < batch.sample.length; s++) {
+      const start = batch.queryStarts[s]!;
+      const first = batch.positions[start]!;
+      let chain = first === 0 ? EMPTY_CHAIN : this.#chains[this.#cell(batch, s, first - 1)]!;
+      for (let t = start; t < batch.queryStarts[s + 1]!; t++) {
+        const cell = this.#cell(batch, s, batch.positions[t]!);
+        const row = batch.embeddingRows[t]!;
+        const word = row === -1
+          ? tokenWord(batch.tokenIds[t]!)
+          : embeddingWord(this.#slots[Math.floor(row / tokensPerTile)]!, row % tokensPerTile);
+        this.#before[cell] = chain;
+        chain = mixInto(chain, word);
+        this.#chains[cell] = poison ? 0 : chain;
+        this.#positions[cell] = batch.positions[t]!;
+        chains[t] = chain;
+      }
+    }
+    return chains;
+  }
+}
+
+function misuse(s: number, position: number, what: string): Error {
+  return new Error(`Cannot step: KV of position ${position} of sequence ${s}: ${what}, expected its own history`);
+}
+
+function sameBatch(a: StepBatch, b: StepBatch): boolean {
+  const fields = [
+    "tokenIds",
+    "positions",
+    "embeddingRows",
+    "queryStarts",
+    "blockTables",
+    "sample",
+    "temperature",
+    "topP",
+    "topK",
+    "seed",
+  ] as const;
+  return fields.every((name) => a[name].every((value: number | bigint, i: number) => value === b[name][i]));
+}
