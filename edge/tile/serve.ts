@@ -1,0 +1,71 @@
+// Owns the inside of a worker: one picture at a time, warm-up, and when an instance is thrown away.
+import { TileError } from "./errors.ts";
+import type { CheckedLimits, CheckedOptions } from "./options.ts";
+import type { FromWorker, InitMessage, TileMessage, ToWorker } from "./protocol.ts";
+import type { CutImage } from "./tiler.ts";
+import { WARM_UP_JPEG, WARM_UP_LIMIT_MS, WARM_UP_LIMITS, WARM_UP_OPTIONS, WARM_UP_ROUNDS } from "./warm_up.ts";
+
+/** What a worker needs of a tiler; tests put a misbehaving one in its place. */
+export interface TilerLike {
+  readonly memoryBytes: number;
+  tile(bytes: Uint8Array, options: CheckedOptions, limits: CheckedLimits): CutImage;
+}
+
+/** What a worker needs of its global scope. */
+export interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
+}
+
+export function serve(scope: WorkerScope, createTiler: (module: WebAssembly.Module) => TilerLike): void {
+  let init: InitMessage | undefined;
+  let tiler: TilerLike | undefined;
+
+  scope.onmessage = ({ data }) => {
+    if (data.kind === "init") {
+      init = data;
+      tiler = createTiler(init.module);
+      warmUp(tiler);
+      scope.postMessage({ kind: "ready" });
+    } else if (init !== undefined) {
+      // Memory never shrinks: after a huge picture the next one gets a new instance of the same compiled module.
+      if (tiler === undefined || tiler.memoryBytes > init.maxIdleBytes) tiler = createTiler(init.module);
+      answer(scope, tiler, data, init.limits);
+      if (tiler.memoryBytes > init.maxIdleBytes) tiler = undefined;
+    }
+  };
+}
+
+async function answer(
+  scope: WorkerScope,
+  tiler: TilerLike,
+  { bytes, options }: TileMessage,
+  limits: CheckedLimits,
+): Promise<void> {
+  try {
+    const { timings, ...image } = tiler.tile(bytes, options, limits);
+    const start = performance.now();
+    const hashes = await Promise.all(image.tiles.map(sha256));
+    const hashMs = performance.now() - start;
+    const transfer = image.tiles.map((tile) => tile.buffer);
+    scope.postMessage({ kind: "tiled", image: { ...image, hashes }, timings: { ...timings, hashMs } }, transfer);
+  } catch (error) {
+    const { reason, message, cause } = error instanceof TileError
+      ? error
+      : new TileError("decoder_failed", String(error), { cause: error });
+    scope.postMessage({ kind: "failed", reason, detail: message, broken: cause !== undefined });
+  }
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Lets the engine compile the hot loops with its optimising compiler: a first picture takes several times as long. */
+function warmUp(tiler: TilerLike): void {
+  const end = performance.now() + WARM_UP_LIMIT_MS;
+  for (let round = 0; round < WARM_UP_ROUNDS && performance.now() < end; round++) {
+    tiler.tile(WARM_UP_JPEG, WARM_UP_OPTIONS, WARM_UP_LIMITS);
+  }
+}

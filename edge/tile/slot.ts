@@ -1,0 +1,159 @@
+// Owns one place for a worker: starting it, giving it a picture, the time limit, replacing it when it breaks.
+import { TileError } from "./errors.ts";
+import type { FromWorker, InitMessage, TileMessage, ToWorker, WorkerTimings } from "./protocol.ts";
+import type { TiledImage } from "./types.ts";
+
+export interface SlotResult {
+  readonly image: Omit<TiledImage, "timings">;
+  readonly timings: WorkerTimings;
+}
+
+/** What a slot tells its pool. */
+export interface SlotEvents {
+  /** The slot can take a picture. */
+  onIdle(slot: Slot): void;
+  /** A worker could not start; the slot tries again later. */
+  onStartFailed(slot: Slot, error: TileError): void;
+  onReplaced(): void;
+}
+
+interface Job {
+  readonly resolve: (result: SlotResult) => void;
+  readonly reject: (error: TileError) => void;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+/** Time a worker has to load, compile nothing and warm up. */
+const START_LIMIT_MS = 30_000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 10_000;
+
+export class Slot {
+  readonly #init: InitMessage;
+  readonly #spawn: () => Worker;
+  readonly #timeoutMs: number;
+  readonly #events: SlotEvents;
+  #state: "starting" | "idle" | "running" | "failed" | "closed" = "starting";
+  #worker: Worker | undefined;
+  #job: Job | undefined;
+  /** While starting: the start's limit. While failed: the wait before the next try. */
+  #startTimer: ReturnType<typeof setTimeout> | undefined;
+  #retryMs = FIRST_RETRY_MS;
+
+  constructor(init: InitMessage, spawn: () => Worker, timeoutMs: number, events: SlotEvents) {
+    this.#init = init;
+    this.#spawn = spawn;
+    this.#timeoutMs = timeoutMs;
+    this.#events = events;
+  }
+
+  get state(): "starting" | "idle" | "running" | "failed" | "closed" {
+    return this.#state;
+  }
+
+  /** Starts a worker; ends in `onIdle` or `onStartFailed`. */
+  start(): void {
+    this.#state = "starting";
+    this.#startTimer = setTimeout(() => this.#startFailed("the worker did not start in time"), START_LIMIT_MS);
+    try {
+      const worker = this.#spawn();
+      this.#worker = worker;
+      // A worker that was let go of may still speak; only the current one is heard.
+      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+        if (worker === this.#worker) this.#heard(data);
+      };
+      worker.onmessageerror = () => worker === this.#worker && this.#broke("a message could not be read");
+      worker.onerror = (event) => {
+        event.preventDefault();
+        if (worker === this.#worker) this.#broke(event.message);
+      };
+      this.#post(this.#init);
+    } catch (error) {
+      this.#startFailed(String(error));
+    }
+  }
+
+  /** Only when idle. Takes the picture's bytes with it. */
+  run(message: TileMessage): Promise<SlotResult> {
+    return new Promise((resolve, reject) => {
+      this.#state = "running";
+      const timer = setTimeout(() => {
+        this.#settle()?.reject(new TileError("timeout", `no answer in ${this.#timeoutMs} ms`));
+        this.#replace();
+      }, this.#timeoutMs);
+      this.#job = { resolve, reject, timer };
+      try {
+        this.#post(message, [message.bytes.buffer]);
+      } catch (cause) {
+        // The caller gave the buffer away while the picture waited, or it is of a kind that cannot be transferred.
+        this.#settle()?.reject(new TileError("decoder_failed", "the bytes cannot be sent to a worker", { cause }));
+        this.#idle();
+      }
+    });
+  }
+
+  close(): void {
+    this.#state = "closed";
+    clearTimeout(this.#startTimer);
+    this.#dropWorker();
+    this.#settle()?.reject(new TileError("closed"));
+  }
+
+  #post(message: ToWorker, transfer: Transferable[] = []): void {
+    this.#worker?.postMessage(message, transfer);
+  }
+
+  #heard(message: FromWorker): void {
+    if (message.kind === "ready") {
+      clearTimeout(this.#startTimer);
+      this.#retryMs = FIRST_RETRY_MS;
+      this.#idle();
+      return;
+    }
+    const job = this.#settle();
+    if (message.kind === "tiled") job?.resolve({ image: message.image, timings: message.timings });
+    else job?.reject(new TileError(message.reason, message.detail));
+    if (message.kind === "failed" && message.broken) this.#replace();
+    else this.#idle();
+  }
+
+  /** The worker is lost: an uncaught error, or it speaks no sense. */
+  #broke(detail: string): void {
+    if (this.#state === "starting") return this.#startFailed(detail);
+    this.#settle()?.reject(new TileError("decoder_failed", detail));
+    this.#replace();
+  }
+
+  #idle(): void {
+    this.#state = "idle";
+    this.#events.onIdle(this);
+  }
+
+  #replace(): void {
+    this.#dropWorker();
+    if (this.#state === "closed") return;
+    this.#events.onReplaced();
+    this.start();
+  }
+
+  #startFailed(detail: string): void {
+    clearTimeout(this.#startTimer);
+    this.#dropWorker();
+    this.#state = "failed";
+    this.#startTimer = setTimeout(() => this.start(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
+    this.#events.onStartFailed(this, new TileError("decoder_failed", `a worker cannot start: ${detail}`));
+  }
+
+  #settle(): Job | undefined {
+    const job = this.#job;
+    this.#job = undefined;
+    clearTimeout(job?.timer);
+    return job;
+  }
+
+  #dropWorker(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+}

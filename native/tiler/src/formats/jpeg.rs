@@ -1,0 +1,127 @@
+//! Owns JPEG: sizes and Exif from the markers, pixels by libjpeg-turbo's arithmetic, CMYK as Pillow reads it.
+
+use crate::bytes::{be16, slice, u8_at};
+use crate::decode::inconsistent;
+use crate::error::{Failure, Reason, Result, fail, zeroed};
+use crate::exif;
+use crate::header::{Format, Header};
+use crate::picture::{Picture, div255};
+use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat};
+
+/// Scans a progressive file may have. Encoders write about ten; thousands are an attack on the clock.
+const MAX_SCANS: usize = 500;
+
+pub fn header(bytes: &[u8]) -> Result<Header> {
+    Ok(parse(bytes)?.0)
+}
+
+/// The header, and the offset of the first scan.
+fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
+    let mut at = 2;
+    let mut size = None;
+    let mut orientation = None;
+    loop {
+        // Fill bytes and junk between segments are skipped, as readers of real files must.
+        while u8_at(bytes, at)? != 0xff {
+            at += 1;
+        }
+        while u8_at(bytes, at)? == 0xff {
+            at += 1;
+        }
+        let marker = u8_at(bytes, at)?;
+        at += 1;
+        match marker {
+            0x00 | 0x01 | 0xd0..=0xd8 => continue,
+            0xd9 => return fail(Reason::Truncated, "the file ends before its first scan"),
+            0xda => break,
+            _ => {}
+        }
+        let len = be16(bytes, at)? as usize;
+        if len < 2 {
+            return fail(Reason::Corrupt, format_args!("segment ff{marker:02x} has length {len}"));
+        }
+        let body = slice(bytes, at + 2, len - 2)?;
+        at += len;
+        match marker {
+            0xe1 if orientation.is_none() && body.starts_with(b"Exif\0\0") => {
+                orientation = Some(exif::orientation(body))
+            }
+            // Every start of frame; c4, c8 and cc are tables.
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                let (bits, height, width) = (u8_at(body, 0)?, be16(body, 1)?, be16(body, 3)?);
+                let components = u8_at(body, 5)?;
+                if bits != 8 || !matches!(components, 1 | 3 | 4) {
+                    return fail(
+                        Reason::UnsupportedFormat,
+                        format_args!("JPEG with {components} components of {bits} bits"),
+                    );
+                }
+                size = Some((width.into(), height.into()));
+            }
+            _ => {}
+        }
+    }
+    let Some((width, height)) = size else {
+        return fail(Reason::Corrupt, "a scan comes before the frame header");
+    };
+    Ok((Header { format: Format::Jpeg, width, height, orientation: orientation.unwrap_or(1) }, at))
+}
+
+pub fn decode(bytes: &[u8], header: &Header) -> Result<Picture> {
+    let limits = DecodeLimits { max_scans: MAX_SCANS, ..DecodeLimits::default() };
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(failure)?;
+    let frame = decoder.header();
+    if (u32::from(frame.width), u32::from(frame.height)) != (header.width, header.height) {
+        return inconsistent("the frame");
+    }
+    let cmyk = frame.components.len() == 4;
+    // Lenient as libjpeg is: a damaged block is a warning there and Pillow shows the picture. Missing data is not.
+    decoder.set_lenient(true);
+    decoder.set_block_smoothing(true);
+    decoder.set_output_format(if cmyk { PixelFormat::Cmyk } else { PixelFormat::Rgb });
+
+    let mut picture = Picture::new(header.width, header.height)?;
+    let warnings = if cmyk {
+        let mut inks = zeroed(picture.width * picture.height * 4)?;
+        let info = decoder.decode_image_into(&mut inks).map_err(failure)?;
+        for (pixel, ink) in picture.pixels_mut().chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
+            cmyk_to_rgb(pixel, ink);
+        }
+        info.warnings
+    } else {
+        decoder.decode_image_into(picture.pixels_mut()).map_err(failure)?.warnings
+    };
+    for warning in warnings {
+        match warning {
+            DecodeWarning::TruncatedData { .. } if !has_end(bytes)? => return fail(Reason::Truncated, warning),
+            DecodeWarning::UnsupportedRecovered { .. } => return fail(Reason::UnsupportedFormat, warning),
+            _ => {}
+        }
+    }
+    Ok(picture)
+}
+
+/// Pillow takes every CMYK JPEG as Adobe's, whose inks are stored inverted.
+fn cmyk_to_rgb(pixel: &mut [u8], ink: &[u8]) {
+    let light = u32::from(ink[3]);
+    for (sample, &inverted) in pixel.iter_mut().zip(&ink[..3]) {
+        *sample = light.saturating_sub(div255(u32::from(255 - inverted) * light).into()) as u8;
+    }
+}
+
+/// Whether the end marker is there. A scan that ends early before it is damage, which libjpeg fills with grey; without
+/// it the file was cut. (Inside entropy-coded data ff is always followed by 00 or a restart marker.)
+fn has_end(bytes: &[u8]) -> Result<bool> {
+    let (_, scan) = parse(bytes)?;
+    Ok(bytes[scan..].windows(2).rev().any(|pair| pair == b"\xff\xd9"))
+}
+
+fn failure(error: JpegError) -> Failure {
+    let reason = match &error {
+        JpegError::UnexpectedEof => Reason::Truncated,
+        JpegError::Unsupported(_) => Reason::UnsupportedFormat,
+        JpegError::AllocationFailed { .. } => Reason::OutOfMemory,
+        _ => Reason::Corrupt,
+    };
+    Failure::new(reason, error)
+}
