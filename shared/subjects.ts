@@ -45,3 +45,6 @@ export const CANCEL_WILDCARD = "tessera.cancel.*";
 export function jobIdOf(subject: string): string {
   return subject.slice(subject.lastIndexOf(".") + 1);
 }
+
+/** JetStream's own notice that a job was handed out as often as allowed and nobody finished it. */
+export const LIVE_GIVEN_UP = `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${LIVE_STREAM}.*`;

@@ -2,6 +2,7 @@
 import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import { type Logger, TesseraError } from "@tessera/shared";
+import { sleep, within } from "../wait.ts";
 import { parseServers } from "./servers.ts";
 
 const RETRY_MS = 1_000;
@@ -23,9 +24,7 @@ export class Bus {
   readonly #handlers: UpHandler[] = [];
   #nc: NatsConnection | null = null;
   #isUp = false;
-  #isClosed = false;
-  /** Ends the pause between two attempts. */
-  #wake: () => void = () => {};
+  readonly #closing = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: BusOptions) {
@@ -61,35 +60,35 @@ export class Bus {
     this.#loop = this.#run();
   }
 
+  /** Sends what is pending and disconnects; a server out of reach is not waited for. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    const wasUp = this.#isUp;
     this.#isUp = false;
-    this.#wake();
+    this.#closing.abort();
     const nc = this.#nc;
     if (nc !== null && !nc.isClosed()) {
-      // A drain waits for the server; without one it would wait for ever.
-      const timeout = setTimeout(() => void nc.close(), CLOSE_TIMEOUT_MS);
-      await nc.drain().catch(() => nc.close());
-      clearTimeout(timeout);
+      if (wasUp) await within(nc.drain(), CLOSE_TIMEOUT_MS);
+      // While it reconnects the client may never report that it closed.
+      if (!nc.isClosed()) await within(nc.close(), CLOSE_TIMEOUT_MS / 4);
     }
-    await this.#loop;
+    await within(this.#loop, CLOSE_TIMEOUT_MS / 4);
   }
 
   async #run(): Promise<void> {
-    while (!this.#isClosed) {
+    while (!this.#closing.signal.aborted) {
       try {
         const nc = await this.#connect();
         this.#nc = nc;
-        if (this.#isClosed) await nc.close();
+        if (this.#closing.signal.aborted) await nc.close();
         void this.#watchStatus(nc);
         this.#announce(nc, true);
         const error = await nc.closed();
         this.#isUp = false;
-        if (!this.#isClosed) this.#options.log.warn("bus_closed", { error });
+        if (!this.#closing.signal.aborted) this.#options.log.warn("bus_closed", { error });
       } catch (error) {
         this.#options.log.warn("bus_connect_failed", { error });
       }
-      if (!this.#isClosed) await this.#pause();
+      await sleep(RETRY_MS, this.#closing.signal);
     }
   }
 
@@ -105,6 +104,7 @@ export class Bus {
       maxPingOut: 2,
       ...(servers.credentials ?? {}),
     };
+    // The client library keeps one transport per process, that of the newest connection.
     if (servers.transport === "websocket") return wsconnect(options);
     return connect(servers.encrypted ? { ...options, tls: {} } : options);
   }
@@ -127,18 +127,8 @@ export class Bus {
     this.#options.log.info("bus_connected", { server: nc.getServer() });
     for (const handler of this.#handlers) {
       Promise.resolve().then(() => handler(nc, isNew)).catch((error) => {
-        if (!this.#isClosed) this.#options.log.error("bus_setup_failed", { error });
+        if (!this.#closing.signal.aborted) this.#options.log.error("bus_setup_failed", { error });
       });
     }
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

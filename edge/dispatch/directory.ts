@@ -10,6 +10,8 @@ import {
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
 
+import { sleep } from "../wait.ts";
+
 const RETRY_MS = 1_000;
 /** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
 const MAX_KNOWN_MODELS = 1_000;
@@ -31,9 +33,8 @@ export class WorkerDirectory {
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
   readonly #knownModels = new Set<string>();
-  #watch: QueuedIterator<KvWatchEntry> | null = null;
-  /** Counts connections; a watch of an older one ends. */
-  #generation = 0;
+  /** Ends the watch of the connection before. */
+  #watching = new AbortController();
 
   constructor(log: Logger) {
     this.#log = log;
@@ -41,15 +42,13 @@ export class WorkerDirectory {
 
   /** Watches the bucket from now on, in place of any watch before. Returns at once. */
   attach(nc: NatsConnection): void {
-    this.#watch?.stop();
-    const generation = ++this.#generation;
-    void this.#keepWatching(nc, generation);
+    this.#watching.abort();
+    this.#watching = new AbortController();
+    void this.#keepWatching(nc, this.#watching.signal);
   }
 
   close(): void {
-    this.#generation++;
-    this.#watch?.stop();
-    this.#watch = null;
+    this.#watching.abort();
   }
 
   /** Every model with a living worker, by name. */
@@ -81,11 +80,17 @@ export class WorkerDirectory {
    * @throws TesseraError `no_worker` when nobody serves it now, `model_not_found` when it was never heard of
    */
   find(model: string): Announcement {
-    const alive = this.#alive();
-    const found = alive.find((a) => a.model === model && !a.draining);
-    if (found !== undefined) return found;
-    if (alive.length === 0 || this.#knownModels.has(model)) throw new TesseraError("no_worker", { param: "model" });
-    throw new TesseraError("model_not_found", {
+    const found = this.#alive().find((a) => a.model === model && !a.draining);
+    if (found === undefined) throw this.absence(model);
+    return found;
+  }
+
+  /** Why a model cannot be used: its workers are away, or it was never heard of. */
+  absence(model: string): TesseraError {
+    if (this.#alive().length === 0 || this.#knownModels.has(model)) {
+      return new TesseraError("no_worker", { param: "model" });
+    }
+    return new TesseraError("model_not_found", {
       message: `The model "${model.slice(0, 200)}" does not exist on this server. GET /v1/models lists the models.`,
       param: "model",
     });
@@ -101,18 +106,21 @@ export class WorkerDirectory {
     return alive;
   }
 
-  async #keepWatching(nc: NatsConnection, generation: number): Promise<void> {
-    while (generation === this.#generation && !nc.isClosed()) {
+  async #keepWatching(nc: NatsConnection, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !nc.isClosed()) {
+      let watch: QueuedIterator<KvWatchEntry> | null = null;
+      const stop = () => watch?.stop();
+      signal.addEventListener("abort", stop);
       try {
         const bucket = await new Kvm(nc).create(WORKERS_BUCKET_CONFIG.name, { ...WORKERS_BUCKET_CONFIG.options });
-        const watch = await bucket.watch();
-        if (generation !== this.#generation) return watch.stop();
-        this.#watch = watch;
+        watch = await bucket.watch();
+        if (signal.aborted) stop();
         for await (const entry of watch) this.#hear(entry);
       } catch (error) {
-        if (generation === this.#generation) this.#log.warn("directory_watch_failed", { error });
+        if (!signal.aborted) this.#log.warn("directory_watch_failed", { error });
       }
-      if (generation === this.#generation) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      signal.removeEventListener("abort", stop);
+      await sleep(RETRY_MS, signal);
     }
   }
 

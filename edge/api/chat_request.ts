@@ -1,0 +1,121 @@
+/** A chat completions body as the rest of the edge wants it: job messages, pictures to load, sampling filled in. */
+import {
+  type JobMessage,
+  type JobPart,
+  MAX_IMAGES,
+  MAX_TEXT_CHARS,
+  type Sampling,
+  TesseraError,
+} from "@tessera/shared";
+import { invalidRequest } from "./issues.ts";
+import { ChatBody, type ChatMessage } from "./schema.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+/** How a request wants its pictures cut; null: as the model does by default. */
+export interface TilingWish {
+  readonly minTiles: number | null;
+  readonly maxTiles: number | null;
+  readonly thumbnail: boolean | null;
+  readonly exact: boolean;
+}
+
+/** A picture to load; its index in the list is the one job parts refer to. */
+export interface PictureSource {
+  readonly url: string;
+  /** Where in the request, for errors. */
+  readonly param: string;
+  /** `detail: low`: one tile. */
+  readonly isLowDetail: boolean;
+}
+
+export interface ChatRequest {
+  readonly model: string;
+  readonly messages: JobMessage[];
+  readonly pictures: PictureSource[];
+  readonly tiling: TilingWish;
+  readonly sampling: Sampling;
+  readonly isStream: boolean;
+  readonly includeUsage: boolean;
+}
+
+/** Smallest top_p that is not zero: the most likely token alone. */
+const TINY_TOP_P = 1e-6;
+
+/** @throws TesseraError `invalid_request`, `unsupported_parameter`, `too_many_images` or `request_too_large` */
+export function parseChatRequest(json: unknown): ChatRequest {
+  if (typeof json === "object" && json !== null) refuseUnsupported(json as Record<string, unknown>);
+  const parsed = ChatBody.safeParse(json);
+  if (!parsed.success) throw invalidRequest(parsed.error);
+  const body = parsed.data;
+  const pictures: PictureSource[] = [];
+  const messages = body.messages.map((message, i) => jobMessage(message, i, pictures));
+  checkSizes(messages, pictures);
+  const wish = body.mm_processor_kwargs;
+  return {
+    model: body.model,
+    messages,
+    pictures,
+    tiling: {
+      minTiles: wish?.min_dynamic_patch ?? null,
+      maxTiles: wish?.max_dynamic_patch ?? null,
+      thumbnail: wish?.use_thumbnail ?? null,
+      exact: wish?.exact ?? false,
+    },
+    sampling: sampling(body),
+    isStream: body.stream ?? false,
+    includeUsage: body.stream_options?.include_usage ?? false,
+  };
+}
+
+function jobMessage(message: ChatMessage, index: number, pictures: PictureSource[]): JobMessage {
+  const role = message.role === "developer" ? "system" : message.role;
+  const content = message.content ?? "";
+  if (typeof content === "string") return { role, parts: content === "" ? [] : [{ type: "text", text: content }] };
+  const parts = content.map((part, i): JobPart => {
+    if (part.type === "text") return part;
+    const isLowDetail = part.image_url.detail === "low";
+    pictures.push({ url: part.image_url.url, param: `messages[${index}].content[${i}]`, isLowDetail });
+    return { type: "image", image: pictures.length - 1 };
+  });
+  return { role, parts };
+}
+
+/**
+ * Without a temperature the answer is greedy, as in the vendor's quick start (OpenAI's default would be 1): the same
+ * question gets the same answer unless the client asks for variety.
+ */
+function sampling(body: ChatBody): Sampling {
+  const stop = body.stop ?? [];
+  return {
+    temperature: body.temperature ?? 0,
+    top_p: Math.max(body.top_p ?? 1, TINY_TOP_P),
+    top_k: Math.max(body.top_k ?? 0, 0),
+    // Drawn here, so that a second attempt draws the same tokens.
+    seed: body.seed === null || body.seed === undefined ? randomSeed() : Math.abs(body.seed),
+    max_tokens: body.max_completion_tokens ?? body.max_tokens ?? null,
+    stop: typeof stop === "string" ? [stop] : stop,
+  };
+}
+
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
+
+function checkSizes(messages: readonly JobMessage[], pictures: readonly PictureSource[]): void {
+  if (pictures.length > MAX_IMAGES) {
+    throw new TesseraError("too_many_images", {
+      message: `The request has ${pictures.length} pictures, at most ${MAX_IMAGES} are allowed.`,
+      param: pictures[MAX_IMAGES]!.param,
+    });
+  }
+  let numChars = 0;
+  for (const message of messages) {
+    for (const part of message.parts) if (part.type === "text") numChars += part.text.length;
+  }
+  if (numChars > MAX_TEXT_CHARS) {
+    throw new TesseraError("request_too_large", {
+      message: `The messages have ${numChars} characters of text, at most ${MAX_TEXT_CHARS} are allowed.`,
+      param: "messages",
+    });
+  }
+}

@@ -1,0 +1,51 @@
+/** The chat completions request as OpenAI's clients write it: field types and ranges. */
+import { MAX_MESSAGES, MAX_STOP_CHARS, MAX_STOP_STRINGS } from "@tessera/shared";
+import { z } from "zod";
+
+const TextPart = z.object({ type: z.literal("text"), text: z.string() });
+const ImagePart = z.object({
+  type: z.literal("image_url"),
+  image_url: z.object({ url: z.string().min(1), detail: z.enum(["auto", "low", "high"]).nullish() }),
+});
+
+const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart], {
+  error: "expected a part of type text or image_url",
+});
+/** Pictures are the user's to send. */
+const PlainPart = z.discriminatedUnion("type", [TextPart], { error: "expected a part of type text" });
+
+const Message = z.discriminatedUnion("role", [
+  z.object({ role: z.enum(["system", "developer"]), content: z.union([z.string(), z.array(PlainPart)]) }),
+  z.object({ role: z.literal("user"), content: z.union([z.string(), z.array(UserPart)]) }),
+  z.object({ role: z.literal("assistant"), content: z.union([z.string(), z.array(PlainPart)]).nullish() }),
+], { error: "expected a role out of system, developer, user, assistant" });
+
+const StopString = z.string().min(1).max(MAX_STOP_CHARS);
+
+/** The vendor's tiling options, under the name vLLM gave the field. */
+const TilingOptions = z.strictObject({
+  min_dynamic_patch: z.int().min(1).nullish(),
+  max_dynamic_patch: z.int().min(1).nullish(),
+  use_thumbnail: z.boolean().nullish(),
+  /** Pixels exactly as the vendor's Pillow code has them: Exif orientation and transparency ignored. */
+  exact: z.boolean().nullish(),
+});
+
+export const ChatBody = z.object({
+  model: z.string().min(1),
+  messages: z.array(Message).min(1).max(MAX_MESSAGES),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  /** -1 and 0 are off. */
+  top_k: z.int().min(-1).nullish(),
+  seed: z.int().nullish(),
+  max_tokens: z.int().min(1).nullish(),
+  max_completion_tokens: z.int().min(1).nullish(),
+  stop: z.union([StopString, z.array(StopString).max(MAX_STOP_STRINGS)]).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+  mm_processor_kwargs: TilingOptions.nullish(),
+});
+
+export type ChatBody = z.infer<typeof ChatBody>;
+export type ChatMessage = ChatBody["messages"][number];

@@ -1,0 +1,62 @@
+/** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
+import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/shared";
+import { type Context, Hono } from "hono";
+import type { EdgeContext, EdgeDeps } from "./deps.ts";
+import { chatCompletions } from "./routes/chat_completions.ts";
+import { healthz, home, readyz } from "./routes/health.ts";
+import { getModel, listModels } from "./routes/models.ts";
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
+  const app = new Hono<EdgeContext>();
+  app.use(identify(deps.log));
+  app.get("/", home);
+  app.get("/healthz", healthz);
+  app.get("/readyz", readyz(deps));
+  app.get("/v1/models", listModels(deps));
+  app.get("/v1/models/*", getModel(deps));
+  app.post("/v1/chat/completions", chatCompletions(deps));
+  for (
+    const [path, allow] of [["/v1/chat/completions", "POST"], ["/v1/models", "GET"], ["/v1/models/*", "GET"]] as const
+  ) {
+    app.all(path, (c) => {
+      c.header("allow", allow);
+      throw new TesseraError("method_not_allowed", {
+        message: `The route does not accept ${c.req.method}. Use ${allow}.`,
+      });
+    });
+  }
+  app.notFound((c) => errorResponse(c, new TesseraError("not_found")));
+  app.onError((thrown, c) => {
+    const error = toTesseraError(thrown);
+    const log = c.get("log") ?? deps.log;
+    if (error.status >= 500) log.error("request_failed", { error });
+    else if (error.diagnostic !== null) log.warn("request_refused", { error });
+    return errorResponse(c, error);
+  });
+  return app;
+}
+
+/** Gives every request an id (the client's own, if it is one) and writes one line when its answer begins. */
+function identify(log: Logger) {
+  return async (c: Context<EdgeContext>, next: () => Promise<void>): Promise<void> => {
+    const given = c.req.header("x-request-id") ?? "";
+    const requestId = REQUEST_ID.test(given) ? given : newId("req");
+    const requestedAt = performance.now();
+    c.set("requestId", requestId);
+    c.set("requestedAt", requestedAt);
+    c.set("log", log.with({ request_id: requestId }));
+    await next();
+    c.header("x-request-id", requestId);
+    const ms = Math.round(performance.now() - requestedAt);
+    c.var.log.info("request", { method: c.req.method, path: c.req.path, status: c.res.status, ms });
+  };
+}
+
+function errorResponse(c: Context<EdgeContext>, error: TesseraError): Response {
+  if (error.retryAfterS !== null) c.header("retry-after", String(error.retryAfterS));
+  c.header("content-type", "application/json");
+  // Hono's list of statuses lacks 499.
+  return c.newResponse(JSON.stringify(error.toBody()), error.status as 500);
+}

@@ -1,0 +1,32 @@
+/** What the routes work with: the parts of an edge, made once by startEdge. */
+import type { Logger } from "@tessera/shared";
+import type { Admission } from "./admission.ts";
+import type { EdgeConfig } from "./config.ts";
+import type { Bus } from "./dispatch/bus.ts";
+import type { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { WorkerDirectory } from "./dispatch/directory.ts";
+import type { Resolve } from "./media/fetch_picture.ts";
+import type { TilePool } from "./tile/mod.ts";
+
+export interface EdgeDeps {
+  readonly config: EdgeConfig;
+  readonly log: Logger;
+  readonly admission: Admission;
+  readonly bus: Bus;
+  readonly directory: WorkerDirectory;
+  readonly dispatcher: Dispatcher;
+  readonly tilePool: TilePool;
+  /** Resolver of picture hosts; the system's when absent. */
+  readonly resolve?: Resolve;
+}
+
+/** What app.ts hands to every route. */
+export interface EdgeContext {
+  readonly Variables: {
+    readonly requestId: string;
+    /** performance.now() when the request came. */
+    readonly requestedAt: number;
+    /** Carries the request id. */
+    readonly log: Logger;
+  };
+}

@@ -1,0 +1,37 @@
+import { MAX_UNREAD_CHARS, TesseraError } from "@tessera/shared";
+import assert from "node:assert/strict";
+import { type AnswerEnd, Mailbox } from "./mailbox.ts";
+
+const END: AnswerEnd = {
+  finishReason: "stop",
+  usage: { prompt_tokens: 1, completion_tokens: 1, image_tokens: 0, cached_tokens: 0 },
+  timings: { tiles_ms: 0, wait_ms: 0, vision_ms: 0, prefill_ms: 0, decode_ms: 0 },
+};
+
+Deno.test("mailbox: a waiting reader gets each text, a slow one gets them joined, the end comes last", async () => {
+  const mailbox = new Mailbox();
+  const waiting = mailbox.next();
+  mailbox.push("");
+  assert.deepEqual(await waiting, { type: "text", text: "" });
+  mailbox.push("a");
+  mailbox.push("b");
+  mailbox.finish({ end: END });
+  mailbox.finish({ error: new TesseraError("worker_lost") });
+  assert.ok(mailbox.push("after the end"));
+  assert.deepEqual(await mailbox.next(), { type: "text", text: "ab" });
+  assert.deepEqual(await mailbox.next(), { type: "end", end: END });
+});
+
+Deno.test("mailbox: a failure is told after the text before it", async () => {
+  const mailbox = new Mailbox();
+  mailbox.push("a");
+  mailbox.finish({ error: new TesseraError("worker_lost") });
+  assert.equal((await mailbox.next()).type, "text");
+  await assert.rejects(mailbox.next(), { code: "worker_lost" });
+});
+
+Deno.test("mailbox: what a reader leaves lying is bounded", () => {
+  const mailbox = new Mailbox();
+  assert.ok(mailbox.push("x".repeat(MAX_UNREAD_CHARS)));
+  assert.ok(!mailbox.push("x"));
+});

@@ -1,0 +1,173 @@
+/** One job from its publication to its end: who works on it, what of the answer came, when to give it up. */
+import { type Claim, type ClaimReply, type Job, type JobEvent, MAX_DELIVER, TesseraError } from "@tessera/shared";
+import { type AnswerPart, Mailbox } from "./mailbox.ts";
+import { TokenSequence } from "./sequence.ts";
+
+/** A tile kept until the job is over, for the worker that comes second as well. */
+export interface JobTile {
+  readonly hash: string;
+  readonly size: number;
+  readonly pixels: Uint8Array;
+}
+
+/** Why a job ended: with its answer, by the worker's own word, or given up by the edge (workers must be told). */
+export type JobOutcome = "done" | "failed" | "given_up";
+
+export interface RunningJobOptions {
+  readonly job: Job;
+  readonly tiles: readonly JobTile[];
+  /** performance.now() after which the job is given up. */
+  readonly deadlineAt: number;
+  /** Called once, when nothing more will be passed on. */
+  readonly onEnd: (job: RunningJob, outcome: JobOutcome, error: TesseraError | null) => void;
+}
+
+/** What a sweep has to know of the world. */
+export interface SweepFacts {
+  readonly now: number;
+  readonly silenceMs: number;
+  readonly noWorkerMs: number;
+  /** A worker of the model lives; one lives that takes new jobs. */
+  readonly isAlive: boolean;
+  readonly isServed: boolean;
+}
+
+export class RunningJob {
+  readonly id: string;
+  readonly model: string;
+  /** Sequence number in the live stream; null until the stream has it. Set by the dispatcher. */
+  streamSeq: number | null = null;
+  readonly #options: RunningJobOptions;
+  readonly #sequence = new TokenSequence();
+  readonly #mailbox = new Mailbox();
+  readonly #tiles = new Map<string, JobTile>();
+  readonly #createdAt = performance.now();
+  /** Times by performance.now(); null: not yet. */
+  #claimedAt: number | null = null;
+  #heardAt = this.#createdAt;
+  /** Since when no worker of the model has lived. */
+  #aloneSince: number | null = null;
+  #hasEnded = false;
+
+  constructor(options: RunningJobOptions) {
+    this.#options = options;
+    this.id = options.job.id;
+    this.model = options.job.model;
+    for (const tile of options.tiles) this.#tiles.set(tile.hash, tile);
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  get attempt(): number {
+    return this.#sequence.attempt;
+  }
+
+  get isClaimed(): boolean {
+    return this.#claimedAt !== null;
+  }
+
+  /** From publication to the first claim, in ms. */
+  get queueMs(): number {
+    return (this.#claimedAt ?? this.#createdAt) - this.#createdAt;
+  }
+
+  /** The next part of the answer. @throws TesseraError when there will be none */
+  next(): Promise<AnswerPart> {
+    return this.#mailbox.next();
+  }
+
+  /** A kept tile; undefined when the job never had it or is over. */
+  tile(hash: string): JobTile | undefined {
+    return this.#tiles.get(hash);
+  }
+
+  /** Decides on a worker's claim. */
+  claim(claim: Claim): ClaimReply {
+    if (this.#hasEnded) return { v: 1, granted: false, reason: "gone" };
+    if (claim.want.some((hash) => !this.#tiles.has(hash))) {
+      const diagnostic = `worker ${claim.worker_id} wants a tile the job does not have`;
+      this.giveUp(new TesseraError("internal_error", { diagnostic }));
+      return { v: 1, granted: false, reason: "gone" };
+    }
+    if (!this.#sequence.grant(claim.attempt)) return { v: 1, granted: false, reason: "superseded" };
+    const now = performance.now();
+    this.#claimedAt ??= now;
+    this.#heardAt = now;
+    const remaining_ms = Math.max(1, Math.round(this.#options.deadlineAt - now));
+    return { v: 1, granted: true, resume_ids: this.#sequence.resumeIds(), remaining_ms };
+  }
+
+  /** Takes an event in. */
+  hear(event: JobEvent): void {
+    if (this.#hasEnded) return;
+    const verdict = this.#sequence.accept(event);
+    if (verdict.kind === "drop") return;
+    this.#heardAt = performance.now();
+    switch (verdict.kind) {
+      case "alive":
+        return;
+      case "text":
+        return this.#pass(verdict.text);
+      case "done": {
+        const { text, finish_reason, usage, timings } = verdict.event;
+        if (text !== "") this.#pass(text);
+        this.#mailbox.finish({ end: { finishReason: finish_reason, usage, timings } });
+        return this.#end("done", null);
+      }
+      case "error": {
+        const { code, message, param } = verdict.event;
+        // The text of an inner error is the worker's business, not the caller's.
+        const details = code === "internal_error" ? { diagnostic: message } : { message, param };
+        return this.#fail("failed", new TesseraError(code, details));
+      }
+      case "gap":
+        return this.giveUp(new TesseraError("worker_lost", { diagnostic: verdict.diagnostic }));
+    }
+  }
+
+  /** Gives the job up when its time is over or nobody is left to run it. */
+  sweep(facts: SweepFacts): void {
+    if (this.#hasEnded) return;
+    if (facts.now >= this.#options.deadlineAt) return this.giveUp(new TesseraError("deadline_exceeded"));
+    const isWaiting = this.#claimedAt === null || facts.now - this.#heardAt > facts.silenceMs;
+    const hasHope = this.#claimedAt === null ? facts.isServed : facts.isAlive;
+    if (!isWaiting || hasHope) this.#aloneSince = null;
+    else this.#aloneSince ??= facts.now;
+    const isAlone = this.#aloneSince !== null && facts.now - this.#aloneSince >= facts.noWorkerMs;
+    if (this.#claimedAt === null) {
+      if (isAlone) this.giveUp(new TesseraError("no_worker", { diagnostic: "Unclaimed, and no worker lives" }));
+    } else if (isWaiting && (isAlone || this.attempt >= MAX_DELIVER)) {
+      this.giveUp(new TesseraError("worker_lost", { diagnostic: `Silent in attempt ${this.attempt}` }));
+    }
+  }
+
+  /** The client is gone. */
+  cancel(): void {
+    this.giveUp(new TesseraError("client_closed"));
+  }
+
+  /** Ends the job from this side; the worker, if any, is told to stop. */
+  giveUp(error: TesseraError): void {
+    this.#fail("given_up", error);
+  }
+
+  #pass(text: string): void {
+    if (this.#mailbox.push(text)) return;
+    this.giveUp(new TesseraError("client_closed", { diagnostic: "The client does not read its answer" }));
+  }
+
+  #fail(outcome: JobOutcome, error: TesseraError): void {
+    if (this.#hasEnded) return;
+    this.#mailbox.finish({ error });
+    this.#end(outcome, error);
+  }
+
+  #end(outcome: JobOutcome, error: TesseraError | null): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#tiles.clear();
+    this.#options.onEnd(this, outcome, error);
+  }
+}

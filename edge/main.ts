@@ -1,0 +1,34 @@
+/** Boots an edge from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
+import { createLogger, EnvError, readEnv } from "@tessera/shared";
+import { readEdgeConfig, startEdge } from "./mod.ts";
+
+function boot(): void {
+  const getEnv = (name: string) => Deno.env.get(name);
+  const config = readEdgeConfig(getEnv);
+  const log = createLogger({ ...config.log, sink: (line) => console.log(line) });
+  const edge = startEdge({ config, log });
+
+  let isStopping = false;
+  const stop = () => {
+    if (isStopping) return;
+    isStopping = true;
+    void edge.drain().finally(() => Deno.exit(0));
+  };
+  const onSignal = () => isStopping ? Deno.exit(130) : stop();
+  Deno.addSignalListener("SIGINT", onSignal);
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
+  if (readEnv(["TESSERA_SUPERVISED"], getEnv).TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(stop);
+}
+
+/** Resolves when the stream ends; what it holds is thrown away. */
+async function endOf(stream: ReadableStream<Uint8Array>): Promise<void> {
+  for await (const _chunk of stream);
+}
+
+try {
+  boot();
+} catch (error) {
+  if (!(error instanceof EnvError)) throw error;
+  console.error(error.message);
+  Deno.exit(2);
+}

@@ -1,0 +1,147 @@
+/** Pictures from the web: https: with a size cap, a time limit, redirects by hand, and no way into private networks. */
+import { lookup as systemLookup, type LookupAddress } from "node:dns";
+import http, { type IncomingMessage, type RequestOptions } from "node:http";
+import https from "node:https";
+import { MAX_IMAGE_BYTES, MAX_REDIRECTS, TesseraError } from "@tessera/shared";
+import { timeLimit } from "../wait.ts";
+import { isPublicAddress, parseV4, parseV6 } from "./address.ts";
+import { imageTooLarge } from "./data_url.ts";
+
+/** All addresses of a host name. */
+export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>;
+
+export interface FetchOptions {
+  readonly allowPrivate: boolean;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Where in the request, for errors. */
+  readonly param: string;
+  /** Called with the size of every piece before it is kept; throws to refuse it. */
+  readonly onBytes: (numBytes: number) => void;
+  /** The system's resolver when absent. */
+  readonly resolve?: Resolve;
+}
+
+const resolveBySystem: Resolve = (hostname) =>
+  new Promise((resolve, reject) => {
+    systemLookup(hostname, { all: true }, (error, addresses) => error === null ? resolve(addresses) : reject(error));
+  });
+
+/**
+ * Fetches a picture's bytes.
+ * @throws TesseraError `image_url_invalid`, `image_url_forbidden`, `image_fetch_failed` or `image_too_large`
+ */
+export async function fetchPicture(address: string, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const { param, timeoutMs } = options;
+  const message = `The picture's server took longer than ${Math.round(timeoutMs / 1000)} s.`;
+  const limit = timeLimit(timeoutMs, options.signal, () => new TesseraError("image_fetch_failed", { message, param }));
+  try {
+    return await follow(address, { ...options, signal: limit.signal });
+  } catch (cause) {
+    if (options.signal.aborted) throw new TesseraError("client_closed", { cause });
+    const reason = limit.signal.reason;
+    if (limit.signal.aborted && reason instanceof TesseraError) throw reason;
+    if (cause instanceof TesseraError) throw cause;
+    // Names, addresses and the resolver's words stay inside.
+    throw new TesseraError("image_fetch_failed", { param, cause });
+  } finally {
+    limit.clear();
+  }
+}
+
+async function follow(address: string, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+  let url = checkUrl(URL.parse(address), options);
+  for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+    const response = await request(url, options);
+    const status = response.statusCode ?? 0;
+    const location = response.headers.location;
+    if (status >= 300 && status < 400 && location !== undefined) {
+      response.destroy();
+      url = checkUrl(URL.parse(location, url), options);
+      continue;
+    }
+    if (status !== 200) {
+      response.destroy();
+      throw failed(`The picture's server answered with status ${status}.`, options.param);
+    }
+    return await readAll(response, options);
+  }
+  throw failed(`The picture's URL redirects more than ${MAX_REDIRECTS} times.`, options.param);
+}
+
+function checkUrl(url: URL | null, options: FetchOptions): URL {
+  const { param, allowPrivate } = options;
+  if (url === null || url.hostname === "") throw new TesseraError("image_url_invalid", { param });
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && allowPrivate)) {
+    throw new TesseraError("image_url_invalid", { param });
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new TesseraError("image_url_invalid", { message: "The picture's URL must not hold credentials.", param });
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const isLiteral = parseV4(host) !== null || parseV6(host) !== null;
+  if (isLiteral && !allowPrivate && !isPublicAddress(host)) throw new TesseraError("image_url_forbidden", { param });
+  return url;
+}
+
+/** One request, no redirects. The address that was checked is the one connected to: a second look-up never happens. */
+function request(url: URL, options: FetchOptions): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const settings: RequestOptions = {
+      // A connection of its own: a shared one would be used again without a look-up.
+      agent: false,
+      signal: options.signal,
+      headers: { accept: "image/*", "accept-encoding": "identity", "user-agent": "tessera" },
+      lookup: (hostname, wanted, callback) => {
+        checkedLookup(hostname, options).then((addresses) => {
+          const first = addresses[0]!;
+          if (wanted.all === true) callback(null, [...addresses]);
+          else callback(null, first.address, first.family);
+        }, (error) => {
+          reject(error);
+          callback(error, "", 4);
+        });
+      },
+    };
+    const client = url.protocol === "https:" ? https : http;
+    const outgoing = client.get(url, settings, resolve);
+    outgoing.on("error", reject);
+  });
+}
+
+async function checkedLookup(hostname: string, options: FetchOptions): Promise<readonly LookupAddress[]> {
+  const addresses = await (options.resolve ?? resolveBySystem)(hostname);
+  if (addresses.length === 0) throw failed("The picture's host name has no address.", options.param);
+  if (!options.allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))) {
+    throw new TesseraError("image_url_forbidden", { param: options.param });
+  }
+  return addresses;
+}
+
+async function readAll(response: IncomingMessage, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  let numBytes = 0;
+  try {
+    if (Number(response.headers["content-length"] ?? 0) > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
+    for await (const chunk of response as AsyncIterable<Uint8Array>) {
+      numBytes += chunk.length;
+      if (numBytes > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
+      options.onBytes(chunk.length);
+      chunks.push(chunk);
+    }
+  } finally {
+    response.destroy();
+  }
+  if (!response.complete) throw failed("The picture's server closed the connection too early.", options.param);
+  const bytes = new Uint8Array(numBytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+function failed(message: string, param: string): TesseraError {
+  return new TesseraError("image_fetch_failed", { message, param });
+}

@@ -1,0 +1,86 @@
+/** An edge from its parts: starts it, drains it, closes it. For main.ts, tests and the all-in-one stack. */
+import { type Logger, MAX_IMAGE_PIXELS, newId, TesseraError } from "@tessera/shared";
+import { Admission } from "./admission.ts";
+import { createApp } from "./app.ts";
+import type { EdgeConfig } from "./config.ts";
+import type { EdgeDeps } from "./deps.ts";
+import { Bus } from "./dispatch/bus.ts";
+import { WorkerDirectory } from "./dispatch/directory.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import type { Resolve } from "./media/fetch_picture.ts";
+import { createTilePool, type TilePool } from "./tile/mod.ts";
+import { within } from "./wait.ts";
+
+export { DEFAULT_WAITS, type EdgeConfig, readEdgeConfig, type Waits } from "./config.ts";
+
+/** After a drain's time is over, how long cancelled requests get to say so to their clients. */
+const LAST_WORDS_MS = 1_000;
+
+export interface EdgeOptions {
+  readonly config: EdgeConfig;
+  readonly log: Logger;
+  /** The caller's, which it closes itself; else the edge makes its own. */
+  readonly tilePool?: TilePool;
+  /** Resolver of picture hosts; the system's when absent. */
+  readonly resolve?: Resolve;
+}
+
+export interface Edge {
+  readonly url: string;
+  readonly port: number;
+  readonly deps: EdgeDeps;
+  /** Takes nothing new, lets running answers finish for a while, cancels the rest, closes. */
+  drain(): Promise<void>;
+  /** Cancels everything and closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Listens when it returns; connects to NATS in the background (see /readyz). */
+export function startEdge(options: EdgeOptions): Edge {
+  const { config, log } = options;
+  const edgeId = newId("edge");
+  const bus = new Bus({ url: config.natsUrl, name: `tessera-${edgeId}`, log });
+  const directory = new WorkerDirectory(log);
+  bus.onUp((nc) => directory.attach(nc));
+  const tilePool = options.tilePool ?? createTilePool({
+    maxPixels: MAX_IMAGE_PIXELS,
+    ...(config.numTileWorkers === 0 ? {} : { workers: config.numTileWorkers }),
+  });
+  const deps: EdgeDeps = {
+    config,
+    log,
+    admission: new Admission(config),
+    bus,
+    directory,
+    dispatcher: new Dispatcher({ edgeId, bus, directory, waits: config.waits, log }),
+    tilePool,
+    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+  };
+  bus.start();
+  const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, createApp(deps).fetch);
+  const { port } = server.addr;
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+
+  const shutDown = async () => {
+    const idle = deps.admission.drain();
+    deps.dispatcher.close();
+    await within(idle, LAST_WORDS_MS);
+    directory.close();
+    await Promise.all([
+      within(server.shutdown(), LAST_WORDS_MS),
+      bus.close(),
+      options.tilePool === undefined ? tilePool.close() : Promise.resolve(),
+    ]);
+    log.info("edge_closed", {});
+  };
+  let closed: Promise<void> | null = null;
+  const close = () => closed ??= shutDown();
+  const drain = async () => {
+    log.info("edge_draining", { num_requests: deps.admission.numInflight });
+    await within(deps.admission.drain(), config.drainMs);
+    deps.dispatcher.giveUpAll(new TesseraError("shutting_down"));
+    await close();
+  };
+  log.info("listening", { url: `http://${host}:${port}`, edge_id: edgeId });
+  return { url: `http://${host}:${port}`, port, deps, drain, close };
+}

@@ -1,0 +1,101 @@
+/** POST /v1/chat/completions: parse, admit, tile, dispatch, stream. */
+import { type Announcement, type Job, newId, TesseraError } from "@tessera/shared";
+import type { Context } from "hono";
+import type { Ticket } from "../admission.ts";
+import { readJsonBody } from "../api/body.ts";
+import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
+import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
+import { Answer } from "../stream/answer.ts";
+import { chunks } from "../stream/chunks.ts";
+import { oneCompletion } from "../stream/one_completion.ts";
+import { sseResponse } from "../stream/sse.ts";
+
+export function chatCompletions(deps: EdgeDeps) {
+  return async (c: Context<EdgeContext>): Promise<Response> => {
+    const ticket = deps.admission.admit();
+    const client = new AbortController();
+    const leave = () => client.abort();
+    // Heard only until the response is made: from then on the body's cancel says that the client left.
+    c.req.raw.signal.addEventListener("abort", leave);
+    try {
+      const { request, pictures, model } = await prepare(deps, c, ticket, client.signal);
+      const answer = await dispatch(deps, c, request, pictures, model, client.signal);
+      if (!request.isStream) {
+        const response = await oneCompletion(answer);
+        ticket.close();
+        return response;
+      }
+      // What goes wrong before the first token is told by the HTTP status.
+      const first = await answer.next();
+      return sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
+        keepAliveMs: deps.config.waits.keepAliveMs,
+        onClose: (isClientGone) => {
+          if (isClientGone) leave();
+          ticket.close();
+        },
+      });
+    } catch (error) {
+      leave();
+      ticket.close();
+      throw error;
+    } finally {
+      c.req.raw.signal.removeEventListener("abort", leave);
+    }
+  };
+}
+
+/** The request understood, its model found, its pictures cut into tiles. */
+async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, signal: AbortSignal) {
+  const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
+  const request = parseChatRequest(body.json);
+  const model = deps.directory.find(request.model);
+  const pictures = await loadPictures({
+    pool: deps.tilePool,
+    allowPrivateUrls: deps.config.allowPrivateUrls,
+    fetchMs: deps.config.waits.fetchMs,
+    ...(deps.resolve === undefined ? {} : { resolve: deps.resolve }),
+  }, { sources: request.pictures, wish: request.tiling, model, ticket, signal });
+  checkContext(pictures, model);
+  // The pictures' text is not needed any more.
+  ticket.release(body.numBytes);
+  return { request, pictures, model };
+}
+
+async function dispatch(
+  deps: EdgeDeps,
+  c: Context<EdgeContext>,
+  request: ChatRequest,
+  pictures: LoadedPictures,
+  model: Announcement,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { requestedAt } = c.var;
+  const now = Date.now();
+  const job: Job = {
+    v: 1,
+    id: newId("job"),
+    model: model.model,
+    edge_id: deps.dispatcher.edgeId,
+    created_ms: now,
+    messages: request.messages,
+    images: pictures.images,
+    sampling: request.sampling,
+  };
+  const deadlineAt = requestedAt + deps.config.deadlineMs;
+  const running = await deps.dispatcher.start(job, pictures.tiles, { deadlineAt, signal });
+  const head = { id: `chatcmpl-${job.id.slice("job-".length)}`, created: Math.floor(now / 1000), model: job.model };
+  c.var.log.debug("job_started", { job_id: job.id, num_images: job.images.length, num_tiles: pictures.tiles.length });
+  return new Answer({ head, job: running, images: pictures.images, load: pictures.timings, requestedAt });
+}
+
+/** Pictures that cannot fit are refused here, before a worker is bothered; the exact count is the worker's. */
+function checkContext(pictures: LoadedPictures, model: Announcement): void {
+  const numTokens = pictures.images.reduce((sum, image) => sum + image.tiles.length * model.tokens_per_tile, 0);
+  if (numTokens < model.context_length) return;
+  throw new TesseraError("context_length_exceeded", {
+    message: `The pictures alone take ${numTokens} tokens, the model's context has ${model.context_length}. ` +
+      'Send fewer pictures, or set detail to "low".',
+    param: "messages",
+  });
+}

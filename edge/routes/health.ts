@@ -1,0 +1,29 @@
+/** GET /, /healthz and /readyz: where to look, whether the process lives, whether it can answer questions now. */
+import type { Context } from "hono";
+import type { EdgeContext, EdgeDeps } from "../deps.ts";
+
+export function home(c: Context<EdgeContext>): Response {
+  return c.json({
+    name: "tessera",
+    about: "OpenAI-compatible server for InternVL3 vision-language models.",
+    routes: ["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{id}", "GET /healthz", "GET /readyz"],
+  });
+}
+
+export function healthz(c: Context<EdgeContext>): Response {
+  return c.json({ status: "ok" });
+}
+
+export function readyz(deps: EdgeDeps) {
+  let isPoolReady = false;
+  deps.tilePool.ready.then(() => isPoolReady = true, (error) => deps.log.error("tile_pool_failed", { error }));
+  return (c: Context<EdgeContext>): Response => {
+    const reasons: string[] = [];
+    if (deps.admission.isDraining) reasons.push("The server is shutting down.");
+    if (!deps.bus.isConnected) reasons.push("The message bus is not connected.");
+    if (!isPoolReady) reasons.push("The tile workers are not ready.");
+    if (!deps.directory.isServed()) reasons.push("No model worker is announced.");
+    if (reasons.length === 0) return c.json({ status: "ready" });
+    return c.json({ status: "not_ready", reasons }, 503, { "retry-after": "1" });
+  };
+}

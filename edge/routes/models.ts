@@ -1,0 +1,44 @@
+/** GET /v1/models and /v1/models/{id}: what the workers alive now serve. */
+import type { Context } from "hono";
+import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import type { ModelEntry } from "../dispatch/directory.ts";
+
+export function listModels(deps: EdgeDeps) {
+  return (c: Context<EdgeContext>): Response =>
+    c.json({ object: "list", data: deps.directory.models().map(modelBody) });
+}
+
+export function getModel(deps: EdgeDeps) {
+  return (c: Context<EdgeContext>): Response => {
+    // Names of models hold slashes: all behind /v1/models/ is the name.
+    const name = decodeURIComponent(new URL(c.req.url).pathname.slice("/v1/models/".length));
+    const entry = deps.directory.models().find((model) => model.name === name);
+    if (entry !== undefined) return c.json(modelBody(entry));
+    throw deps.directory.absence(name);
+  };
+}
+
+function modelBody({ name, workers }: ModelEntry) {
+  const [first] = workers;
+  const sum = (pick: (worker: ModelEntry["workers"][number]) => number) =>
+    workers.reduce((total, worker) => total + pick(worker), 0);
+  return {
+    id: name,
+    object: "model",
+    created: first.created,
+    owned_by: "tessera",
+    tessera: {
+      context_length: first.context_length,
+      tile_size: first.tile_size,
+      tokens_per_tile: first.tokens_per_tile,
+      min_tiles: first.min_tiles,
+      max_tiles: first.max_tiles,
+      thumbnail: first.thumbnail,
+      num_workers: workers.length,
+      capacity: sum((worker) => worker.capacity),
+      running: sum((worker) => worker.running),
+      devices: [...new Set(workers.map((worker) => worker.device))],
+      dtypes: [...new Set(workers.map((worker) => worker.dtype))],
+    },
+  };
+}

@@ -1,0 +1,50 @@
+/** An answer on its way to the client: the job it comes from, and what is said of it at its end. */
+import type { JobImage } from "@tessera/shared";
+import { type AnswerHead, type TesseraFacts, tesseraFacts } from "../api/response.ts";
+import type { AnswerEnd, AnswerPart } from "../dispatch/mailbox.ts";
+import type { RunningJob } from "../dispatch/running_job.ts";
+import type { LoadTimings } from "../media/load_pictures.ts";
+
+export interface AnswerOptions {
+  readonly head: AnswerHead;
+  readonly job: RunningJob;
+  readonly images: readonly JobImage[];
+  readonly load: LoadTimings;
+  /** performance.now() when the request came. */
+  readonly requestedAt: number;
+}
+
+export class Answer {
+  readonly head: AnswerHead;
+  readonly #options: AnswerOptions;
+  #firstTokenMs: number | null = null;
+
+  constructor(options: AnswerOptions) {
+    this.head = options.head;
+    this.#options = options;
+  }
+
+  /** The next part. @throws TesseraError when there will be none */
+  async next(): Promise<AnswerPart> {
+    const part = await this.#options.job.next();
+    this.#firstTokenMs ??= this.#elapsedMs();
+    return part;
+  }
+
+  /** For the end of the answer. */
+  facts(end: AnswerEnd): TesseraFacts {
+    const totalMs = this.#elapsedMs();
+    const { images, load, job } = this.#options;
+    return tesseraFacts(end, {
+      images,
+      load,
+      queueMs: job.queueMs,
+      firstTokenMs: this.#firstTokenMs ?? totalMs,
+      totalMs,
+    });
+  }
+
+  #elapsedMs(): number {
+    return performance.now() - this.#options.requestedAt;
+  }
+}

@@ -1,0 +1,355 @@
+/** Every error a client can cause or meet: status, code, place, and nothing of the inside. */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import { ERROR_CODES, type ErrorCode, LIVE_STREAM, MAX_BODY_BYTES } from "@tessera/shared";
+import assert from "node:assert/strict";
+import { badPicture, dataUrl, fakePicture } from "./fake_tile_pool.ts";
+import { FAKE_MODEL } from "./fake_worker.ts";
+import { about, errorOf, until, withEdge } from "./harness.ts";
+
+const seen = new Set<string>();
+
+const user = { role: "user", content: "Hello" };
+const part = (value: unknown) => ({
+  messages: [user, { role: "user", content: [{ type: "text", text: "x" }, value] }],
+});
+const picture = (url: unknown, detail?: string) => part({ type: "image_url", image_url: { url, detail } });
+const AT = "messages[1].content[1]";
+
+type Case = readonly [
+  name: string,
+  body: Record<string, unknown>,
+  status: number,
+  code: ErrorCode,
+  param: string | null,
+];
+
+const CASES: readonly Case[] = [
+  ["no model", { model: undefined }, 400, "invalid_request", "model"],
+  ["no messages", { messages: undefined }, 400, "invalid_request", "messages"],
+  ["empty messages", { messages: [] }, 400, "invalid_request", "messages"],
+  ["messages no list", { messages: "hi" }, 400, "invalid_request", "messages"],
+  ["unknown role", { messages: [{ role: "wizard", content: "x" }] }, 400, "invalid_request", "messages[0].role"],
+  ["tool role", { messages: [{ role: "tool", content: "x" }] }, 400, "invalid_request", "messages[0].role"],
+  ["content of no type", { messages: [{ role: "user", content: 5 }] }, 400, "invalid_request", "messages[0].content"],
+  ["content missing", { messages: [{ role: "user" }] }, 400, "invalid_request", "messages[0].content"],
+  ["part of unknown type", part({ type: "input_audio", input_audio: {} }), 400, "invalid_request", `${AT}.type`],
+  ["text part without text", part({ type: "text" }), 400, "invalid_request", `${AT}.text`],
+  ["picture without URL", picture(undefined), 400, "invalid_request", `${AT}.image_url.url`],
+  ["unknown detail", picture(fakePicture(1, 1), "huge"), 400, "invalid_request", `${AT}.image_url.detail`],
+  [
+    "picture of the assistant",
+    { messages: [{ role: "assistant", content: [{ type: "image_url", image_url: { url: fakePicture(1, 1) } }] }] },
+    400,
+    "invalid_request",
+    "messages[0].content[0].type",
+  ],
+  ["temperature", { temperature: 2.5 }, 400, "invalid_request", "temperature"],
+  ["top_p", { top_p: "much" }, 400, "invalid_request", "top_p"],
+  ["max_tokens", { max_tokens: 0 }, 400, "invalid_request", "max_tokens"],
+  ["empty stop", { stop: [""] }, 400, "invalid_request", "stop[0]"],
+  ["stream", { stream: "yes" }, 400, "invalid_request", "stream"],
+  ["n", { n: 2 }, 400, "unsupported_parameter", "n"],
+  ["tools", { tools: [{}] }, 400, "unsupported_parameter", "tools"],
+  ["logprobs", { logprobs: true }, 400, "unsupported_parameter", "logprobs"],
+  ["logit_bias", { logit_bias: { 1: 2 } }, 400, "unsupported_parameter", "logit_bias"],
+  ["json mode", { response_format: { type: "json_object" } }, 400, "unsupported_parameter", "response_format"],
+  [
+    "tool_calls",
+    { messages: [user, { role: "assistant", content: null, tool_calls: [{}] }] },
+    400,
+    "unsupported_parameter",
+    "messages[1].tool_calls",
+  ],
+  [
+    "unknown tiling option",
+    { mm_processor_kwargs: { num_crops: 4 } },
+    400,
+    "unsupported_parameter",
+    "mm_processor_kwargs.num_crops",
+  ],
+  [
+    "too many tiles wished",
+    { mm_processor_kwargs: { max_dynamic_patch: 13 } },
+    400,
+    "invalid_request",
+    "mm_processor_kwargs.max_dynamic_patch",
+  ],
+  [
+    "more tiles at least than at most",
+    { mm_processor_kwargs: { min_dynamic_patch: 5, max_dynamic_patch: 4 } },
+    400,
+    "invalid_request",
+    "mm_processor_kwargs.min_dynamic_patch",
+  ],
+  ["unknown model", { model: "gpt-5" }, 404, "model_not_found", "model"],
+  ["no URL at all", picture("picture.png"), 400, "image_url_invalid", AT],
+  ["file URL", picture("file:///etc/passwd"), 400, "image_url_invalid", AT],
+  ["plain http", picture("http://example.com/a.png"), 400, "image_url_invalid", AT],
+  ["credentials", picture("https://a:b@example.com/a.png"), 400, "image_url_invalid", AT],
+  ["not base64", picture("data:image/png;base64,%%%"), 400, "image_url_invalid", AT],
+  ["no base64", picture("data:text/plain,hello"), 400, "image_url_invalid", AT],
+  ["private address", picture("https://10.0.0.1/a.png"), 400, "image_url_forbidden", AT],
+  ["loopback by name", picture("https://localhost/a.png"), 400, "image_url_forbidden", AT],
+  ["a text for a picture", picture(dataUrl(new TextEncoder().encode("hi"))), 400, "image_unsupported_format", AT],
+  ["cut short", picture(badPicture("truncated")), 400, "image_corrupt", AT],
+  ["damaged", picture(badPicture("corrupt")), 400, "image_corrupt", AT],
+  ["decoder gives up", picture(badPicture("decoder_failed")), 400, "image_corrupt", AT],
+  ["too many pixels", picture(badPicture("too_many_pixels")), 400, "image_too_large", AT],
+  ["too slow", picture(badPicture("timeout")), 400, "image_too_large", AT],
+  ["tile workers busy", picture(badPicture("busy")), 429, "rate_limited", AT],
+  ["no memory", picture(badPicture("out_of_memory")), 429, "rate_limited", AT],
+  [
+    "65 pictures",
+    { messages: [user, about(new Array(65).fill(fakePicture(1, 1)))] },
+    400,
+    "too_many_images",
+    "messages[1].content[64]",
+  ],
+  [
+    "too many tiles together",
+    { messages: [about(new Array(30).fill(fakePicture(3, 3)))] },
+    400,
+    "too_many_images",
+    "messages[0].content[25]",
+  ],
+  [
+    "pictures beyond the context",
+    { messages: [about(new Array(25).fill(fakePicture(3, 3)))] },
+    400,
+    "context_length_exceeded",
+    "messages",
+  ],
+  [
+    "too much text",
+    { messages: [{ role: "user", content: "x".repeat(1_000_001) }] },
+    413,
+    "request_too_large",
+    "messages",
+  ],
+  [
+    "text beyond the bus",
+    { messages: [{ role: "user", content: "\u0001".repeat(300_000) }] },
+    413,
+    "request_too_large",
+    null,
+  ],
+];
+
+Deno.test("bad requests: status, code and place, streaming or not", async (t) => {
+  await withEdge({}, async ({ ask, edge }) => {
+    for (const [name, body, status, code, param] of CASES) {
+      await t.step(name, async () => {
+        for (const stream of [false, true]) {
+          const response = await ask(body["stream"] === undefined ? { ...body, stream } : body);
+          const error = await errorOf(response, status);
+          assert.equal(error.code, code, error.message);
+          assert.equal(error.param, param, error.message);
+          assert.ok(error.message.length > 15);
+          assert.equal(response.headers.get("retry-after"), status === 429 ? "1" : null);
+          assert.ok(response.headers.get("x-request-id"));
+          seen.add(code);
+        }
+      });
+    }
+    assert.equal(edge.deps.admission.heldBytes, 0);
+  });
+});
+
+Deno.test("bad HTTP: body, content type, route, method, size", async () => {
+  await withEdge({}, async ({ ask, edge }) => {
+    const expect = async (response: Response, status: number, code: ErrorCode) => {
+      assert.equal((await errorOf(response, status)).code, code);
+      seen.add(code);
+    };
+    await expect(await ask({}, { body: "{" }), 400, "invalid_json");
+    await expect(await ask({}, { body: "" }), 400, "invalid_json");
+    await expect(await ask({}, { body: Uint8Array.of(0x22, 0xff, 0x22) }), 400, "invalid_json");
+    await expect(await ask({}, { body: "[]" }), 400, "invalid_request");
+    await expect(await ask({}, { body: "null" }), 400, "invalid_request");
+    await expect(await ask({}, { headers: { "content-type": "text/plain" } }), 415, "unsupported_media_type");
+    await expect(await fetch(`${edge.url}/v1/nothing`), 404, "not_found");
+    const get = await fetch(`${edge.url}/v1/chat/completions`);
+    assert.equal(get.headers.get("allow"), "POST");
+    await expect(get, 405, "method_not_allowed");
+    await expect(await fetch(`${edge.url}/v1/models/none`), 404, "model_not_found");
+
+    const large = new Uint8Array(MAX_BODY_BYTES + 1).fill(0x20);
+    await expect(await ask({}, { body: large }), 413, "request_too_large");
+    const id = (await ask({}, { headers: { "x-request-id": "mine-1" } })).headers.get("x-request-id");
+    assert.equal(id, "mine-1");
+    const forged = await ask({}, { headers: { "x-request-id": "a b<c>" }, body: "{" });
+    assert.match(forged.headers.get("x-request-id") ?? "", /^req-/);
+    await forged.body?.cancel();
+  });
+});
+
+Deno.test("a body that trickles in is refused in time", async () => {
+  await withEdge({ waits: { bodyMs: 200 } }, async ({ edge }) => {
+    let timer: ReturnType<typeof setInterval> | undefined;
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode("{"));
+        timer = setInterval(() => controller.enqueue(new TextEncoder().encode(" ")), 50);
+      },
+      cancel: () => clearInterval(timer),
+    });
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(`${edge.url}/v1/chat/completions`, { method: "POST", headers, body });
+    assert.equal((await errorOf(response, 408)).code, "request_timeout");
+    clearInterval(timer);
+    seen.add("request_timeout");
+  });
+});
+
+Deno.test("what a worker answers with: its errors keep code, text and place; inner ones lose their text", async () => {
+  await withEdge({}, async ({ ask, worker }) => {
+    for (const stream of [false, true]) {
+      const asked = ask({ stream });
+      const job = await worker.pull();
+      await job.take();
+      const message = "The prompt has 40000 tokens, the context 32768. Shorten it.";
+      job.emit({ type: "error", code: "context_length_exceeded", message, param: "messages" });
+      await job.ack();
+      const error = await errorOf(await asked, 400);
+      assert.deepEqual([error.code, error.message, error.param], ["context_length_exceeded", message, "messages"]);
+    }
+    const asked = ask({ stream: true });
+    const job = await worker.pull();
+    await job.take();
+    job.emit({ type: "error", code: "internal_error", message: "CUDA error at /src/x.cu:17", param: null });
+    await job.ack();
+    const error = await errorOf(await asked, 500);
+    assert.equal(error.message, "Something went wrong inside the server.");
+    seen.add("internal_error");
+  });
+});
+
+Deno.test("an error after the first token comes as an event, then the stream ends", async () => {
+  await withEdge({}, async ({ ask, worker }) => {
+    const asked = ask({ stream: true });
+    const job = await worker.pull();
+    await job.take();
+    job.tokens(0, [1], "a");
+    const response = await asked;
+    job.emit({ type: "error", code: "internal_error", message: "secret", param: null });
+    await job.ack();
+    const text = await response.text();
+    const last = text.trimEnd().split("\n\n").at(-1)!;
+    assert.equal(JSON.parse(last.slice("data: ".length)).error.code, "internal_error");
+    assert.ok(!text.includes("secret") && !text.includes("[DONE]"));
+  });
+});
+
+Deno.test("a fault inside is told as internal_error, its text only in the log", async () => {
+  await withEdge({}, async ({ ask, pool, lines }) => {
+    pool.fault = new Error("password=hunter2 at /srv/secret.ts");
+    const response = await ask({ messages: [about([fakePicture(1, 1)])] });
+    const headers = JSON.stringify([...response.headers]);
+    const text = await response.text();
+    assert.equal(response.status, 500);
+    assert.deepEqual(JSON.parse(text), {
+      error: {
+        message: "Something went wrong inside the server.",
+        type: "server_error",
+        param: null,
+        code: "internal_error",
+      },
+    });
+    assert.ok(!headers.includes("hunter2"));
+    assert.ok(JSON.stringify(lines).includes("hunter2"));
+  });
+});
+
+Deno.test("no worker: at once when none is announced, after a while when the last one leaves", async () => {
+  await withEdge({ worker: false, waits: { noWorkerMs: 300 } }, async ({ ask, edge, addWorker }) => {
+    await until(() => edge.deps.bus.isConnected);
+    const none = await ask({ model: "anything" });
+    assert.equal(none.headers.get("retry-after"), "5");
+    assert.equal((await errorOf(none, 503)).code, "no_worker");
+    seen.add("no_worker");
+
+    const worker = await addWorker();
+    await until(() => edge.deps.directory.isServed());
+    const asked = ask();
+    await until(async () => await worker.numQueued() === 1);
+    await worker.announce({ draining: true });
+    assert.equal((await errorOf(await asked, 503)).code, "no_worker");
+    await until(async () => await worker.numQueued() === 0);
+
+    await addWorker({ announcement: { model: "other" } });
+    await until(() => edge.deps.directory.isServed("other"));
+    const known = await errorOf(await ask({ model: FAKE_MODEL }), 503);
+    assert.equal(known.code, "no_worker");
+    assert.equal((await errorOf(await ask({ model: "never" }), 404)).code, "model_not_found");
+  });
+});
+
+Deno.test("too many requests, too many bytes", async () => {
+  const config = { maxInflight: 2, maxHeldBytes: 100_000 };
+  await withEdge({ config }, async ({ ask, worker }) => {
+    const running = [ask(), ask()];
+    const jobs = [await worker.pull(), await worker.pull()];
+    const refused = await ask();
+    assert.equal(refused.headers.get("retry-after"), "1");
+    assert.equal((await errorOf(refused, 429)).code, "rate_limited");
+    for (const job of jobs) {
+      await job.take();
+      job.done(0, "ok");
+      await job.ack();
+    }
+    for (const response of await Promise.all(running)) assert.equal((await response.json()).choices.length, 1);
+
+    // 9 + 1 tiles of 2,352 bytes fit four times, but not five times.
+    const messages = (n: number) => [about(Array.from({ length: n }, (_, i) => fakePicture(3, 3, i)))];
+    const first = ask({ messages: messages(3) });
+    const job = await worker.pull();
+    assert.equal((await errorOf(await ask({ messages: messages(3) }), 429)).code, "rate_limited");
+    await job.take();
+    job.done(0, "ok");
+    await job.ack();
+    assert.equal((await first).status, 200);
+    await (await first).body?.cancel();
+    assert.equal((await errorOf(await ask({ messages: messages(5) }), 413)).code, "request_too_large");
+  });
+});
+
+Deno.test("a stream that vanished is made again", async () => {
+  await withEdge({}, async ({ ask, worker, natsUrl }) => {
+    const nc = await connect({ servers: natsUrl });
+    await (await jetstreamManager(nc)).streams.delete(LIVE_STREAM);
+    const stop = new AbortController();
+    const asked = ask({}, { signal: stop.signal });
+    await until(async () => await worker.numQueued().catch(() => 0) === 1);
+    stop.abort();
+    await assert.rejects(asked);
+    await nc.close();
+  });
+});
+
+Deno.test("a full queue answers 429", async () => {
+  await withEdge({}, async ({ ask, worker, natsUrl }) => {
+    const nc = await connect({ servers: natsUrl });
+    const manager = await jetstreamManager(nc);
+    const { config } = await manager.streams.info(LIVE_STREAM);
+    await manager.streams.update(LIVE_STREAM, { ...config, max_msgs: 1 });
+    const waiting = ask();
+    await until(async () => await worker.numQueued() === 1);
+    assert.equal((await errorOf(await ask(), 429)).code, "rate_limited");
+    worker.serve(["ok"]);
+    assert.equal((await (await waiting).json()).choices.length, 1);
+    await nc.close();
+  });
+});
+
+Deno.test("every code a client can meet was met", () => {
+  const elsewhere: ErrorCode[] = [
+    "client_closed",
+    "shutting_down",
+    "worker_lost",
+    "deadline_exceeded",
+    "image_fetch_failed",
+  ];
+  const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
+  assert.deepEqual(missing, []);
+});
