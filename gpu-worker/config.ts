@@ -1,0 +1,105 @@
+/** Owns the facts of a checkpoint that its weights do not tell: name, tiling, system text, ids that end an answer. */
+import { basename, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import type { EngineInfo } from "./engine/types.ts";
+import { CONTROL_TOKENS, DEFAULT_SYSTEM_TEXT } from "./prompt/template.ts";
+import type { Tokenizer } from "./prompt/tokenizer.ts";
+
+const TEMPLATE = "internvl2_5";
+
+const Ids = z.union([z.int(), z.array(z.int())]).nullish().transform((ids) =>
+  typeof ids === "number" ? [ids] : ids ?? []
+);
+const Language = z.looseObject({ eos_token_id: Ids });
+const ConfigFile = z.looseObject({
+  template: z.string().nullish(),
+  system_message: z.string().nullish(),
+  min_dynamic_patch: z.int().positive().nullish(),
+  max_dynamic_patch: z.int().positive().nullish(),
+  use_thumbnail: z.boolean().nullish(),
+  eos_token_id: Ids,
+  llm_config: Language.optional(),
+  text_config: Language.optional(),
+});
+/** The transformers-native layout has the tiling here. */
+const PreprocessorFile = z.looseObject({
+  min_patches: z.int().positive().nullish(),
+  max_patches: z.int().positive().nullish(),
+});
+
+/** What the worker knows of its model. */
+export interface ModelFacts {
+  readonly name: string;
+  /** Unix seconds. */
+  readonly created: number;
+  readonly minTiles: number;
+  readonly maxTiles: number;
+  readonly thumbnail: boolean;
+  readonly tileSize: number;
+  readonly tokensPerTile: number;
+  readonly systemText: string;
+  readonly eosIds: ReadonlySet<number>;
+}
+
+/** Folder of a checkpoint given as a folder, or as a name under `gpu-worker/models`. */
+export async function findCheckpoint(model: string): Promise<string> {
+  const bundled = fileURLToPath(new URL(`./models/${model}`, import.meta.url));
+  for (const folder of [resolve(model), bundled]) {
+    const stat = await Deno.stat(`${folder}/config.json`).catch(() => null);
+    if (stat?.isFile) return folder;
+  }
+  throw new Error(`Cannot find checkpoint ${model}: no config.json in ${resolve(model)} or ${bundled}`);
+}
+
+/**
+ * Reads the facts of a checkpoint.
+ * @throws Error when it is of a kind we cannot prompt
+ */
+export async function readModelFacts(
+  folder: string,
+  info: Pick<EngineInfo, "tileSize" | "tokensPerTile" | "vocabSize">,
+  tokenizer: Tokenizer,
+): Promise<ModelFacts> {
+  const config = ConfigFile.parse(await readJson(`${folder}/config.json`));
+  const generation = Language.parse(await readJson(`${folder}/generation_config.json`, {}));
+  const preprocessor = PreprocessorFile.parse(await readJson(`${folder}/preprocessor_config.json`, {}));
+  const template = config.template ?? TEMPLATE;
+  if (template !== TEMPLATE) {
+    throw new Error(`Cannot use checkpoint ${folder}: chat template ${template}, expected ${TEMPLATE}`);
+  }
+  const eosIds = new Set([
+    ...generation.eos_token_id,
+    ...config.eos_token_id,
+    ...(config.llm_config?.eos_token_id ?? []),
+    ...(config.text_config?.eos_token_id ?? []),
+    tokenizer.controlId(CONTROL_TOKENS.turnEnd),
+  ]);
+  for (const token of Object.values(CONTROL_TOKENS)) {
+    const id = tokenizer.controlId(token);
+    if (id >= info.vocabSize) {
+      throw new Error(`Cannot use checkpoint ${folder}: ${token} is ${id}, expected less than ${info.vocabSize}`);
+    }
+  }
+  const modified = (await Deno.stat(`${folder}/config.json`)).mtime;
+  return {
+    name: basename(folder),
+    created: Math.floor((modified?.getTime() ?? 0) / 1_000),
+    minTiles: config.min_dynamic_patch ?? preprocessor.min_patches ?? 1,
+    maxTiles: config.max_dynamic_patch ?? preprocessor.max_patches ?? 12,
+    thumbnail: config.use_thumbnail ?? true,
+    tileSize: info.tileSize,
+    tokensPerTile: info.tokensPerTile,
+    systemText: config.system_message || DEFAULT_SYSTEM_TEXT,
+    eosIds,
+  };
+}
+
+async function readJson(path: string, fallback?: unknown): Promise<unknown> {
+  try {
+    return JSON.parse(await Deno.readTextFile(path));
+  } catch (cause) {
+    if (fallback !== undefined && cause instanceof Deno.errors.NotFound) return fallback;
+    throw new Error(`Cannot read ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}

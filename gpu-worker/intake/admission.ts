@@ -1,0 +1,51 @@
+/** Owns the reading of a delivered job: envelope, model, prompt, whether it fits. Pure; no bus. */
+import { decodeMessage, Job, TesseraError, toTesseraError } from "@tessera/shared";
+import type { ModelFacts } from "../config.ts";
+import { buildPrompt, type Prompt } from "../prompt/prompt.ts";
+import type { Tokenizer } from "../prompt/tokenizer.ts";
+
+/** What a job has to fit. */
+export interface AdmissionLimits {
+  /** Prompt and answer together, in tokens. */
+  readonly maxLength: number;
+  readonly numTileSlots: number;
+}
+
+/** @throws TesseraError when the bytes are no job for this model */
+export function readJob(bytes: Uint8Array, model: string): Job {
+  const job = decodeMessage(Job, bytes);
+  if (job.model !== model) {
+    throw new TesseraError("internal_error", { diagnostic: `Cannot run job for ${job.model}: this is ${model}` });
+  }
+  return job;
+}
+
+/** The prompt of a job, or what is wrong with the job. */
+export function preparePrompt(
+  job: Job,
+  tokenizer: Tokenizer,
+  facts: ModelFacts,
+  limits: AdmissionLimits,
+): Prompt | TesseraError {
+  try {
+    const prompt = buildPrompt(job, tokenizer, facts);
+    const numTokens = prompt.tokenIds.length;
+    if (numTokens >= limits.maxLength) {
+      return new TesseraError("context_length_exceeded", {
+        message: `The prompt is ${numTokens} tokens long, ${prompt.numImageTokens} of them for pictures; ` +
+          `the model holds ${limits.maxLength}, answer included. Shorten the text or send fewer pictures.`,
+        param: "messages",
+      });
+    }
+    const numTiles = new Set(prompt.tiles).size;
+    if (numTiles > limits.numTileSlots) {
+      return new TesseraError("too_many_images", {
+        message: `The pictures make ${numTiles} tiles; at most ${limits.numTileSlots} fit. Send fewer pictures.`,
+        param: "messages",
+      });
+    }
+    return prompt;
+  } catch (error) {
+    return toTesseraError(error);
+  }
+}

@@ -1,0 +1,105 @@
+/** Owns the connection to NATS: which transport a URL asks for, and streams and consumer made where they are missing. */
+import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { connect } from "@nats-io/transport-node";
+import { LIVE_STREAM, LIVE_STREAM_CONFIG, liveConsumerConfig, type Logger } from "@tessera/shared";
+
+const RETRY_MS = 1_000;
+/** JetStream's code for a name taken by a stream with other settings. */
+const NAME_IN_USE = 10058;
+
+interface Servers {
+  readonly urls: string[];
+  readonly isWebSocket: boolean;
+  readonly isEncrypted: boolean;
+  readonly credentials: Pick<ConnectionOptions, "user" | "pass" | "token">;
+}
+
+/**
+ * Reads `nats://host:4222,nats://user:pass@other:4222`; ws:// and wss:// as well, one scheme for all.
+ * @throws Error saying what is wrong, without the credentials
+ */
+export function parseServers(list: string): Servers {
+  const urls = list.split(",").map((text) => text.trim()).filter((text) => text !== "").map((text) => {
+    const url = URL.parse(text.includes("://") ? text : `nats://${text}`);
+    if (url === null || !/^(nats|tls|wss?):$/.test(url.protocol) || url.hostname === "") {
+      throw new Error("Cannot read NATS servers: expected nats://, tls://, ws:// or wss:// and a host");
+    }
+    return url;
+  });
+  const [first] = urls;
+  if (first === undefined) throw new Error("Cannot read NATS servers: none given, expected nats://host:4222");
+  if (urls.some((url) => url.protocol !== first.protocol)) {
+    throw new Error("Cannot read NATS servers: several schemes, expected one");
+  }
+  const user = decodeURIComponent(first.username);
+  const pass = decodeURIComponent(first.password);
+  return {
+    urls: urls.map((url) => `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`),
+    isWebSocket: first.protocol.startsWith("ws"),
+    isEncrypted: first.protocol === "tls:",
+    credentials: user === "" ? {} : pass === "" ? { token: user } : { user, pass },
+  };
+}
+
+/** Connects once; the connection then reconnects for ever. */
+export function connectNats(list: string, name: string): Promise<NatsConnection> {
+  const servers = parseServers(list);
+  const options: ConnectionOptions = {
+    servers: servers.urls,
+    name,
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    reconnectTimeWait: RETRY_MS,
+    pingInterval: 10_000,
+    maxPingOut: 2,
+    ...servers.credentials,
+  };
+  if (servers.isWebSocket) return wsconnect(options);
+  return connect(servers.isEncrypted ? { ...options, tls: {} } : options);
+}
+
+/** Connects, trying again until it works or `signal` aborts. */
+export async function connectNatsPatiently(
+  list: string,
+  name: string,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<NatsConnection> {
+  parseServers(list);
+  while (true) {
+    signal.throwIfAborted();
+    try {
+      return await connectNats(list, name);
+    } catch (error) {
+      log.warn("nats_connect_failed", { error });
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, RETRY_MS);
+      signal.addEventListener("abort", done);
+      function done() {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      }
+    });
+  }
+}
+
+/** Makes the live stream and the model's consumer unless they are there. Idempotent; run after every reconnection. */
+export async function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
+  const manager = await jetstreamManager(nc);
+  try {
+    await manager.streams.add({ ...LIVE_STREAM_CONFIG, subjects: [...LIVE_STREAM_CONFIG.subjects] });
+  } catch (error) {
+    // One that an operator made with other settings, such as replicas, is used as it is.
+    if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
+  }
+  const config = liveConsumerConfig(model, ackWaitMs);
+  try {
+    await manager.consumers.info(LIVE_STREAM, config.durable_name);
+  } catch (error) {
+    if (!(error instanceof JetStreamApiError)) throw error;
+    await manager.consumers.add(LIVE_STREAM, config);
+  }
+}

@@ -1,0 +1,296 @@
+/** Owns the jobs a worker has, from delivery to ready: claims them, holds their slots, takes their tiles, ends them. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import { type Logger, TesseraError, toTesseraError } from "@tessera/shared";
+import type { ModelFacts } from "../config.ts";
+import type { Tokenizer } from "../prompt/tokenizer.ts";
+import { Answer } from "../publish/answer.ts";
+import { EventWriter } from "../publish/event_writer.ts";
+import type { TileSlots } from "../schedule/tile_slots.ts";
+import { preparePrompt, readJob } from "./admission.ts";
+import { Cancellations } from "./cancellations.ts";
+import { type ClaimOutcome, requestClaim } from "./claim.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Link } from "./link.ts";
+import { LiveJob } from "./live_job.ts";
+import { TileReceiver } from "./tile_receiver.ts";
+
+/** Waits, all in ms; shorter in tests. */
+export interface IntakeWaits {
+  readonly claimMs: number;
+  readonly tileMs: number;
+  readonly progressMs: number;
+}
+
+export interface IntakeOptions {
+  readonly nc: NatsConnection;
+  readonly link: Link;
+  readonly workerId: string;
+  readonly facts: ModelFacts;
+  readonly tokenizer: Tokenizer;
+  readonly tiles: TileSlots;
+  readonly maxLength: number;
+  readonly waits: IntakeWaits;
+  readonly log: Logger;
+  /** Something changed that the worker's loop may act on. */
+  readonly onChange: () => void;
+  /** A job has ended. Returns whether nothing of it is in flight; if not, `releaseTiles` is called later. */
+  readonly onEnd: (job: LiveJob) => boolean;
+}
+
+/** A job whose edge does not answer is handed out again after this long. */
+const ABSENT_EDGE_DELAY_MS = 1_000;
+
+export class Intake {
+  readonly #options: IntakeOptions;
+  readonly #jobs = new Map<string, LiveJob>();
+  /** Jobs for which no slots are free yet, in order of delivery. */
+  readonly #awaitingSlots: LiveJob[] = [];
+  /** Ended jobs whose last event the server may not have had. */
+  readonly #settling = new Set<Promise<void>>();
+  readonly #cancellations: Cancellations;
+  readonly #receiver: TileReceiver;
+  readonly #progressTimer: ReturnType<typeof setInterval>;
+  #isDraining = false;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    const { nc, workerId, facts, waits } = options;
+    this.#cancellations = new Cancellations(nc, (jobId) => this.#cancel(jobId));
+    this.#receiver = new TileReceiver({
+      nc,
+      workerId,
+      tileSize: facts.tileSize,
+      onTile: (jobId, hash, pixels) => this.#takeTile(jobId, hash, pixels),
+      onBadTile: (jobId, error) => this.#failById(jobId, toTesseraError(error)),
+    });
+    this.#progressTimer = setInterval(() => this.#reportProgress(), waits.progressMs);
+  }
+
+  /** Jobs that have not ended. */
+  get jobs(): IterableIterator<LiveJob> {
+    return this.#jobs.values();
+  }
+
+  get numJobs(): number {
+    return this.#jobs.size;
+  }
+
+  /** Takes a delivered job in. */
+  take(delivery: Delivery): void {
+    const { facts, tokenizer, tiles, maxLength, log } = this.#options;
+    if (this.#isDraining) return delivery.nak();
+    let envelope;
+    try {
+      envelope = readJob(delivery.data, facts.name);
+    } catch (error) {
+      log.warn("job_unreadable", { attempt: delivery.attempt, error });
+      return delivery.term();
+    }
+    if (this.#cancellations.has(envelope.id)) return delivery.ack();
+    // Handed out again while it runs here: what the edge has missed of the earlier attempt is made good by this one.
+    const earlier = this.#jobs.get(envelope.id);
+    if (earlier !== undefined) this.#end(earlier);
+
+    const prompt = preparePrompt(envelope, tokenizer, facts, { maxLength, numTileSlots: tiles.numSlots });
+    const job = new LiveJob(envelope, delivery, prompt);
+    this.#jobs.set(job.id, job);
+    this.#awaitingSlots.push(job);
+    this.#claimWhatFits();
+  }
+
+  /** Jobs whose tiles are all encoded and that are not scheduled yet. */
+  *ready(): Generator<LiveJob> {
+    for (const job of this.#jobs.values()) {
+      if (job.grant === null || job.at.ready !== undefined || job.missing.size > 0) continue;
+      if (job.tiles.every((hash) => this.#options.tiles.isReady(hash))) yield job;
+    }
+  }
+
+  /** Ends a job with its last event; the delivery is acknowledged when the server has had it. */
+  finish(job: LiveJob): void {
+    const { answer, events } = job.grant!;
+    events.done(answer.end(), answer.finish!, job.usage(), job.timings(performance.now()));
+    this.#end(job);
+    this.#settle(job);
+  }
+
+  /** Ends a job with an error event; one that was not granted yet goes back to the queue, because nobody would hear. */
+  fail(job: LiveJob, error: TesseraError): void {
+    if (job.hasEnded) return;
+    this.#options.log.warn("job_failed", { job_id: job.id, error });
+    if (job.grant === null) return this.#giveBack(job);
+    job.grant.events.error(error);
+    this.#end(job);
+    this.#settle(job);
+  }
+
+  /** Lets go of an ended job's slots. */
+  releaseTiles(job: LiveJob): void {
+    if (job.holdsTiles) this.#options.tiles.release(job.tiles);
+    job.holdsTiles = false;
+    this.#claimWhatFits();
+  }
+
+  /** After a reconnection: is each job still ours, and which events did the edge not get? */
+  reclaimAll(): void {
+    for (const job of this.#jobs.values()) if (job.grant !== null) void this.#reclaim(job);
+  }
+
+  /** Takes no more; gives back what was not granted. */
+  startDraining(): void {
+    this.#isDraining = true;
+    for (const job of [...this.#jobs.values()]) if (job.grant === null) this.#giveBack(job);
+  }
+
+  /** Gives every job back to the queue and waits for what was published, `timeoutMs` at most. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.startDraining();
+    for (const job of [...this.#jobs.values()]) this.#giveBack(job);
+    clearInterval(this.#progressTimer);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
+    await Promise.race([Promise.all(this.#settling), timeout]);
+    clearTimeout(timer);
+    this.#receiver.stop();
+    this.#cancellations.stop();
+  }
+
+  #claimWhatFits(): void {
+    while (this.#awaitingSlots.length > 0) {
+      const job = this.#awaitingSlots[0]!;
+      const want = this.#options.tiles.reserve(job.tiles);
+      if (want === null) return;
+      this.#awaitingSlots.shift();
+      job.holdsTiles = true;
+      for (const hash of want) job.missing.add(hash);
+      void this.#claim(job);
+    }
+  }
+
+  async #claim(job: LiveJob): Promise<void> {
+    const outcome = await this.#ask(job);
+    if (job.hasEnded) return;
+    if (!outcome.granted) return this.#refused(job, outcome.reason);
+    const { nc, tokenizer, facts, maxLength, waits } = this.#options;
+    const prompt = job.prompt;
+    const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;
+    const { stop, max_tokens } = job.job.sampling;
+    const room = maxLength - numPrompt;
+    const answer = new Answer({
+      tokens: tokenizer,
+      eosIds: facts.eosIds,
+      stop,
+      maxTokens: Math.min(max_tokens ?? room, room),
+    });
+    answer.replay(outcome.resume_ids);
+    const events = new EventWriter(nc, job.job.edge_id, job.id, job.delivery.attempt, answer.numIds);
+    job.grant = { events, answer, resumeIds: outcome.resume_ids };
+    job.at.claimed = performance.now();
+    job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
+    if (prompt instanceof TesseraError) return this.fail(job, prompt);
+    if (answer.finish !== null) return this.finish(job);
+    if (job.missing.size === 0) job.at.tilesHere = job.at.claimed;
+    job.startTileTimer(waits.tileMs, () => this.#tilesAreLate(job));
+    this.#options.onChange();
+  }
+
+  #ask(job: LiveJob): Promise<ClaimOutcome> {
+    const { nc, workerId, waits } = this.#options;
+    const request = { job: job.job, workerId, attempt: job.delivery.attempt, want: [...job.missing] };
+    return requestClaim(nc, request, waits.claimMs);
+  }
+
+  #refused(job: LiveJob, reason: Exclude<ClaimOutcome, { granted: true }>["reason"]): void {
+    this.#options.log.info("claim_refused", { job_id: job.id, attempt: job.delivery.attempt, reason });
+    this.#end(job);
+    if (reason === "gone") job.delivery.ack();
+    else if (reason !== "superseded") job.delivery.nak(ABSENT_EDGE_DELAY_MS);
+  }
+
+  async #reclaim(job: LiveJob): Promise<void> {
+    const outcome = await this.#ask(job);
+    if (job.hasEnded) return;
+    if (outcome.granted) job.grant!.events.repeat();
+    else this.#refused(job, outcome.reason);
+  }
+
+  #takeTile(jobId: string, hash: string, pixels: Uint8Array): void {
+    const now = performance.now();
+    this.#options.tiles.receive(hash, pixels);
+    // Another job may have been waiting for the same tile.
+    for (const job of this.#jobs.values()) {
+      if (!job.missing.delete(hash) && job.id !== jobId) continue;
+      job.startTileTimer(this.#options.waits.tileMs, () => this.#tilesAreLate(job));
+      if (job.missing.size === 0) job.at.tilesHere ??= now;
+    }
+    this.#options.onChange();
+  }
+
+  #tilesAreLate(job: LiveJob): void {
+    const diagnostic =
+      `${job.missing.size} of ${job.tiles.length} tiles did not come in ${this.#options.waits.tileMs} ms`;
+    this.fail(job, new TesseraError("internal_error", { diagnostic }));
+  }
+
+  #failById(jobId: string, error: TesseraError): void {
+    const job = this.#jobs.get(jobId);
+    if (job !== undefined) this.fail(job, error);
+  }
+
+  #cancel(jobId: string): boolean {
+    const job = this.#jobs.get(jobId);
+    if (job === undefined) return false;
+    this.#options.log.debug("job_cancelled", { job_id: jobId });
+    this.#end(job);
+    job.delivery.ack();
+    return true;
+  }
+
+  #giveBack(job: LiveJob): void {
+    this.#end(job);
+    job.delivery.nak();
+  }
+
+  /** Takes a job off the books. Whoever calls decides what becomes of the delivery. */
+  #end(job: LiveJob): void {
+    if (job.hasEnded) return;
+    job.hasEnded = true;
+    job.stopTimers();
+    if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id);
+    const waiting = this.#awaitingSlots.indexOf(job);
+    if (waiting !== -1) this.#awaitingSlots.splice(waiting, 1);
+    if (this.#options.onEnd(job)) this.releaseTiles(job);
+    this.#options.onChange();
+  }
+
+  /** Acknowledges once the last event has certainly arrived, however often the connection breaks before. */
+  #settle(job: LiveJob): void {
+    const { nc, link } = this.#options;
+    const settled = (async () => {
+      const events = job.grant?.events;
+      while (!nc.isClosed()) {
+        try {
+          await events?.confirm();
+          return job.delivery.ack();
+        } catch {
+          await link.whenUp();
+          events?.repeat();
+        }
+      }
+    })();
+    this.#settling.add(settled);
+    void settled.finally(() => this.#settling.delete(settled));
+  }
+
+  #reportProgress(): void {
+    if (!this.#options.link.isUp) return;
+    for (const job of this.#jobs.values()) {
+      job.delivery.working();
+      if (job.grant === null) continue;
+      if (!job.hasSpoken) job.grant.events.progress();
+      job.hasSpoken = false;
+      // Fails when the connection breaks meanwhile; then everything unconfirmed is repeated.
+      job.grant.events.confirm().catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/** Owns what a worker knows of one delivery of a job, from the queue to its last event. */
+import { type Job, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
+import type { Prompt } from "../prompt/prompt.ts";
+import type { Answer } from "../publish/answer.ts";
+import type { EventWriter } from "../publish/event_writer.ts";
+import type { Sequence } from "../schedule/sequence.ts";
+import type { Delivery } from "./delivery.ts";
+
+/** What exists once the edge has granted the job. */
+export interface Grant {
+  readonly events: EventWriter;
+  readonly answer: Answer;
+  readonly resumeIds: readonly number[];
+}
+
+export class LiveJob {
+  readonly job: Job;
+  readonly delivery: Delivery;
+  /** The prompt, or why there is none; the caller learns of it once the edge has granted the job. */
+  readonly prompt: Prompt | TesseraError;
+  /** Tiles it needs, each once. */
+  readonly tiles: readonly string[];
+  /** Whether slots are reserved for `tiles`. */
+  holdsTiles = false;
+  grant: Grant | null = null;
+  sequence: Sequence | null = null;
+  hasEnded = false;
+  /** Whether token events went out since the last progress was due. */
+  hasSpoken = false;
+  /** Tiles that have not arrived; empty as well when all were in their slots. */
+  readonly missing = new Set<string>();
+  /** performance.now() of what has happened so far. */
+  readonly at: { claimed?: number; tilesHere?: number; ready?: number; scheduled?: number; firstToken?: number } = {};
+  visionMs = 0;
+  #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
+  #tileTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(job: Job, delivery: Delivery, prompt: Prompt | TesseraError) {
+    this.job = job;
+    this.delivery = delivery;
+    this.prompt = prompt;
+    this.tiles = prompt instanceof TesseraError ? [] : [...new Set(prompt.tiles)];
+  }
+
+  get id(): string {
+    return this.job.id;
+  }
+
+  /** Calls back once when the job's time is over. */
+  startDeadline(ms: number, onLate: () => void): void {
+    clearTimeout(this.#deadlineTimer);
+    this.#deadlineTimer = setTimeout(onLate, Math.min(ms, 2 ** 31 - 1));
+  }
+
+  /** Calls back when no tile comes for a while; to be started anew with every tile that does. */
+  startTileTimer(ms: number, onLate: () => void): void {
+    clearTimeout(this.#tileTimer);
+    if (this.missing.size > 0) this.#tileTimer = setTimeout(onLate, ms);
+  }
+
+  stopTimers(): void {
+    clearTimeout(this.#deadlineTimer);
+    clearTimeout(this.#tileTimer);
+  }
+
+  usage(): Usage {
+    const isPrompt = !(this.prompt instanceof TesseraError);
+    return {
+      prompt_tokens: isPrompt ? this.prompt.tokenIds.length : 0,
+      completion_tokens: this.grant?.answer.numIds ?? 0,
+      image_tokens: isPrompt ? this.prompt.numImageTokens : 0,
+      cached_tokens: this.sequence?.numCachedTokens ?? 0,
+    };
+  }
+
+  timings(now: number): WorkerTimings {
+    const { claimed, tilesHere, ready, scheduled, firstToken } = this.at;
+    return {
+      tiles_ms: between(claimed, tilesHere),
+      wait_ms: between(ready, scheduled),
+      vision_ms: round(this.visionMs),
+      prefill_ms: between(scheduled, firstToken),
+      decode_ms: between(firstToken, now),
+    };
+  }
+}
+
+function between(start: number | undefined, end: number | undefined): number {
+  return start === undefined || end === undefined ? 0 : round(Math.max(0, end - start));
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}

@@ -1,0 +1,157 @@
+/** A worker as a value: started over a connection and an engine, drained and closed by whoever started it. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import {
+  ACK_WAIT_MS,
+  type Announcement,
+  CLAIM_TIMEOUT_MS,
+  type Logger,
+  newId,
+  PROGRESS_MS,
+  silentLogger,
+  TILE_TIMEOUT_MS,
+} from "@tessera/shared";
+import type { ModelFacts } from "./config.ts";
+import type { Engine } from "./engine/types.ts";
+import { Announcer } from "./intake/announcer.ts";
+import { ensureQueue } from "./intake/connect.ts";
+import type { IntakeWaits } from "./intake/intake.ts";
+import { Link } from "./intake/link.ts";
+import { Puller } from "./intake/pull.ts";
+import type { Tokenizer } from "./prompt/tokenizer.ts";
+import { Worker } from "./worker.ts";
+
+/** Given by whoever starts a worker, and closed by the worker when it closes. */
+export interface WorkerDeps {
+  readonly nc: NatsConnection;
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  readonly facts: ModelFacts;
+  readonly log?: Logger;
+}
+
+export interface WorkerLimits {
+  /** Jobs it has at once. */
+  readonly maxSequences: number;
+  /** New tokens of one engine step. */
+  readonly tokenBudget: number;
+  readonly waits?: Partial<IntakeWaits> & { readonly ackMs?: number };
+}
+
+export interface RunningWorker {
+  readonly workerId: string;
+  /** Rejects when the worker cannot go on; resolves when it was closed. */
+  readonly ended: Promise<void>;
+  /** Jobs it has now. */
+  readonly numJobs: () => number;
+  readonly isIdle: () => boolean;
+  readonly checkIntegrity: () => void;
+  /** Takes nothing new, finishes what it has for at most `drainMs`, gives back the rest, closes all. Idempotent. */
+  close(drainMs?: number): Promise<void>;
+}
+
+/** How long closing waits for a server that no longer answers. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promise<RunningWorker> {
+  const { nc, engine, facts } = deps;
+  const { maxSequences, tokenBudget, waits } = limits;
+  const workerId = newId("worker");
+  const log = (deps.log ?? silentLogger).with({ worker_id: workerId });
+  let isDraining = false;
+
+  const ensure = () => ensureQueue(nc, facts.name, waits?.ackMs ?? ACK_WAIT_MS);
+  await ensure();
+  const link = new Link(nc, () => {
+    ensure().catch((error) => log.warn("queue_not_ready", { error })).finally(() => puller.restart());
+    worker.intake.reclaimAll();
+    void announcer.announce();
+  }, log);
+  const worker = new Worker({
+    nc,
+    link,
+    engine,
+    workerId,
+    facts,
+    tokenizer: deps.tokenizer,
+    tokenBudget,
+    maxSequences,
+    waits: { claimMs: CLAIM_TIMEOUT_MS, tileMs: TILE_TIMEOUT_MS, progressMs: PROGRESS_MS, ...waits },
+    log,
+    onRoom: () => puller.poke(),
+  });
+  const describe = (): Announcement => ({
+    v: 1,
+    worker_id: workerId,
+    model: facts.name,
+    created: facts.created,
+    tile_size: facts.tileSize,
+    tokens_per_tile: facts.tokensPerTile,
+    min_tiles: facts.minTiles,
+    max_tiles: facts.maxTiles,
+    thumbnail: facts.thumbnail,
+    context_length: worker.maxLength,
+    capacity: maxSequences,
+    running: worker.intake.numJobs,
+    device: engine.info.device,
+    dtype: engine.info.dtype,
+    isa: engine.info.isa,
+    draining: isDraining,
+  });
+  const announcer = new Announcer({ nc, workerId, describe, log });
+  const puller = new Puller({
+    nc,
+    model: facts.name,
+    room: () => maxSequences - worker.intake.numJobs,
+    onDelivery: (delivery) => worker.intake.take(delivery),
+    onMissing: ensure,
+    log,
+  });
+  await nc.flush();
+  await announcer.start();
+  puller.poke();
+  const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
+  ended.catch((error) => log.error("worker_ended", { error }));
+
+  const close = async (drainMs: number) => {
+    isDraining = true;
+    void announcer.announce();
+    await within(CLOSE_TIMEOUT_MS, puller.stop());
+    worker.intake.startDraining();
+    await waitUntil(() => worker.intake.numJobs === 0, drainMs);
+    await worker.intake.stop(CLOSE_TIMEOUT_MS);
+    worker.stop();
+    await ended.catch(() => {});
+    await within(CLOSE_TIMEOUT_MS, announcer.stop());
+    await engine.close();
+    await within(CLOSE_TIMEOUT_MS, nc.drain().catch(() => {}));
+    await nc.close();
+    log.info("worker_closed");
+  };
+  let closing: Promise<void> | null = null;
+  return {
+    workerId,
+    ended,
+    numJobs: () => worker.intake.numJobs,
+    isIdle: () => worker.isIdle,
+    checkIntegrity: () => worker.checkIntegrity(),
+    close: (drainMs = 0) => closing ??= close(drainMs),
+  };
+}
+
+/** Rejects when the connection closes; where the worker closes it, the run has ended before. */
+async function endOfConnection(nc: NatsConnection): Promise<never> {
+  const error = await nc.closed();
+  throw new Error("Cannot go on: the connection to NATS is closed", { cause: error });
+}
+
+/** Waits for `work`, at most `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([work, new Promise((resolve) => timer = setTimeout(resolve, ms))]);
+  clearTimeout(timer);
+}
+
+async function waitUntil(isTrue: () => boolean, ms: number): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!isTrue() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+}

@@ -1,0 +1,108 @@
+/** Owns the prompt as the engine takes it: ids, and for each place of a picture which row of which tile stands there. */
+import { type JobImage, type JobMessage, TesseraError } from "@tessera/shared";
+import { CONTROL_TOKENS, layOutPrompt } from "./template.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface Prompt {
+  /** [T] */
+  readonly tokenIds: Int32Array;
+  /** [T] index into `tiles`, -1 for text. */
+  readonly tileOf: Int32Array;
+  /** [T] row of the tile's embeddings; 0 for text. */
+  readonly rowOf: Int32Array;
+  /** Hash of each tile in order of appearance; a picture shown twice is here twice. */
+  readonly tiles: readonly string[];
+  readonly numImageTokens: number;
+}
+
+/** What of the model a prompt depends on. */
+export interface PromptFacts {
+  readonly systemText: string;
+  readonly tokensPerTile: number;
+  readonly tileSize: number;
+}
+
+/**
+ * Builds the prompt of a job.
+ * @throws TesseraError `internal_error` when the job names a picture it does not have, or was tiled for another model
+ */
+export function buildPrompt(
+  job: { readonly messages: readonly JobMessage[]; readonly images: readonly JobImage[] },
+  tokenizer: Tokenizer,
+  facts: PromptFacts,
+): Prompt {
+  const writer = new PromptWriter(tokenizer, facts.tokensPerTile);
+  for (const piece of layOutPrompt(job.messages, facts.systemText)) {
+    if (piece.type === "text") writer.text(piece.text);
+    else if (piece.type === "control") writer.control(CONTROL_TOKENS[piece.token]);
+    else writer.image(imageAt(job.images, piece.image, facts.tileSize));
+  }
+  return writer.finish();
+}
+
+function imageAt(images: readonly JobImage[], index: number, tileSize: number): JobImage {
+  const image = images[index];
+  if (image?.tile_size === tileSize) return image;
+  const found = image === undefined ? "no such picture" : `tiles of ${image.tile_size} pixels`;
+  throw new TesseraError("internal_error", {
+    diagnostic: `Cannot place picture ${index}: ${found}, expected one of ${images.length} with ${tileSize} pixels`,
+  });
+}
+
+class PromptWriter {
+  readonly #tokenizer: Tokenizer;
+  readonly #tokensPerTile: number;
+  readonly #ids: number[] = [];
+  readonly #tileOf: number[] = [];
+  readonly #rowOf: number[] = [];
+  readonly #tiles: string[] = [];
+  /** Not yet encoded; texts that touch are encoded as one. */
+  #text = "";
+
+  constructor(tokenizer: Tokenizer, tokensPerTile: number) {
+    this.#tokenizer = tokenizer;
+    this.#tokensPerTile = tokensPerTile;
+  }
+
+  text(text: string): void {
+    this.#text += text;
+  }
+
+  control(token: string): void {
+    this.#flushText();
+    this.#push(this.#tokenizer.controlId(token), -1, 0);
+  }
+
+  image(image: JobImage): void {
+    this.control(CONTROL_TOKENS.imageStart);
+    const context = this.#tokenizer.controlId(CONTROL_TOKENS.imageContext);
+    for (const hash of image.tiles) {
+      const tile = this.#tiles.push(hash) - 1;
+      for (let row = 0; row < this.#tokensPerTile; row++) this.#push(context, tile, row);
+    }
+    this.control(CONTROL_TOKENS.imageEnd);
+  }
+
+  finish(): Prompt {
+    this.#flushText();
+    return {
+      tokenIds: Int32Array.from(this.#ids),
+      tileOf: Int32Array.from(this.#tileOf),
+      rowOf: Int32Array.from(this.#rowOf),
+      tiles: this.#tiles,
+      numImageTokens: this.#tiles.length * this.#tokensPerTile,
+    };
+  }
+
+  #flushText(): void {
+    const text = this.#text;
+    this.#text = "";
+    for (const id of this.#tokenizer.encodeText(text)) this.#push(id, -1, 0);
+  }
+
+  #push(id: number, tile: number, row: number): void {
+    this.#ids.push(id);
+    this.#tileOf.push(tile);
+    this.#rowOf.push(row);
+  }
+}

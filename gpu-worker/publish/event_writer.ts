@@ -1,0 +1,73 @@
+/** Owns the events of one attempt at a job: numbered, sized, and kept until the server has certainly had them. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import {
+  encodeMessage,
+  eventsSubject,
+  type FinishReason,
+  type JobEvent,
+  TesseraError,
+  type Usage,
+  type WorkerTimings,
+} from "@tessera/shared";
+
+export class EventWriter {
+  readonly #nc: NatsConnection;
+  readonly #subject: string;
+  readonly #attempt: number;
+  /** Published, but perhaps lost with the connection. Progress is not worth keeping. */
+  readonly #unconfirmed: Uint8Array[] = [];
+  #numConfirmed = 0;
+  #seq: number;
+
+  /** @param firstSeq ids of the answer that were sent before */
+  constructor(nc: NatsConnection, edgeId: string, jobId: string, attempt: number, firstSeq: number) {
+    this.#nc = nc;
+    this.#subject = eventsSubject(edgeId, jobId);
+    this.#attempt = attempt;
+    this.#seq = firstSeq;
+  }
+
+  /** Ids of the answer sent so far, by all attempts. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  progress(): void {
+    this.#publish({ v: 1, attempt: this.#attempt, type: "progress" });
+  }
+
+  tokens(ids: number[], text: string): void {
+    this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq: this.#seq, ids, text });
+    this.#seq += ids.length;
+  }
+
+  done(text: string, finish_reason: FinishReason, usage: Usage, timings: WorkerTimings): void {
+    this.#publish({ v: 1, attempt: this.#attempt, type: "done", seq: this.#seq, text, finish_reason, usage, timings });
+  }
+
+  /** What is private about the error stays here: an inner error goes out with its code's own words. */
+  error(error: TesseraError): void {
+    const { code, message, param } = error.code === "internal_error" ? new TesseraError("internal_error") : error;
+    this.#publish({ v: 1, attempt: this.#attempt, type: "error", code, message, param });
+  }
+
+  /** Waits until the server has had everything; rejects when the connection breaks meanwhile. */
+  async confirm(): Promise<void> {
+    const numSent = this.#numConfirmed + this.#unconfirmed.length;
+    await this.#nc.flush();
+    const numNew = Math.max(0, numSent - this.#numConfirmed);
+    this.#unconfirmed.splice(0, numNew);
+    this.#numConfirmed += numNew;
+  }
+
+  /** Sends again what may have been lost; the edge drops what it has. */
+  repeat(): void {
+    for (const bytes of this.#unconfirmed) this.#nc.publish(this.#subject, bytes);
+  }
+
+  #publish(event: JobEvent): void {
+    const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
+    if (event.type !== "progress") this.#unconfirmed.push(bytes);
+    if (!this.#nc.isClosed()) this.#nc.publish(this.#subject, bytes);
+  }
+}

@@ -1,0 +1,199 @@
+/** Owns the worker's loop. One step: queue what is ready, encode some tiles, run one batch, publish what it sampled. */
+import { type Logger, TesseraError, toTesseraError } from "@tessera/shared";
+import type { Engine } from "./engine/types.ts";
+import { Intake, type IntakeOptions } from "./intake/intake.ts";
+import type { LiveJob } from "./intake/live_job.ts";
+import { type Plan, type Sampled, Scheduler } from "./schedule/scheduler.ts";
+import { Sequence } from "./schedule/sequence.ts";
+import { TileSlots } from "./schedule/tile_slots.ts";
+
+export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength" | "onChange" | "onEnd"> {
+  readonly engine: Engine;
+  readonly tokenBudget: number;
+  readonly maxSequences: number;
+  /** A job ended, so that there is room for another. */
+  readonly onRoom: () => void;
+}
+
+/** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
+const TILES_PER_CALL = { cpu: { busy: 1, idle: 4 }, cuda: { busy: 8, idle: 16 } } as const;
+/** Engine calls in a row that may fail before the engine counts as broken. */
+const MAX_FAILURES = 8;
+
+export class Worker {
+  readonly intake: Intake;
+  readonly #options: WorkerOptions;
+  readonly #scheduler: Scheduler;
+  readonly #tiles: TileSlots;
+  readonly #log: Logger;
+  /** Jobs with a sequence, until nothing of it is in flight. */
+  readonly #jobOf = new Map<Sequence, LiveJob>();
+  #wake = Promise.withResolvers<void>();
+  #isStopped = false;
+  #numFailures = 0;
+
+  constructor(options: WorkerOptions) {
+    const { engine, tokenBudget, maxSequences } = options;
+    this.#options = options;
+    this.#log = options.log;
+    this.#tiles = new TileSlots(engine.info.numTileSlots);
+    this.#scheduler = new Scheduler({ info: engine.info, tokenBudget, maxSequences });
+    this.intake = new Intake({
+      ...options,
+      tiles: this.#tiles,
+      maxLength: this.#scheduler.maxLength,
+      onChange: () => this.#wake.resolve(),
+      onEnd: (job) => this.#drop(job),
+    });
+  }
+
+  /** Longest prompt and answer together, in tokens. */
+  get maxLength(): number {
+    return this.#scheduler.maxLength;
+  }
+
+  /** Steps until stopped. Rejects when the engine is broken; an error of one step is not the end. */
+  async run(): Promise<void> {
+    while (!this.#isStopped) {
+      this.#wake = Promise.withResolvers<void>();
+      if (await this.step()) continue;
+      await this.#wake.promise;
+    }
+  }
+
+  /** Ends `run` after the step in flight. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#wake.resolve();
+  }
+
+  /** Everything a worker does, once; false when there was nothing to do. */
+  async step(): Promise<boolean> {
+    const numEncoded = await this.#encodeTiles();
+    this.#queueReady();
+    const plan = this.#scheduler.plan();
+    if (plan === null) return numEncoded > 0;
+    const sampled = await this.#runBatch(plan);
+    this.#publish(sampled);
+    return true;
+  }
+
+  /** Throws unless blocks and slots are held by exactly those who say so. */
+  checkIntegrity(): void {
+    this.#scheduler.checkIntegrity();
+    const holders = new Set([...this.intake.jobs, ...this.#jobOf.values()]);
+    this.#tiles.checkIntegrity([...holders].filter((job) => job.holdsTiles).map((job) => job.tiles));
+  }
+
+  /** Whether nothing is queued, running or held. */
+  get isIdle(): boolean {
+    return this.intake.numJobs === 0 && this.#jobOf.size === 0 && this.#scheduler.numSequences === 0;
+  }
+
+  async #encodeTiles(): Promise<number> {
+    const { engine } = this.#options;
+    const limits = TILES_PER_CALL[engine.info.device];
+    const batch = this.#tiles.takeForEncoding(this.#scheduler.numSequences > 0 ? limits.busy : limits.idle);
+    if (batch === null) return 0;
+    const startedAt = performance.now();
+    try {
+      await engine.encodeTiles(batch.pixels, batch.slots);
+      this.#numFailures = 0;
+      this.#tiles.encoded(batch);
+    } catch (cause) {
+      const lost = new Set(this.#tiles.encodeFailed(batch));
+      this.#engineFailed("encode_failed", cause);
+      for (const job of [...this.intake.jobs]) {
+        if (job.tiles.some((hash) => lost.has(hash))) {
+          this.intake.fail(job, new TesseraError("internal_error", { cause }));
+        }
+      }
+    }
+    const elapsed = performance.now() - startedAt;
+    for (const job of this.intake.jobs) {
+      if (batch.hashes.some((hash) => job.tiles.includes(hash))) job.visionMs += elapsed;
+    }
+    return batch.hashes.length;
+  }
+
+  #queueReady(): void {
+    for (const job of this.intake.ready()) {
+      if (job.prompt instanceof TesseraError) continue;
+      const { temperature, top_p, top_k, seed } = job.job.sampling;
+      job.at.ready = performance.now();
+      job.sequence = new Sequence({
+        id: job.id,
+        prompt: job.prompt,
+        slots: Int32Array.from(job.prompt.tiles, (hash) => this.#tiles.slotOf(hash)),
+        sampling: { temperature, topP: top_p, topK: top_k, seed: BigInt(seed) },
+        resumeIds: job.grant!.resumeIds,
+      });
+      this.#jobOf.set(job.sequence, job);
+      this.#scheduler.add(job.sequence);
+    }
+  }
+
+  async #runBatch(plan: Plan): Promise<Sampled[]> {
+    const now = performance.now();
+    for (const { sequence } of plan.chunks) this.#jobOf.get(sequence)!.at.scheduled ??= now;
+    try {
+      const result = await this.#options.engine.step(plan.batch);
+      this.#numFailures = 0;
+      const { sampled, freed } = this.#scheduler.complete(plan, result);
+      for (const sequence of freed) this.#forget(sequence);
+      return sampled;
+    } catch (cause) {
+      const { givenUp, freed } = this.#scheduler.fail(plan);
+      for (const sequence of freed) this.#forget(sequence);
+      this.#engineFailed("step_failed", cause);
+      for (const sequence of givenUp) {
+        this.intake.fail(this.#jobOf.get(sequence)!, new TesseraError("internal_error", { cause }));
+      }
+      return [];
+    }
+  }
+
+  #publish(sampled: readonly Sampled[]): void {
+    const now = performance.now();
+    for (const { sequence, id } of sampled) {
+      const job = this.#jobOf.get(sequence)!;
+      job.at.firstToken ??= now;
+      try {
+        this.#publishOne(job, id);
+      } catch (error) {
+        this.intake.fail(job, toTesseraError(error));
+      }
+    }
+  }
+
+  #publishOne(job: LiveJob, id: number): void {
+    const { answer, events } = job.grant!;
+    const { isPart, text, finish } = answer.push(id);
+    if (isPart) events.tokens([id], text);
+    job.hasSpoken = true;
+    if (finish !== null) this.intake.finish(job);
+  }
+
+  /** A job has ended, for whatever reason: its sequence leaves, at once or with the step that is in flight. */
+  #drop(job: LiveJob): boolean {
+    const { sequence } = job;
+    queueMicrotask(this.#options.onRoom);
+    if (sequence === null || !this.#jobOf.has(sequence)) return true;
+    if (!this.#scheduler.remove(sequence)) return false;
+    this.#jobOf.delete(sequence);
+    return true;
+  }
+
+  /** A sequence that was in flight when its job ended. */
+  #forget(sequence: Sequence): void {
+    const job = this.#jobOf.get(sequence)!;
+    this.#jobOf.delete(sequence);
+    this.intake.releaseTiles(job);
+  }
+
+  #engineFailed(event: string, error: unknown): void {
+    this.#numFailures += 1;
+    this.#log.error(event, { error, num_failures: this.#numFailures });
+    if (this.#numFailures >= MAX_FAILURES) throw new Error(`Cannot go on: ${this.#numFailures} engine calls failed`);
+  }
+}

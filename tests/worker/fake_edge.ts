@@ -1,0 +1,177 @@
+/** Owns the other end of the wire: publishes jobs, answers claims, sends tiles, gathers events, over a real server. */
+import { jetstream } from "@nats-io/jetstream";
+import { headers, type NatsConnection } from "@nats-io/nats-core";
+import {
+  cancelSubject,
+  Claim,
+  type ClaimReply,
+  decodeMessage,
+  edgeClaims,
+  edgeEvents,
+  encodeMessage,
+  type Job,
+  JobEvent,
+  jobIdOf,
+  liveJobsSubject,
+  newId,
+  sha256Hex,
+  tileHeaders,
+  tilesSubject,
+} from "@tessera/shared";
+import { connectNats } from "../../gpu-worker/intake/connect.ts";
+import { FAKE_INFO } from "../support/fake_engine.ts";
+
+export const MODEL = "fake/model 1";
+const MAX_PAYLOAD = 1_048_576;
+
+export interface Tile {
+  readonly hash: string;
+  readonly pixels: Uint8Array;
+}
+
+export async function makeTile(seed: number): Promise<Tile> {
+  const pixels = Uint8Array.from({ length: FAKE_INFO.tileSize ** 2 * 3 }, (_, i) => (seed * 31 + i * 7) % 256);
+  return { hash: await sha256Hex(pixels), pixels };
+}
+
+/** A job of one user message: its pictures (one tile each), then the text. */
+export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [], more: Partial<Job> = {}): Job {
+  const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 1, max_tokens: 8, stop: [] };
+  return {
+    v: 1,
+    id: newId("job"),
+    model: MODEL,
+    edge_id: edgeId,
+    created_ms: Date.now(),
+    messages: [{ role: "system", parts: [] }, {
+      role: "user",
+      parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text", text }],
+    }],
+    images: tiles.map(({ hash }) => ({ width: 4, height: 4, cols: 1, rows: 1, tile_size: 4, tiles: [hash] })),
+    ...more,
+    sampling: { ...sampling, ...more.sampling },
+  };
+}
+
+/** What an edge knows of a job of its. */
+export class EdgeJob {
+  readonly claims: Claim[] = [];
+  readonly events: JobEvent[] = [];
+  /** Passed on: ids and text, in order and each once. */
+  readonly ids: number[] = [];
+  text = "";
+  attempt = 0;
+  readonly ended = Promise.withResolvers<Extract<JobEvent, { type: "done" | "error" }>>();
+  #changed = Promise.withResolvers<void>();
+
+  constructor(readonly job: Job, readonly tiles: readonly Tile[]) {}
+
+  hear(event: JobEvent): void {
+    if (event.attempt !== this.attempt) return;
+    this.events.push(event);
+    if (event.type === "tokens") {
+      if (event.seq + event.ids.length <= this.ids.length) return;
+      if (event.seq !== this.ids.length) throw new Error(`tokens at ${event.seq}, expected ${this.ids.length}`);
+      this.ids.push(...event.ids);
+      this.text += event.text;
+    } else if (event.type === "done") this.text += event.text;
+    if (event.type === "done" || event.type === "error") this.ended.resolve(event);
+    this.touch();
+  }
+
+  touch(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  /** Waits until something holds. */
+  async until(holds: (job: EdgeJob) => boolean): Promise<void> {
+    while (!holds(this)) await this.#changed.promise;
+  }
+
+  /** The end, which must be a good one. */
+  async done(): Promise<Extract<JobEvent, { type: "done" }>> {
+    const event = await this.ended.promise;
+    if (event.type === "error") throw new Error(`job failed: ${event.code} ${event.message}`);
+    return event;
+  }
+}
+
+export interface FakeEdgeOptions {
+  /** Decides on a claim; undefined grants it. */
+  readonly refuse?: (claim: Claim) => ClaimReply | undefined;
+  /** Tiles never sent. */
+  readonly withhold?: ReadonlySet<string>;
+  readonly remainingMs?: number;
+  /** What is sent in place of a tile's pixels. */
+  readonly pixelsOf?: (tile: Tile) => Uint8Array;
+}
+
+export class FakeEdge {
+  readonly id = newId("edge");
+  readonly nc: NatsConnection;
+  readonly jobs = new Map<string, EdgeJob>();
+  readonly #options: FakeEdgeOptions;
+
+  private constructor(nc: NatsConnection, options: FakeEdgeOptions) {
+    this.nc = nc;
+    this.#options = options;
+    nc.subscribe(edgeClaims(this.id), { callback: (_error, msg) => void msg.respond(this.#claim(msg.data)) });
+    nc.subscribe(edgeEvents(this.id), {
+      callback: (_error, msg) => this.jobs.get(jobIdOf(msg.subject))?.hear(decodeMessage(JobEvent, msg.data)),
+    });
+  }
+
+  static async connect(url: string, options: FakeEdgeOptions = {}): Promise<FakeEdge> {
+    const edge = new FakeEdge(await connectNats(url, "fake edge"), options);
+    await edge.nc.flush();
+    return edge;
+  }
+
+  async send(job: Job, tiles: readonly Tile[] = []): Promise<EdgeJob> {
+    const running = new EdgeJob(job, tiles);
+    this.jobs.set(job.id, running);
+    await jetstream(this.nc).publish(liveJobsSubject(job.model), encodeMessage(job, MAX_PAYLOAD), { msgID: job.id });
+    return running;
+  }
+
+  ask(text: string, tiles: readonly Tile[] = [], more: Partial<Job> = {}): Promise<EdgeJob> {
+    return this.send(makeJob(this.id, text, tiles, more), tiles);
+  }
+
+  cancel(job: EdgeJob): void {
+    this.nc.publish(cancelSubject(job.job.id));
+  }
+
+  async close(): Promise<void> {
+    await this.nc.close();
+  }
+
+  #claim(data: Uint8Array): Uint8Array {
+    const claim = decodeMessage(Claim, data);
+    const job = this.jobs.get(claim.job_id);
+    const refusal = this.#options.refuse?.(claim);
+    job?.claims.push(claim);
+    job?.touch();
+    let reply: ClaimReply = { v: 1, granted: false, reason: "gone" };
+    if (refusal !== undefined) reply = refusal;
+    else if (job !== undefined) {
+      job.attempt = Math.max(job.attempt, claim.attempt);
+      const remaining_ms = this.#options.remainingMs ?? 60_000;
+      reply = { v: 1, granted: true, resume_ids: [...job.ids], remaining_ms };
+      queueMicrotask(() => this.#sendTiles(job, claim));
+    }
+    return encodeMessage(reply, MAX_PAYLOAD);
+  }
+
+  #sendTiles(job: EdgeJob, claim: Claim): void {
+    for (const hash of claim.want) {
+      if (this.#options.withhold?.has(hash)) continue;
+      const tile = job.tiles.find((each) => each.hash === hash)!;
+      const described = headers();
+      for (const [name, value] of tileHeaders({ hash, size: FAKE_INFO.tileSize })) described.set(name, value);
+      const pixels = this.#options.pixelsOf?.(tile) ?? tile.pixels;
+      this.nc.publish(tilesSubject(claim.worker_id, claim.job_id), pixels, { headers: described });
+    }
+  }
+}
