@@ -1,0 +1,111 @@
+/** The whole path as OpenAI's own clients see it: npm `openai` and PyPI `openai`, streaming and not. */
+import { ensurePythonClient } from "../../infra/tools/python.ts";
+import OpenAI from "openai";
+import assert from "node:assert/strict";
+import { about, demoPictures, withStack } from "./shared_stack.ts";
+
+const QUESTION = "Describe the picture.";
+
+Deno.test("OpenAI clients: captions over the whole path", async (t) => {
+  const pictures = await demoPictures();
+  await withStack({}, async (stack) => {
+    const client = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: "none", maxRetries: 0 });
+    const model = (await client.models.list()).data[0]?.id ?? "";
+
+    await t.step("npm: models", async () => {
+      assert.equal(model, "internvl3-tiny");
+      assert.equal((await client.models.retrieve(model)).object, "model");
+    });
+
+    for (const picture of pictures) {
+      await t.step(`npm: streams the right caption of ${picture.name}`, async () => {
+        const stream = await client.chat.completions.create({
+          model,
+          messages: [about(picture.url, QUESTION)],
+          stream: true,
+          stream_options: { include_usage: true },
+        });
+        const pieces: string[] = [];
+        let finish: string | null = null;
+        let usage: OpenAI.CompletionUsage | null = null;
+        for await (const chunk of stream) {
+          const choice = chunk.choices[0];
+          if (choice?.delta.content) pieces.push(choice.delta.content);
+          finish = choice?.finish_reason ?? finish;
+          usage = chunk.usage ?? usage;
+        }
+        assert.equal(pieces.join(""), picture.caption);
+        assert.equal(finish, "stop");
+        assert.ok(pieces.length > 3, `only ${pieces.length} pieces`);
+        assert.ok(usage !== null && usage.completion_tokens >= pieces.length);
+      });
+    }
+
+    await t.step("npm: not streaming, with usage and timings", async () => {
+      const picture = pictures[0];
+      assert.ok(picture !== undefined);
+      const answer = await client.chat.completions.create({ model, messages: [about(picture.url, QUESTION)] });
+      assert.equal(answer.choices[0]?.message.content, picture.caption);
+      assert.equal(answer.choices[0]?.message.role, "assistant");
+      const usage = answer.usage;
+      assert.ok(usage !== undefined && usage.total_tokens === usage.prompt_tokens + usage.completion_tokens);
+    });
+
+    await t.step("npm: several turns about one picture", async () => {
+      const picture = pictures[0];
+      assert.ok(picture !== undefined);
+      const answer = await client.chat.completions.create({
+        model,
+        messages: [
+          about(picture.url, QUESTION),
+          { role: "assistant", content: picture.caption },
+          { role: "user", content: "How many shapes are there?" },
+        ],
+      });
+      assert.match(answer.choices[0]?.message.content ?? "", /^[A-Z][a-z]+\.$/);
+    });
+
+    await t.step("npm: seeded sampling repeats itself", async () => {
+      const ask = async (seed: number) => {
+        const messages = [about(pictures[0]?.url ?? "", QUESTION)];
+        const answer = await client.chat.completions.create({ model, messages, temperature: 1.8, top_p: 0.99, seed });
+        return answer.choices[0]?.message.content;
+      };
+      assert.equal(await ask(11), await ask(11));
+      const others = await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(ask));
+      assert.ok(new Set(others).size > 1, "eight seeds at temperature 1.8 all gave the same text");
+    });
+
+    await t.step("npm: max_tokens and stop strings end an answer", async () => {
+      const messages = [about(pictures[0]?.url ?? "", QUESTION)];
+      const short = await client.chat.completions.create({ model, messages, max_completion_tokens: 2 });
+      assert.equal(short.choices[0]?.finish_reason, "length");
+      assert.equal(short.usage?.completion_tokens, 2);
+      const stop = (pictures[0]?.caption ?? "").split(" ")[2] ?? "";
+      const cut = await client.chat.completions.create({ model, messages, stop: [stop] });
+      assert.equal(cut.choices[0]?.finish_reason, "stop");
+      assert.equal(cut.choices[0]?.message.content, pictures[0]?.caption.split(stop)[0]);
+    });
+
+    await t.step("PyPI: streaming and not", async () => {
+      const python = await ensurePythonClient();
+      const script = new URL("openai_client.py", import.meta.url).pathname;
+      const cases = pictures.map(({ url, caption }) => ({ url, caption }));
+      const child = new Deno.Command(python, {
+        args: [script, `${stack.url}/v1`, model, QUESTION],
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      const writer = child.stdin.getWriter();
+      await writer.write(new TextEncoder().encode(JSON.stringify(cases)));
+      await writer.close();
+      const { code, stdout, stderr } = await child.output();
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+      assert.match(
+        new TextDecoder().decode(stdout),
+        new RegExp(`${cases.length} pictures, streamed and not: all right`),
+      );
+    });
+  });
+});
