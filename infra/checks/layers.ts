@@ -54,7 +54,9 @@ export function checkFile(file: string, text: string): Violation[] {
 
 /** Top-level folder an import line points to, or null when it is none of ours. */
 function importedLayer(file: string, source: string): string | null {
-  const specifier = source.match(/(?:\bfrom\s*|\bimport\s*\(?\s*|new URL\(\s*)["']([^"']+)["']/)?.[1];
+  // `new URL("x.ts", import.meta.url)` names a worker's script: an import too.
+  const specifier = source.match(/(?:\bfrom\s*|\bimport\s*\(?\s*)["']([^"']+)["']/)?.[1] ??
+    source.match(/new URL\(\s*["']([^"']+\.ts)["']/)?.[1];
   if (specifier === undefined) return null;
   const own = specifier.match(/^@tessera\/([a-z-]+)/);
   if (own !== null) return own[1] ?? null;

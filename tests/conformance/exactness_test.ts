@@ -55,7 +55,7 @@ async function assertResume({ driver, prompts }: OpenGolden): Promise<void> {
 const goldens = loadGoldens();
 
 for (const golden of goldens) {
-  for (const dtype of ["fp32", "bf16"] as const) {
+  for (const dtype of ["fp32", "bf16", "fp16"] as const) {
     nativeTest(
       `${golden.name}: ${dtype} results do not depend on the batch, on chunks, or on a resume`,
       () =>

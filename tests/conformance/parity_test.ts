@@ -1,4 +1,4 @@
-/** Owns the proof that engines compute what transformers computes, on every golden: fp32 close, bf16 near. */
+/** Owns the proof that engines compute what transformers computes, on every golden: fp32 close, bf16 and fp16 near. */
 import assert from "node:assert/strict";
 import type { EngineInfo } from "../../gpu-worker/engine/types.ts";
 import { type ChatConfig, tokensPerTile } from "../support/checkpoint_config.ts";
@@ -7,7 +7,7 @@ import { type Golden, goldenRows, loadGoldens } from "../support/goldens.ts";
 
 /** Largest |a - b| over a row of logits, divided by the largest |b| of that row. */
 const MAX_RELATIVE_ERROR = 1e-4;
-const MIN_BF16_COSINE = 0.9995;
+const MIN_ROUNDED_COSINE = 0.9995;
 /** Of a log-probability, which is a number of order 1 to 10. */
 const MAX_LOGPROB_ERROR = 2e-3;
 
@@ -61,14 +61,16 @@ async function assertFp32Parity(golden: Golden, open: OpenGolden, chunks: readon
 }
 
 /** Every kept row points where transformers' fp32 row does. */
-async function assertBf16Parity(golden: Golden, { driver, prompts }: OpenGolden): Promise<void> {
-  assert.equal(driver.info.dtype, "bf16");
+async function assertRoundedParity(golden: Golden, { driver, prompts }: OpenGolden): Promise<void> {
   for (const [i, expected] of golden.prompts.entries()) {
     const rows = await keptRows(driver, prompts[i]!, expected);
     goldenRows(expected.logits).forEach((row, k) => {
       const got = cosine(rows[k]!, row);
       const where = `prompt ${i} position ${expected.logit_positions[k]}`;
-      assert.ok(got >= MIN_BF16_COSINE, `${where}: cosine ${got}, rounding alone gives ${expected.bf16_cosine}`);
+      assert.ok(
+        got >= MIN_ROUNDED_COSINE,
+        `${where}: cosine ${got}, bf16 rounding alone gives ${expected.bf16_cosine}`,
+      );
     });
   }
 }
@@ -99,8 +101,14 @@ for (const golden of loadGoldens()) {
         await assertLogprobs(golden, open);
       }),
   );
-  nativeTest(
-    `${golden.name}: bf16 logits point where transformers' fp32 logits do`,
-    () => onNative(golden, { dtype: "bf16" }, (open) => assertBf16Parity(golden, open)),
-  );
+  for (const dtype of ["bf16", "fp16"] as const) {
+    nativeTest(
+      `${golden.name}: ${dtype} logits point where transformers' fp32 logits do`,
+      () =>
+        onNative(golden, { dtype }, async (open) => {
+          assert.equal(open.engine.info.dtype, dtype);
+          await assertRoundedParity(golden, open);
+        }),
+    );
+  }
 }

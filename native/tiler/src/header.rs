@@ -67,3 +67,49 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Header> {
     limits.check(header.width, header.height)?;
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_pixels: 1000, max_side: 100 };
+
+    fn reason(bytes: &[u8]) -> Reason {
+        read(bytes, &LIMITS).unwrap_err().reason
+    }
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        bytes.extend(width.to_be_bytes());
+        bytes.extend(height.to_be_bytes());
+        bytes.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn the_type_is_told_by_the_bytes() {
+        assert_eq!(sniff(&png(1, 1)).unwrap(), Format::Png);
+        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 ").unwrap(), Format::Webp);
+        assert_eq!(reason(b""), Reason::Empty);
+        assert_eq!(reason(b"RIFF\0\0\0\0WAVE"), Reason::UnsupportedFormat);
+        assert_eq!(reason(b"II*\0 a TIFF"), Reason::UnsupportedFormat);
+        assert_eq!(reason(b"\x89PN"), Reason::Truncated);
+    }
+
+    #[test]
+    fn the_limits_hold_for_pixels_and_for_sides() {
+        assert!(read(&png(50, 20), &LIMITS).is_ok());
+        assert_eq!(reason(&png(50, 21)), Reason::TooManyPixels);
+        assert_eq!(reason(&png(101, 1)), Reason::TooManyPixels);
+        assert_eq!(reason(&png(u32::MAX, u32::MAX)), Reason::TooManyPixels);
+        assert_eq!(reason(&png(0, 5)), Reason::Corrupt);
+    }
+
+    #[test]
+    fn any_beginning_of_a_header_is_truncated() {
+        let bytes = png(5, 5);
+        for len in 1..33 {
+            assert_eq!(reason(&bytes[..len]), Reason::Truncated, "{len} bytes");
+        }
+    }
+}
