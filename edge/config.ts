@@ -9,6 +9,7 @@ import {
   NO_WORKER_MS,
   readEnv,
   SILENCE_MS,
+  STALL_MS,
 } from "@tessera/shared";
 import { parseServers } from "./dispatch/servers.ts";
 
@@ -19,6 +20,7 @@ export interface Waits {
   readonly keepAliveMs: number;
   readonly noWorkerMs: number;
   readonly silenceMs: number;
+  readonly stallMs: number;
 }
 
 export interface EdgeConfig {
@@ -43,6 +45,7 @@ export const DEFAULT_WAITS: Waits = {
   keepAliveMs: KEEP_ALIVE_MS,
   noWorkerMs: NO_WORKER_MS,
   silenceMs: SILENCE_MS,
+  stallMs: STALL_MS,
 };
 
 /** How the log is written; apart from the rest because the log is needed to report what is wrong with the rest. */

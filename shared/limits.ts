@@ -43,6 +43,8 @@ export const DEFAULT_DEADLINE_MS = 10 * 60_000;
 
 /** How long a stream to a client stays without bytes before a keep-alive comment goes out. */
 export const KEEP_ALIVE_MS = 10_000;
+/** How long a client may leave a stream unread before it counts as gone. */
+export const STALL_MS = 120_000;
 /** How long an unclaimed job waits while no worker of its model is alive. */
 export const NO_WORKER_MS = CLAIM_TIMEOUT_MS;
 /** How long the edge waits for JetStream to store a job. */

@@ -1,14 +1,17 @@
-/** Reads a JSON request body: content type, size while it streams in, time limit. */
+/** Reads a JSON request body: content type, size while it streams in, time limit; pictures stay bytes. */
 import { MAX_BODY_BYTES, TesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import { timeLimit } from "../wait.ts";
+import { type Blobs, concat, extractBlobs, restoreBlobs } from "./blobs.ts";
 
-/** Text and parsed copy exist side by side while parsing. */
-const COPIES_WHILE_PARSING = 2;
+/** Text as bytes, as a string and as values: what parsing holds of everything but pictures, for a moment. */
+const COPIES_WHILE_PARSING = 3;
 
-/** A parsed body; `numBytes` are held on the ticket until the caller releases them. */
+/** A parsed body; `numBytes` are held on the ticket until the caller lets go of `blobs`. */
 export interface JsonBody {
   readonly json: unknown;
+  /** Pictures, by the name that stands in their `url`. */
+  readonly blobs: Blobs;
   readonly numBytes: number;
 }
 
@@ -16,27 +19,34 @@ export interface JsonBody {
 export async function readJsonBody(request: Request, ticket: Ticket, timeoutMs: number): Promise<JsonBody> {
   const contentType = request.headers.get("content-type") ?? "";
   if (!/^application\/([\w.+-]+\+)?json\s*(;|$)/i.test(contentType)) throw new TesseraError("unsupported_media_type");
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
-
   const limit = timeLimit(timeoutMs, request.signal, () => new TesseraError("request_timeout"));
   try {
-    const { text, numBytes } = await readText(request, ticket, limit.signal);
-    const json = parse(text);
-    ticket.release(numBytes * (COPIES_WHILE_PARSING - 1));
-    return { json, numBytes };
+    const body = await readAll(request, ticket, limit.signal);
+    const { rest, blobs } = extractBlobs(body);
+    ticket.hold(rest.length * COPIES_WHILE_PARSING);
+    const json = parse(rest, blobs);
+    ticket.release(rest.length * COPIES_WHILE_PARSING);
+    return { json, blobs, numBytes: body.length };
   } finally {
     limit.clear();
   }
 }
 
-async function readText(request: Request, ticket: Ticket, signal: AbortSignal) {
+/** The whole body, every byte held on the ticket before it is kept. */
+async function readAll(request: Request, ticket: Ticket, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const announced = Number(request.headers.get("content-length") ?? Number.NaN);
+  if (announced > MAX_BODY_BYTES) throw tooLarge();
+  // What is announced is reserved at once: of many large bodies some fit, instead of a part of each.
+  const whole = Number.isInteger(announced) && announced >= 0 ? announced : null;
+  if (whole !== null) ticket.hold(whole);
+
   const reader = request.body?.getReader();
   if (reader === undefined) throw new TesseraError("invalid_json");
   const stop = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", stop);
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const body = whole === null ? null : new Uint8Array(whole);
+  const chunks: Uint8Array[] = [];
   let numBytes = 0;
-  let text = "";
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((cause) => {
@@ -45,11 +55,15 @@ async function readText(request: Request, ticket: Ticket, signal: AbortSignal) {
       if (signal.aborted) {
         throw signal.reason instanceof TesseraError ? signal.reason : new TesseraError("client_closed");
       }
-      if (done) return { text: text + decode(decoder), numBytes };
+      if (done) return body?.subarray(0, numBytes) ?? concat(chunks);
+      if (numBytes + value.length > MAX_BODY_BYTES) throw tooLarge();
+      if (body === null) {
+        ticket.hold(value.length);
+        chunks.push(value);
+      } else {
+        body.set(value, numBytes);
+      }
       numBytes += value.length;
-      if (numBytes > MAX_BODY_BYTES) throw tooLarge();
-      ticket.hold(value.length * COPIES_WHILE_PARSING);
-      text += decode(decoder, value);
     }
   } catch (error) {
     stop();
@@ -59,17 +73,15 @@ async function readText(request: Request, ticket: Ticket, signal: AbortSignal) {
   }
 }
 
-function decode(decoder: TextDecoder, chunk?: Uint8Array): string {
+function parse(rest: Uint8Array, blobs: Blobs): unknown {
+  let text: string;
   try {
-    return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
+    text = new TextDecoder("utf-8", { fatal: true }).decode(rest);
   } catch {
     throw new TesseraError("invalid_json", { message: "The request body is not UTF-8. Send JSON in UTF-8." });
   }
-}
-
-function parse(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return blobs.size === 0 ? JSON.parse(text) : JSON.parse(text, restoreBlobs(blobs));
   } catch {
     throw new TesseraError("invalid_json");
   }

@@ -70,14 +70,19 @@ export function parseChatRequest(json: unknown): ChatRequest {
 function jobMessage(message: ChatMessage, index: number, pictures: PictureSource[]): JobMessage {
   const role = message.role === "developer" ? "system" : message.role;
   const content = message.content ?? "";
-  if (typeof content === "string") return { role, parts: content === "" ? [] : [{ type: "text", text: content }] };
+  if (typeof content === "string") return { role, parts: content === "" ? [] : [textPart(content)] };
   const parts = content.map((part, i): JobPart => {
-    if (part.type === "text") return part;
+    if (part.type === "text") return textPart(part.text);
     const isLowDetail = part.image_url.detail === "low";
     pictures.push({ url: part.image_url.url, param: `messages[${index}].content[${i}]`, isLowDetail });
     return { type: "image", image: pictures.length - 1 };
   });
   return { role, parts };
+}
+
+/** Half a surrogate pair has no UTF-8; it becomes the replacement character here rather than somewhere later. */
+function textPart(text: string): JobPart {
+  return { type: "text", text: text.toWellFormed() };
 }
 
 /**
@@ -93,7 +98,7 @@ function sampling(body: ChatBody): Sampling {
     // Drawn here, so that a second attempt draws the same tokens.
     seed: body.seed === null || body.seed === undefined ? randomSeed() : Math.abs(body.seed),
     max_tokens: body.max_completion_tokens ?? body.max_tokens ?? null,
-    stop: typeof stop === "string" ? [stop] : stop,
+    stop: (typeof stop === "string" ? [stop] : stop).map((text) => text.toWellFormed()),
   };
 }
 

@@ -52,6 +52,16 @@ Deno.test("request: null means absent, and neutral values of unsupported fields 
   assert.equal(parseChatRequest({ ...minimal, top_p: 0, top_k: -1 }).sampling.top_p > 0, true);
 });
 
+Deno.test("request: half a surrogate pair becomes something that has UTF-8", () => {
+  const { messages, sampling } = parseChatRequest({
+    ...minimal,
+    messages: [{ role: "user", content: "a\ud800b" }],
+    stop: "\udc00",
+  });
+  assert.deepEqual(messages[0]?.parts, [{ type: "text", text: "a\ufffdb" }]);
+  assert.deepEqual(sampling.stop, ["\ufffd"]);
+});
+
 Deno.test("request: any JSON is either understood or refused with an error for the caller", () => {
   const fields = fc.record({
     model: fc.oneof(fc.constant("m"), fc.jsonValue()),

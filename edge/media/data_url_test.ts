@@ -3,9 +3,11 @@ import fc from "fast-check";
 import assert from "node:assert/strict";
 import { isDataUrl, maxDataUrlBytes, parseDataUrl } from "./data_url.ts";
 
+const encode = (text: string) => new TextEncoder().encode(text);
+
 const codeOf = (url: string): string => {
   try {
-    parseDataUrl(url, "p");
+    parseDataUrl(encode(url), "p");
     return "ok";
   } catch (error) {
     assert.ok(error instanceof TesseraError);
@@ -20,8 +22,8 @@ Deno.test("data URL: any bytes come back, with any media type, percent-encoded o
     const base64 = bytes.toBase64();
     const url = `data:${type};base64,${isEncoded ? encodeURIComponent(base64) : base64}`;
     assert.ok(isDataUrl(url));
-    assert.ok(maxDataUrlBytes(url) >= bytes.length);
-    assert.deepEqual(parseDataUrl(url, "p"), bytes);
+    assert.ok(maxDataUrlBytes(url.length) >= bytes.length);
+    assert.deepEqual(parseDataUrl(encode(url), "p"), bytes);
   }));
 });
 
@@ -55,4 +57,16 @@ Deno.test("data URL: what is accepted and what is not", () => {
 Deno.test("data URL: the size is refused before anything is decoded", () => {
   const tooLong = `data:;base64,${"A".repeat(Math.ceil((MAX_IMAGE_BYTES + 3) / 3) * 4)}`;
   assert.equal(codeOf(tooLong), "image_too_large");
+});
+
+Deno.test("data URL: large ones, decoded piece by piece, with line breaks or without", () => {
+  const bytes = new Uint8Array(1_000_001).map((_, i) => (i * 2_654_435_761) >>> 13);
+  const base64 = bytes.toBase64();
+  assert.deepEqual(parseDataUrl(encode(`data:;base64,${base64}`), "p"), bytes);
+  const lines = base64.replace(/.{76}/g, "$&\r\n");
+  const decoded = parseDataUrl(encode(`data:;base64,${lines}`), "p");
+  assert.deepEqual(decoded, bytes);
+  assert.equal(decoded.buffer.byteLength, decoded.length);
+  assert.equal(codeOf(`data:;base64,${base64}${base64}`), "image_url_invalid");
+  assert.equal(codeOf(`data:;base64,${base64.slice(0, 500_000)}*${base64}`), "image_url_invalid");
 });

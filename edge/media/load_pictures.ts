@@ -1,6 +1,7 @@
 /** From picture sources to tiles: fetched and tiled a few at a time, every byte counted, all stopped by one failure. */
 import { type Announcement, IMAGE_CONCURRENCY, type JobImage, MAX_TILES, TesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
+import type { Blobs } from "../api/blobs.ts";
 import type { PictureSource, TilingWish } from "../api/chat_request.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 import type { TiledImage, TileOptions, TilePool } from "../tile/mod.ts";
@@ -39,6 +40,8 @@ export interface LoadedPictures {
 
 export interface LoadRequest {
   readonly sources: readonly PictureSource[];
+  /** Bytes of the data: URLs that were taken out of the body. */
+  readonly blobs: Blobs;
   readonly wish: TilingWish;
   readonly model: Announcement;
   readonly ticket: Ticket;
@@ -58,7 +61,7 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
 
   const load = async (source: PictureSource, index: number) => {
     const cut = source.isLowDetail ? oneTile(general) : general;
-    const bytes = await bytesOf(source, options, request.ticket, signal, timings);
+    const bytes = await bytesOf(source, options, request, signal, timings);
     const numBytes = bytes.length;
     const inspection = await options.pool.inspectImage(bytes, cut);
     numTiles += inspection.tileCount;
@@ -101,17 +104,17 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
 }
 
 async function bytesOf(
-  source: PictureSource,
+  { url, param }: PictureSource,
   options: LoaderOptions,
-  ticket: Ticket,
+  { blobs, ticket }: LoadRequest,
   signal: AbortSignal,
   timings: LoadTimings,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { url, param } = source;
-  if (isDataUrl(url)) {
-    const maxBytes = maxDataUrlBytes(url);
+  const inline = blobs.get(url) ?? (isDataUrl(url) ? new TextEncoder().encode(url) : null);
+  if (inline !== null) {
+    const maxBytes = maxDataUrlBytes(inline.length);
     ticket.hold(maxBytes);
-    const bytes = parseDataUrl(url, param);
+    const bytes = parseDataUrl(inline, param);
     ticket.release(maxBytes - bytes.length);
     return bytes;
   }

@@ -30,6 +30,7 @@ export function chatCompletions(deps: EdgeDeps) {
       const first = await answer.next();
       return sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
         keepAliveMs: deps.config.waits.keepAliveMs,
+        stallMs: deps.config.waits.stallMs,
         onClose: (isClientGone) => {
           if (isClientGone) leave();
           ticket.close();
@@ -48,16 +49,16 @@ export function chatCompletions(deps: EdgeDeps) {
 /** The request understood, its model found, its pictures cut into tiles. */
 async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, signal: AbortSignal) {
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
-  const request = parseChatRequest(body.json);
+  const { pictures: sources, ...request } = parseChatRequest(body.json);
   const model = deps.directory.find(request.model);
   const pictures = await loadPictures({
     pool: deps.tilePool,
     allowPrivateUrls: deps.config.allowPrivateUrls,
     fetchMs: deps.config.waits.fetchMs,
     ...(deps.resolve === undefined ? {} : { resolve: deps.resolve }),
-  }, { sources: request.pictures, wish: request.tiling, model, ticket, signal });
+  }, { sources, blobs: body.blobs, wish: request.tiling, model, ticket, signal });
   checkContext(pictures, model);
-  // The pictures' text is not needed any more.
+  // The body ends here: nothing returned refers to it.
   ticket.release(body.numBytes);
   return { request, pictures, model };
 }
@@ -65,7 +66,7 @@ async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, 
 async function dispatch(
   deps: EdgeDeps,
   c: Context<EdgeContext>,
-  request: ChatRequest,
+  request: Omit<ChatRequest, "pictures">,
   pictures: LoadedPictures,
   model: Announcement,
   signal: AbortSignal,
@@ -86,7 +87,14 @@ async function dispatch(
   const running = await deps.dispatcher.start(job, pictures.tiles, { deadlineAt, signal });
   const head = { id: `chatcmpl-${job.id.slice("job-".length)}`, created: Math.floor(now / 1000), model: job.model };
   c.var.log.debug("job_started", { job_id: job.id, num_images: job.images.length, num_tiles: pictures.tiles.length });
-  return new Answer({ head, job: running, images: pictures.images, load: pictures.timings, requestedAt });
+  return new Answer({
+    head,
+    job: running,
+    images: pictures.images,
+    load: pictures.timings,
+    requestedAt,
+    log: c.var.log,
+  });
 }
 
 /** Pictures that cannot fit are refused here, before a worker is bothered; the exact count is the worker's. */

@@ -11,11 +11,20 @@ export function listModels(deps: EdgeDeps) {
 export function getModel(deps: EdgeDeps) {
   return (c: Context<EdgeContext>): Response => {
     // Names of models hold slashes: all behind /v1/models/ is the name.
-    const name = decodeURIComponent(new URL(c.req.url).pathname.slice("/v1/models/".length));
+    const name = decoded(c.req.path.slice("/v1/models/".length));
     const entry = deps.directory.models().find((model) => model.name === name);
     if (entry !== undefined) return c.json(modelBody(entry));
     throw deps.directory.absence(name);
   };
+}
+
+/** Clients encode the slashes or not. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function modelBody({ name, workers }: ModelEntry) {

@@ -1,5 +1,5 @@
 /** An answer on its way to the client: the job it comes from, and what is said of it at its end. */
-import type { JobImage } from "@tessera/shared";
+import type { JobImage, Logger } from "@tessera/shared";
 import { type AnswerHead, type TesseraFacts, tesseraFacts } from "../api/response.ts";
 import type { AnswerEnd, AnswerPart } from "../dispatch/mailbox.ts";
 import type { RunningJob } from "../dispatch/running_job.ts";
@@ -12,6 +12,7 @@ export interface AnswerOptions {
   readonly load: LoadTimings;
   /** performance.now() when the request came. */
   readonly requestedAt: number;
+  readonly log: Logger;
 }
 
 export class Answer {
@@ -31,17 +32,20 @@ export class Answer {
     return part;
   }
 
-  /** For the end of the answer. */
+  /** What is said of the answer at its end; also logs it. Called once. */
   facts(end: AnswerEnd): TesseraFacts {
     const totalMs = this.#elapsedMs();
-    const { images, load, job } = this.#options;
-    return tesseraFacts(end, {
+    const { images, load, job, log } = this.#options;
+    const facts = tesseraFacts(end, {
       images,
       load,
       queueMs: job.queueMs,
       firstTokenMs: this.#firstTokenMs ?? totalMs,
       totalMs,
     });
+    const { finishReason, usage } = end;
+    log.info("answered", { job_id: job.id, finish_reason: finishReason, ...usage, ...facts.timings });
+    return facts;
   }
 
   #elapsedMs(): number {

@@ -34,7 +34,7 @@ export async function* chunks(
     }
   } catch (thrown) {
     const error = toTesseraError(thrown);
-    log.warn("stream_failed", { error });
+    if (error.code !== "client_closed" || error.diagnostic !== null) log.warn("stream_failed", { error });
     yield JSON.stringify(error.toBody());
   }
 }

@@ -2,6 +2,8 @@
 
 export interface SseOptions {
   readonly keepAliveMs: number;
+  /** A client that reads nothing for this long counts as gone. */
+  readonly stallMs: number;
   /** Called once, when the last byte was taken or the client is gone. */
   readonly onClose: (isClientGone: boolean) => void;
 }
@@ -23,20 +25,31 @@ export function sseBody(items: AsyncGenerator<string, void>, options: SseOptions
   /** The item asked for and not yet here; outlives the keep-alive comments sent meanwhile. */
   let pending: Promise<IteratorResult<string, void>> | null = null;
   let isClosed = false;
+  let stall: ReturnType<typeof setTimeout> | undefined;
   const close = (isClientGone: boolean) => {
     if (isClosed) return;
     isClosed = true;
+    clearTimeout(stall);
+    pending?.catch(() => {});
     options.onClose(isClientGone);
+  };
+  const send = (controller: ReadableStreamDefaultController<Uint8Array>, text: string) => {
+    stall = setTimeout(() => {
+      controller.error(new Error("The client does not read"));
+      close(true);
+    }, options.stallMs);
+    controller.enqueue(encoder.encode(text));
   };
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
+      clearTimeout(stall);
       try {
         pending ??= items.next();
         const result = await orAfter(pending, options.keepAliveMs);
         if (isClosed) return;
-        if (result === null) return controller.enqueue(encoder.encode(": keep-alive\n\n"));
+        if (result === null) return send(controller, ": keep-alive\n\n");
         pending = null;
-        if (result.done !== true) return controller.enqueue(encoder.encode(`data: ${result.value}\n\n`));
+        if (result.done !== true) return send(controller, `data: ${result.value}\n\n`);
         controller.close();
         close(false);
       } catch (error) {
@@ -44,10 +57,7 @@ export function sseBody(items: AsyncGenerator<string, void>, options: SseOptions
         close(false);
       }
     },
-    cancel() {
-      pending?.catch(() => {});
-      close(true);
-    },
+    cancel: () => close(true),
   }, { highWaterMark: 0 });
 }
 

@@ -46,8 +46,6 @@ async function debianToolchain(): Promise<Toolchain> {
       if (entry.name.endsWith(".deb")) await run("dpkg", ["-x", `${root}/${entry.name}`, root]);
     }
   }
-  const real = await Deno.realPath(root);
-  const library = await Deno.realPath(`${root}/usr/lib/rustlib/src/rust`);
   const sysroot = await run("rustc", ["--print", "sysroot"], { cwd: CRATE });
   const host = (await run("rustc", ["-vV"], { cwd: CRATE })).match(/^host: (.+)$/m)![1]!;
   return {
@@ -59,7 +57,8 @@ async function debianToolchain(): Promise<Toolchain> {
       CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER: `${sysroot}/lib/rustlib/${host}/bin/rust-lld`,
     },
     args: ["-Zbuild-std=std,panic_abort"],
-    remap: [[real, "/rust"], [`${real}/usr/lib/rustlib/src/rust`, "/rust"], [library, "/rust"]],
+    // cargo names what lies in its workspace by relative paths.
+    remap: [["target/debian-rust/usr/lib/rustlib/src/rust", "/rust"]],
   };
 }
 

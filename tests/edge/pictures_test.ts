@@ -93,7 +93,6 @@ Deno.test("pictures: cut by the model's numbers, sent to the worker, told in the
             ["http://127.0.0.1:1/", "image_fetch_failed"],
           ] as const;
           for (const [url, code] of cases) {
-            console.log(code);
             const error = await errorOf(await ask({ messages: [about([dataUrl(picture), url])] }), 400);
             assert.deepEqual([error.code, error.param], [code, "messages[0].content[1]"], `${code}: ${error.message}`);
           }

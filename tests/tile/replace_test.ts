@@ -28,7 +28,7 @@ const BREAKS: readonly (readonly [Fault, TileReason])[] = [
 
 for (const [fault, reason] of BREAKS) {
   Deno.test(`after ${Fault[fault]} only that picture fails and the worker is replaced`, async () => {
-    await using pool = faultyPool({ timeoutMs: fault === Fault.Loop ? 300 : 20_000 });
+    await using pool = faultyPool({ timeoutMs: fault === Fault.Loop ? 1000 : 20_000 });
     await pool.ready;
     const files = [picture("420.jpg"), faultyFile(fault), picture("rgb8.png")];
     const reasons = await Promise.all(files.map((file) => reasonOf(pool.tileImage(file, SMALL))));

@@ -25,6 +25,8 @@ export const FACTS: ModelFacts = {
   eosIds: new Set([ADDED["<|im_end|>"]]),
 };
 
+const MAX_TEST_MS = 30_000;
+
 /** The fake model speaks lower-case letters and never stops by itself. */
 export const letters: ChooseToken = (chain) => 97 + mixInto(chain, 3) % 26;
 
@@ -51,9 +53,14 @@ export class Stage {
   /** Runs a test on a stage of its own. When it ends well, every worker is found idle and without a leak. */
   static async run(test: (stage: Stage) => Promise<void>): Promise<void> {
     const stage = new Stage(await startNatsServer());
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`the test hangs; logged:\n${stage.lines.join("\n")}`)), MAX_TEST_MS);
+    });
     try {
-      await test(stage);
+      await Promise.race([test(stage), timeout]);
     } finally {
+      clearTimeout(timer);
       for (const stop of stage.#stops.reverse()) await stop();
       await stage.#nats.stop();
     }
@@ -63,14 +70,18 @@ export class Stage {
     return this.#nats.url;
   }
 
-  async edge(options: FakeEdgeOptions = {}): Promise<FakeEdge> {
-    const edge = await FakeEdge.connect(this.url, options);
+  async edge(options: FakeEdgeOptions = {}, url = this.url): Promise<FakeEdge> {
+    const edge = await FakeEdge.connect(url, options);
     this.#stops.push(() => edge.close());
     return edge;
   }
 
-  async worker(engineOptions: FakeEngineOptions = {}, limits: Partial<WorkerLimits> = {}): Promise<StagedWorker> {
-    const nc = await connectNats(this.url, "worker");
+  async worker(
+    engineOptions: FakeEngineOptions = {},
+    limits: Partial<WorkerLimits> = {},
+    url = this.url,
+  ): Promise<StagedWorker> {
+    const nc = await connectNats(url, "worker");
     const engine = new FakeEngine({ choose: letters, ...engineOptions });
     const log = createLogger({ level: "debug", format: "text", sink: (line) => this.lines.push(line) });
     const running = await startWorker({ nc, engine, tokenizer: this.tokenizer, facts: FACTS, log }, {

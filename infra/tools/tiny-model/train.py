@@ -27,10 +27,11 @@ from score import evaluate, evaluation_samples
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-AVERAGE_EVERY_SECONDS = 5.0
+AVERAGE_EVERY_SECONDS = 10.0
 SMOOTHING = 0.9  # of the smoothed weights, per averaging
-SAVE_EVERY_ROUNDS = 24
-EVALUATE_EVERY_ROUNDS = 48
+SAVE_EVERY_ROUNDS = 12
+EVALUATE_EVERY_ROUNDS = 30
+REPORT_EVERY_ROUNDS = 4
 WARM_UP_STEPS = 100
 MATRIX_RATE, OTHER_RATE = 5e-3, 1.5e-3
 DEFAULT_MIXTURE = {
@@ -208,7 +209,7 @@ class Trainer:
             self.average_weights()
             self.rounds += 1
             self.elapsed, last = self.elapsed + time.time() - last, time.time()
-            if self.rounds % 6 == 0:
+            if self.rounds % REPORT_EVERY_ROUNDS == 0:
                 self.report()
             if self.rank == 0 and self.rounds % SAVE_EVERY_ROUNDS == 0:
                 self.save()

@@ -44,7 +44,7 @@ class Loader {
       const DiskTensor& tensor = checkpoint_.require(name, shape);
       size_t cols = 1;
       for (size_t i = 1; i < shape.size(); i++) cols *= shape[i];
-      tensors.push_back({tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
+      tensors.push_back({name, tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
     }
     if (checking()) return nullptr;
     auto matrix = ops_->load_matrix(tensors, join);
@@ -75,7 +75,9 @@ class Loader {
     return out;
   }
 
-  Norm layer_norm(const std::string& name, int64_t size) { return {vector(name + ".weight", size), vector(name + ".bias", size)}; }
+  Norm layer_norm(const std::string& name, int64_t size) {
+    return {vector(name + ".weight", size), vector(name + ".bias", size)};
+  }
   Norm rms_norm(const std::string& name, int64_t size) { return {vector(name + ".weight", size), {}}; }
 
  private:

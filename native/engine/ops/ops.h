@@ -36,6 +36,7 @@ enum class DiskType { kBf16, kF16, kF32 };
 
 /** A tensor as the checkpoint holds it, in host memory: [rows][cols], row-major, not aligned. */
 struct HostTensor {
+  std::string name;  // for messages
   const void* data = nullptr;
   DiskType type = DiskType::kBf16;
   size_t rows = 0;

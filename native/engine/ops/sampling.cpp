@@ -48,38 +48,31 @@ int32_t pick(const std::vector<Candidate>& candidates, const std::vector<double>
   return last;
 }
 
-int32_t draw_token(std::span<const float> logits, float max, const SamplingParams& params) {
-  const double inverse = 1.0 / params.temperature;
-  const auto mass_of = [&](float logit) { return std::exp((static_cast<double>(logit) - max) * inverse); };
-  std::vector<Candidate> candidates;
+int32_t draw_token(std::span<const float> logits, float max, const SamplingParams& params, ExpSum exp_sum) {
   const bool top_k = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
   const bool top_p = params.top_p < 1;
-  // Tokens of less than (1 - top_p) / V of the mass weigh less than 1 - top_p together: none of them is needed to reach
-  // top_p, and most of a vocabulary needs no sorting. With top_k the mass is the cut one, so the rule does not hold.
-  double least = 0;
-  if (top_p && !top_k) {
-    double total = 0;
-    for (float logit : logits) total += mass_of(logit);
-    least = total * (1.0 - params.top_p) / static_cast<double>(logits.size());
-  }
+  // Tokens of less than share / V of the mass weigh less than `share` together. Those beyond top_p's share are never
+  // needed to reach it, so most of a vocabulary is neither weighed nor sorted. After top_k the mass is another.
+  const double share = top_p && !top_k ? std::max(1.0 - params.top_p, 0x1p-40) : 0x1p-40;
+  double total = exp_sum(logits.data(), logits.size(), max, 1 / params.temperature);
+  const double least = max + params.temperature * std::log(total * share / static_cast<double>(logits.size()));
+  std::vector<Candidate> candidates;
   for (size_t id = 0; id < logits.size(); id++) {
-    if (least == 0 || mass_of(logits[id]) >= least) candidates.push_back({static_cast<int32_t>(id), logits[id]});
+    if (logits[id] >= least) candidates.push_back({static_cast<int32_t>(id), logits[id]});
   }
   if (top_k || top_p) keep_top(candidates, top_k ? params.top_k : candidates.size());
 
   std::vector<double> mass(candidates.size());
-  double total = 0;
-  for (size_t i = 0; i < candidates.size(); i++) total += mass[i] = mass_of(candidates[i].logit);
+  double kept = 0;
+  for (size_t i = 0; i < candidates.size(); i++) {
+    mass[i] = std::exp((static_cast<double>(candidates[i].logit) - max) / params.temperature);
+    kept += mass[i];
+  }
   size_t count = candidates.size();
   if (top_p) {
-    if (least > 0) {
-      total = 0;
-      for (float logit : logits) total += mass_of(logit);
-    }
+    const double wanted = params.top_p * (top_k ? kept : total);
     double reached = 0;
-    for (count = 0; count < candidates.size() && (count == 0 || reached < params.top_p * total); count++) {
-      reached += mass[count];
-    }
+    for (count = 0; count < candidates.size() && (count == 0 || reached < wanted); count++) reached += mass[count];
   }
   return pick(candidates, mass, count, uniform_draw(params.seed, params.position));
 }
@@ -90,7 +83,7 @@ double uniform_draw(uint64_t seed, uint64_t position) {
   return static_cast<double>(splitmix(splitmix(seed) ^ position) >> 11) * 0x1p-53;
 }
 
-SampledToken sample_token(std::span<const float> logits, const SamplingParams& params) {
+SampledToken sample_token(std::span<const float> logits, const SamplingParams& params, ExpSum exp_sum) {
   float max = -std::numeric_limits<float>::infinity();
   int32_t best = -1;
   for (size_t id = 0; id < logits.size(); id++) {
@@ -101,9 +94,8 @@ SampledToken sample_token(std::span<const float> logits, const SamplingParams& p
     }
   }
   if (!std::isfinite(max)) return {};
-  double total = 0;
-  for (float logit : logits) total += std::exp(static_cast<double>(logit) - max);
-  const int32_t id = params.temperature == 0 ? best : draw_token(logits, max, params);
+  const double total = exp_sum(logits.data(), logits.size(), max, 1);
+  const int32_t id = params.temperature == 0 ? best : draw_token(logits, max, params, exp_sum);
   return {id, static_cast<float>(static_cast<double>(logits[id]) - max - std::log(total))};
 }
 

@@ -96,31 +96,57 @@ void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const
   });
 }
 
+namespace {
+
+/** New tokens of one sequence that fall into one block: one thread writes them, in order. */
+struct BlockWrite {
+  int block;
+  int first;
+  int last;
+};
+
+std::vector<BlockWrite> block_writes(const StepLayout& step) {
+  std::vector<BlockWrite> writes;
+  for (size_t s = 0; s + 1 < step.query_starts.size(); s++) {
+    for (int t = step.query_starts[s]; t < step.query_starts[s + 1];) {
+      const int position = step.positions[t];
+      const int last = std::min(step.query_starts[s + 1], t + kKvBlockSize - position % kKvBlockSize);
+      writes.push_back({step.block_tables[s * step.max_blocks + position / kKvBlockSize], t, last});
+      t = last;
+    }
+  }
+  return writes;
+}
+
+/** Rotates the pairs (i, i + half) of one head. */
+void rotate_head(float* x, size_t half, const float* cos, const float* sin) {
+  for (size_t i = 0; i < half; i++) {
+    const float a = x[i];
+    const float b = x[half + i];
+    x[i] = a * cos[i] - b * sin[i];
+    x[half + i] = b * cos[i] + a * sin[i];
+  }
+}
+
+}  // namespace
+
 void CpuOps::rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) {
   const auto& kv = static_cast<const PagedKv&>(cache);
   const size_t head_dim = kv.panel().head_dim;
   const size_t half = head_dim / 2;
   const size_t num_kv_heads = (qkv.cols / head_dim - step.num_heads) / 2;
-  const size_t num_sequences = step.query_starts.size() - 1;
-  parallel(num_sequences, static_cast<double>(qkv.rows * qkv.cols), [&](size_t s, int) {
-    for (int t = step.query_starts[s]; t < step.query_starts[s + 1]; t++) {
+  const std::vector<BlockWrite> writes = block_writes(step);
+  parallel(writes.size(), 4.0 * qkv.rows * qkv.cols, [&](size_t item, int) {
+    const BlockWrite& write = writes[item];
+    for (int t = write.first; t < write.last; t++) {
       float* row = qkv.data + t * qkv.stride;
-      const float* cos = step.cos + t * half;
-      const float* sin = step.sin + t * half;
       for (size_t head = 0; head < step.num_heads + num_kv_heads; head++) {
-        float* x = row + head * head_dim;
-        for (size_t i = 0; i < half; i++) {
-          const float a = x[i];
-          const float b = x[half + i];
-          x[i] = a * cos[i] - b * sin[i];
-          x[half + i] = b * cos[i] + a * sin[i];
-        }
+        rotate_head(row + head * head_dim, half, step.cos + t * half, step.sin + t * half);
       }
-      const int position = step.positions[t];
-      const int block = step.block_tables[s * step.max_blocks + position / kKvBlockSize];
+      const int slot = step.positions[t] % kKvBlockSize;
       for (size_t head = 0; head < num_kv_heads; head++) {
         const float* key = row + (step.num_heads + head) * head_dim;
-        kv.store(layer, block, static_cast<int>(head), position % kKvBlockSize, key, key + num_kv_heads * head_dim);
+        kv.store(layer, write.block, static_cast<int>(head), slot, key, key + num_kv_heads * head_dim);
       }
     }
   });

@@ -127,7 +127,7 @@ void CpuOps::gather_rows(const Rows& x, std::span<const int32_t> rows, const Row
 
 void CpuOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
   parallel(logits.rows, 20.0 * logits.rows * logits.cols, [&](size_t row, int) {
-    out[row] = sample_token({logits.data + row * logits.stride, logits.cols}, params[row]);
+    out[row] = sample_token({logits.data + row * logits.stride, logits.cols}, params[row], kernels_.exp_sum);
   });
 }
 

@@ -57,6 +57,8 @@ class CpuOps final : public Ops {
   }
 
   const MatrixKernel& weight_kernel() const;
+  /** Throws where a weight is beyond fp16. */
+  void refuse_overflow(const HostTensor& tensor);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
   /** Activations packed for `kernel` in blocks of `block_rows`; the last block may have fewer. Valid until the next. */

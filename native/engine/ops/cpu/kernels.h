@@ -54,6 +54,8 @@ struct Kernels {
   void (*rms_norm)(const float* x, size_t n, const float* weight, float eps, float* y);
   /** row[i] = exp(scale * (row[i] - max)) and exactly 0 for -inf; returns the sum. n is a multiple of 32. */
   float (*softmax)(float* row, size_t n, float scale);
+  /** Sum of exp(scale * (x[i] - max)). */
+  double (*exp_sum)(const float* x, size_t n, float max, float scale);
   /** y = x * factor, for the attention's division by its sum. */
   void (*scale)(const float* x, size_t n, float factor, float* y);
 };

@@ -19,7 +19,7 @@ inline Vec load_half(const uint16_t* p) {
 #include "ops/cpu/tiles.h"
 
 constexpr Kernels kKernels = {
-    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax, scale,
+    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

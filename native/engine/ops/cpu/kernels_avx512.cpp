@@ -20,7 +20,7 @@ inline Vec load_half(const uint16_t* p) {
 
 constexpr Kernels kKernels = {
     "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax,
-    scale,
+    exp_sum, scale,
 };
 
 }  // namespace

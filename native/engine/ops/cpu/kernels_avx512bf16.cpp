@@ -97,7 +97,7 @@ void pack_bf16(const float* x, size_t stride, int rows, size_t k, void* packed) 
 
 constexpr Kernels kKernels = {
     "avx512_bf16", kTileRows, {2, 2, 2, pack_bf16, tile_bf16}, kF16Kernel, kF32Kernel, finish, finish_swiglu,
-    layer_norm, rms_norm, softmax, scale,
+    layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
  * panel of 32 columns): a block's activations stay in L2 while panels stream past, and each panel is read once a block.
  */
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cpu/half.h"
@@ -40,7 +42,21 @@ const MatrixKernel& CpuOps::weight_kernel() const {
   }
 }
 
+void CpuOps::refuse_overflow(const HostTensor& tensor) {
+  std::atomic<bool> fits = true;
+  parallel(tensor.rows, static_cast<double>(tensor.rows * tensor.cols), [&](size_t row, int) {
+    for (size_t i = row * tensor.cols; i < (row + 1) * tensor.cols; i++) {
+      const float value = read_disk(static_cast<const char*>(tensor.data), tensor.type, i);
+      if (std::fabs(value) >= 65520.0f) fits = false;
+    }
+  });
+  if (!fits) refuse("load tensor " + tensor.name, "a value rounds to infinity in fp16", "dtype bf16 or fp32");
+}
+
 std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, Join join) {
+  if (dtype_ == Dtype::kFp16) {
+    for (const auto& part : parts) refuse_overflow(part);
+  }
   size_t rows = 0;
   for (const auto& part : parts) rows += part.rows;
   const DiskType type = dtype_ == Dtype::kBf16 ? DiskType::kBf16

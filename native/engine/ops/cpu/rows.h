@@ -34,12 +34,7 @@ void layer_norm(const float* x, size_t n, const float* weight, const float* bias
   const float mean = sum_lanes(total) / static_cast<float>(n);
   Vec squares = {};
   for_vectors(n, [&](size_t i, size_t m) {
-    Vec d = load_n(x + i, m) - splat(mean);
-    if (m < kWidth) {
-      Vec kept = {};
-      __builtin_memcpy(&kept, &d, m * 4);
-      d = kept;
-    }
+    const Vec d = keep_first(load_n(x + i, m) - splat(mean), m);
     squares += d * d;
   });
   const float inverse = 1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(n) + eps);
@@ -77,6 +72,20 @@ float softmax(float* row, size_t n, float scale) {
     total += v;
   }
   return sum_lanes(total);
+}
+
+double exp_sum(const float* x, size_t n, float max, float scale) {
+  constexpr size_t kRun = 1024;  // what fp32 adds up before fp64 does
+  double total = 0;
+  for (size_t first = 0; first < n; first += kRun) {
+    const size_t count = n - first < kRun ? n - first : kRun;
+    Vec run = {};
+    for_vectors(count, [&](size_t i, size_t m) {
+      run += keep_first(exp((load_n(x + first + i, m) - splat(max)) * splat(scale)), m);
+    });
+    total += sum_lanes(run);
+  }
+  return total;
 }
 
 void scale(const float* x, size_t n, float factor, float* y) {

@@ -24,6 +24,14 @@ inline Vec load_first(const float* p, size_t n) {
 }
 inline void store_first(float* p, Vec v, size_t n) { __builtin_memcpy(p, &v, n * 4); }
 
+/** The first n lanes, zero after them. */
+inline Vec keep_first(Vec v, size_t n) {
+  if (n == kWidth) return v;
+  Vec kept = {};
+  __builtin_memcpy(&kept, &v, n * 4);
+  return kept;
+}
+
 /** Sum of the lanes, always in the same order. */
 inline float sum_lanes(Vec v) {
   float lanes[kWidth];

@@ -56,6 +56,9 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
                         format_args!("JPEG with {components} components of {bits} bits"),
                     );
                 }
+                if components == 4 && !inks_are_regular(body)? {
+                    return fail(Reason::UnsupportedFormat, "CMYK with irregular sampling factors");
+                }
                 size = Some((width.into(), height.into()));
             }
             _ => {}
@@ -65,6 +68,20 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
         return fail(Reason::Corrupt, "a scan comes before the frame header");
     };
     Ok((Header { format: Format::Jpeg, width, height, orientation: orientation.unwrap_or(1) }, at))
+}
+
+/// Whether every component's sampling factors divide the first one's. Others do not occur in files that anyone makes,
+/// and the decoder's upsampling of four components runs out of bounds on them.
+fn inks_are_regular(frame: &[u8]) -> Result<bool> {
+    let factors = |index: usize| u8_at(frame, 7 + index * 3).map(|byte| (byte >> 4, byte & 15));
+    let (width, height) = factors(0)?;
+    for index in 0..4 {
+        let (w, h) = factors(index)?;
+        if w == 0 || h == 0 || width % w != 0 || height % h != 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Picture> {

@@ -1,5 +1,5 @@
 // Owns a measurement: the best of several runs on each file given, by stage, in one thread and without the pool.
-// Run: deno run -A native/tiler/bench.ts photo.jpg ...
+// Run: deno run -A tests/tile/bench.ts photo.jpg ...
 import { checkTileOptions } from "../../edge/tile/options.ts";
 import { loadTilerModule, Tiler } from "../../edge/tile/tiler.ts";
 

@@ -1,0 +1,120 @@
+/** Boots a worker from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
+import { createLogger, EnvError, type Logger, readEnv } from "@tessera/shared";
+import { findCheckpoint, readModelFacts } from "./config.ts";
+import { openNativeEngine } from "./engine/native.ts";
+import { openChosenEngine } from "./engine/select.ts";
+import { connectNatsPatiently } from "./intake/connect.ts";
+import { type RunningWorker, startWorker } from "./mod.ts";
+import { loadTokenizer } from "./prompt/load_tokenizer.ts";
+
+const VARIABLES = [
+  "TESSERA_MODEL",
+  "TESSERA_DEVICE",
+  "TESSERA_DTYPE",
+  "TESSERA_NATS_URL",
+  "TESSERA_THREADS",
+  "TESSERA_KV_CACHE_MB",
+  "TESSERA_TILE_SLOTS",
+  "TESSERA_MAX_SEQUENCES",
+  "TESSERA_TOKEN_BUDGET",
+  "TESSERA_DRAIN_MS",
+  "TESSERA_SUPERVISED",
+  "TESSERA_LOG_LEVEL",
+  "TESSERA_LOG_FORMAT",
+] as const;
+
+type Settings = ReturnType<typeof readEnv<(typeof VARIABLES)[number]>>;
+
+function readSettings(): Settings {
+  const settings = readEnv(VARIABLES, (name) => Deno.env.get(name));
+  if (settings.TESSERA_NATS_URL === "") {
+    throw new EnvError("Cannot read the environment:\n  TESSERA_NATS_URL is empty, expected a URL as nats://host:4222");
+  }
+  return settings;
+}
+
+/** Opens model, engine and connection; aborted by `signal` while it waits for the bus. */
+async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promise<RunningWorker> {
+  const folder = await findCheckpoint(settings.TESSERA_MODEL);
+  const tokenizer = await loadTokenizer(folder);
+  const startedAt = performance.now();
+  const choice = {
+    modelPath: folder,
+    device: settings.TESSERA_DEVICE,
+    dtype: settings.TESSERA_DTYPE,
+    numThreads: settings.TESSERA_THREADS,
+    kvCacheBytes: settings.TESSERA_KV_CACHE_MB * 1024 * 1024,
+    numTileSlots: settings.TESSERA_TILE_SLOTS,
+  };
+  const engine = await openChosenEngine(choice, openNativeEngine, log);
+  try {
+    log.info("engine_open", { ...engine.info, folder, open_ms: Math.round(performance.now() - startedAt) });
+    const facts = await readModelFacts(folder, engine.info, tokenizer);
+    const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, `tessera worker ${facts.name}`, log, signal);
+    const worker = await startWorker({ nc, engine, tokenizer, facts, log }, {
+      maxSequences: settings.TESSERA_MAX_SEQUENCES,
+      tokenBudget: settings.TESSERA_TOKEN_BUDGET,
+    });
+    log.info("worker_ready", { worker_id: worker.workerId, model: facts.name });
+    return worker;
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** Calls back when asked to stop by a signal or, where a parent watches over us, by the end of standard input. */
+function onStopAsked(settings: Settings, stop: () => void): void {
+  let isAsked = false;
+  const ask = () => {
+    if (isAsked) return;
+    isAsked = true;
+    stop();
+  };
+  const onSignal = () => isAsked ? Deno.exit(130) : ask();
+  Deno.addSignalListener("SIGINT", onSignal);
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
+  if (settings.TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(ask);
+}
+
+/** Resolves when the stream ends; what it holds is thrown away. */
+async function endOf(stream: ReadableStream<Uint8Array>): Promise<void> {
+  for await (const _chunk of stream);
+}
+
+async function main(): Promise<number> {
+  const settings = readSettings();
+  const log = createLogger({
+    level: settings.TESSERA_LOG_LEVEL,
+    format: settings.TESSERA_LOG_FORMAT,
+    sink: (line) => console.log(line),
+  });
+  const asked = new AbortController();
+  onStopAsked(settings, () => asked.abort());
+  const stopped = new Promise<void>((resolve) => asked.signal.addEventListener("abort", () => resolve()));
+  let worker: RunningWorker;
+  try {
+    worker = await boot(settings, log, asked.signal);
+  } catch (error) {
+    if (asked.signal.aborted) return 0;
+    log.error("worker_not_started", { error });
+    return 1;
+  }
+  try {
+    if (!asked.signal.aborted) await Promise.race([stopped, worker.ended]);
+    await worker.close(settings.TESSERA_DRAIN_MS);
+    return 0;
+  } catch {
+    // Already logged. What it had goes to another worker at once.
+    await worker.close(0);
+    return 1;
+  }
+}
+
+try {
+  Deno.exit(await main());
+} catch (error) {
+  if (!(error instanceof EnvError)) throw error;
+  console.error(error.message);
+  Deno.exit(2);
+}

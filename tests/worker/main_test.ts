@@ -1,0 +1,56 @@
+/** The worker as a process: it serves the bundled checkpoint, and ends as it is asked to. */
+import assert from "node:assert/strict";
+import { supervise, type Supervised } from "../../infra/tools/process.ts";
+import { makeJob } from "./fake_edge.ts";
+import { Stage, waitUntil } from "./stage.ts";
+
+const MAIN = new URL("../../gpu-worker/main.ts", import.meta.url).pathname;
+
+function startMain(env: Record<string, string>): { process: Supervised; lines: string[] } {
+  const lines: string[] = [];
+  const args = ["run", "--allow-all", "--no-check", MAIN];
+  const process = supervise(Deno.execPath(), args, {
+    env: { TESSERA_SUPERVISED: "true", TESSERA_DEVICE: "cpu", TESSERA_LOG_FORMAT: "json", ...env },
+    onLine: (line) => lines.push(line),
+  });
+  return { process, lines };
+}
+
+Deno.test("main: serves the bundled checkpoint until it is asked to stop", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const { process, lines } = startMain({ TESSERA_NATS_URL: stage.url, TESSERA_THREADS: "1" });
+    try {
+      await waitUntil(() => lines.some((line) => line.includes('"worker_ready"')), "the worker", 20_000);
+      const base = makeJob(edge.id, "", [], { model: "internvl3-tiny" });
+      const job = await edge.send({
+        ...base,
+        messages: [{ role: "user", parts: [{ type: "text", text: "Hello! Who are you?" }] }],
+        sampling: { ...base.sampling, max_tokens: 24 },
+      });
+      const done = await job.done();
+      assert.match(job.text, /[a-z]+ [a-z]+/);
+      assert.equal(done.seq, job.ids.length);
+    } finally {
+      await process.stop(10_000);
+    }
+    const { code } = await process.ended;
+    assert.equal(code, 0, lines.join("\n"));
+    assert.ok(lines.some((line) => line.includes('"worker_closed"')));
+  }));
+
+Deno.test("main: says what is wrong with its environment and ends", async () => {
+  const { process, lines } = startMain({ TESSERA_NATS_URL: "", TESSERA_THREADS: "many" });
+  const { code } = await process.ended;
+  await process.stop(1_000);
+  assert.equal(code, 2);
+  assert.match(lines.join("\n"), /TESSERA_THREADS="many"/);
+});
+
+Deno.test("main: a checkpoint that is not there is an error, not a loop", async () => {
+  const { process, lines } = startMain({ TESSERA_NATS_URL: "nats://127.0.0.1:1", TESSERA_MODEL: "no-such-model" });
+  const { code } = await process.ended;
+  await process.stop(1_000);
+  assert.equal(code, 1);
+  assert.match(lines.join("\n"), /Cannot find checkpoint no-such-model/);
+});
