@@ -1,5 +1,5 @@
 /** An edge from its parts: starts it, drains it, closes it. For main.ts, tests and the all-in-one stack. */
-import { type Logger, MAX_IMAGE_PIXELS, newId, TesseraError } from "@tessera/shared";
+import { IMAGE_CONCURRENCY, type Logger, MAX_IMAGE_PIXELS, newId, TesseraError } from "@tessera/shared";
 import { Admission } from "./admission.ts";
 import { createApp } from "./app.ts";
 import type { EdgeConfig } from "./config.ts";
@@ -44,6 +44,9 @@ export function startEdge(options: EdgeOptions): Edge {
   bus.onUp((nc) => directory.attach(nc));
   const tilePool = options.tilePool ?? createTilePool({
     maxPixels: MAX_IMAGE_PIXELS,
+    // Whoever is admitted gets a place; admission has counted the bytes.
+    maxQueue: config.maxInflight * IMAGE_CONCURRENCY,
+    maxQueuedBytes: config.maxHeldBytes,
     ...(config.numTileWorkers === 0 ? {} : { workers: config.numTileWorkers }),
   });
   const deps: EdgeDeps = {

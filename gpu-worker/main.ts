@@ -71,7 +71,8 @@ function onStopAsked(settings: Settings, stop: () => void): void {
     isAsked = true;
     stop();
   };
-  const onSignal = () => isAsked ? Deno.exit(130) : ask();
+  let numSignals = 0;
+  const onSignal = () => ++numSignals > 1 ? Deno.exit(130) : ask();
   Deno.addSignalListener("SIGINT", onSignal);
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
   if (settings.TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(ask);

@@ -8,6 +8,8 @@ export const ENGINE = fileURLToPath(new URL("./engine", import.meta.url));
 
 /** Parts of the engine in every target, and those of one target alone. */
 const CORE = ["model", "ops", "runtime"];
+/** A folder inside those that only tests link. */
+const TESTS_ONLY = "reference";
 
 /** `.cpp` files of a target, in a fixed order. */
 export async function listSources(target: "addon" | "tests"): Promise<string[]> {
@@ -15,7 +17,7 @@ export async function listSources(target: "addon" | "tests"): Promise<string[]> 
   const walk = async (folder: string): Promise<void> => {
     for await (const entry of Deno.readDir(folder)) {
       const path = join(folder, entry.name);
-      if (entry.isDirectory) await walk(path);
+      if (entry.isDirectory && (entry.name !== TESTS_ONLY || target === "tests")) await walk(path);
       if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
     }
   };

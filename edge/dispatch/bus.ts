@@ -6,6 +6,7 @@ import { sleep, within } from "../wait.ts";
 import { parseServers } from "./servers.ts";
 
 const RETRY_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Called at the first connection and after every reconnection; `isNew` when subscriptions have to be made. */
@@ -80,7 +81,7 @@ export class Bus {
         const nc = await this.#connect();
         this.#nc = nc;
         if (this.#closing.signal.aborted) await nc.close();
-        void this.#watchStatus(nc);
+        this.#watchStatus(nc).catch((error) => this.#options.log.error("bus_status_failed", { error }));
         this.#announce(nc, true);
         const error = await nc.closed();
         this.#isUp = false;
@@ -100,6 +101,7 @@ export class Bus {
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true,
       reconnectTimeWait: RETRY_MS,
+      timeout: CONNECT_TIMEOUT_MS,
       pingInterval: 10_000,
       maxPingOut: 2,
       ...(servers.credentials ?? {}),

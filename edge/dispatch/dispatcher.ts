@@ -22,7 +22,7 @@ import type { Bus } from "./bus.ts";
 import type { WorkerDirectory } from "./directory.ts";
 import { ensureLiveStream, storeJob, withdrawJob } from "./live_stream.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
-import { sendTiles } from "./send_tiles.ts";
+import { TileSender } from "./send_tiles.ts";
 
 const SWEEP_MS = 250;
 
@@ -37,6 +37,7 @@ export interface DispatcherOptions {
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #jobs = new Map<string, RunningJob>();
+  readonly #sender = new TileSender();
   #sweeper: ReturnType<typeof setInterval> | null = null;
 
   constructor(options: DispatcherOptions) {
@@ -138,7 +139,7 @@ export class Dispatcher {
     const { job_id, worker_id, attempt } = claim;
     log.debug("claim", { job_id, worker_id, attempt, granted: reply.granted, num_want: claim.want.length });
     if (!reply.granted || job === undefined) return;
-    sendTiles(nc, job, claim, bus.maxPayload).catch((error) => log.warn("tiles_not_sent", { job_id, error }));
+    this.#sender.send(nc, job, claim, bus.maxPayload).catch((error) => log.warn("tiles_not_sent", { job_id, error }));
   }
 
   #onEvent(msg: Msg): void {

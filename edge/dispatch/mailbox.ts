@@ -1,4 +1,4 @@
-/** What a job has for its client and the client has not taken: text gathered in one place, then the end. Bounded. */
+/** What a job has for its client and the client has not taken: a few pieces of text, then the end. Bounded. */
 import {
   type FinishReason,
   MAX_UNREAD_CHARS,
@@ -19,17 +19,23 @@ export type AnswerPart =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "end"; readonly end: AnswerEnd };
 
-/** One writer, one reader. A reader that is slower than the writer gets the text of several events as one part. */
+/** Pieces kept apart; what comes on top is joined to the last. */
+const MAX_PIECES = 64;
+
+/** One writer, one reader. A reader that falls far behind gets the text of several events as one part. */
 export class Mailbox {
-  #text: string | null = null;
+  readonly #pieces: string[] = [];
+  #numChars = 0;
   #outcome: { readonly end: AnswerEnd } | { readonly error: TesseraError } | null = null;
   #wake: (() => void) | null = null;
 
   /** False when the reader left so much unread that this text was not taken. */
   push(text: string): boolean {
     if (this.#outcome !== null) return true;
-    if ((this.#text?.length ?? 0) + text.length > MAX_UNREAD_CHARS) return false;
-    this.#text = (this.#text ?? "") + text;
+    if (this.#numChars + text.length > MAX_UNREAD_CHARS) return false;
+    this.#numChars += text.length;
+    if (this.#pieces.length < MAX_PIECES) this.#pieces.push(text);
+    else this.#pieces[MAX_PIECES - 1] += text;
     this.#wake?.();
     return true;
   }
@@ -45,13 +51,13 @@ export class Mailbox {
    * @throws TesseraError when the answer failed
    */
   async next(): Promise<AnswerPart> {
-    while (this.#text === null && this.#outcome === null) {
+    while (this.#pieces.length === 0 && this.#outcome === null) {
       await new Promise<void>((resolve) => this.#wake = resolve);
       this.#wake = null;
     }
-    if (this.#text !== null) {
-      const text = this.#text;
-      this.#text = null;
+    const text = this.#pieces.shift();
+    if (text !== undefined) {
+      this.#numChars -= text.length;
       return { type: "text", text };
     }
     if ("error" in this.#outcome!) throw this.#outcome.error;

@@ -8,7 +8,7 @@ const END: AnswerEnd = {
   timings: { tiles_ms: 0, wait_ms: 0, vision_ms: 0, prefill_ms: 0, decode_ms: 0 },
 };
 
-Deno.test("mailbox: a waiting reader gets each text, a slow one gets them joined, the end comes last", async () => {
+Deno.test("mailbox: each text is a part of its own, the end comes last", async () => {
   const mailbox = new Mailbox();
   const waiting = mailbox.next();
   mailbox.push("");
@@ -18,8 +18,24 @@ Deno.test("mailbox: a waiting reader gets each text, a slow one gets them joined
   mailbox.finish({ end: END });
   mailbox.finish({ error: new TesseraError("worker_lost") });
   assert.ok(mailbox.push("after the end"));
-  assert.deepEqual(await mailbox.next(), { type: "text", text: "ab" });
+  assert.deepEqual(await mailbox.next(), { type: "text", text: "a" });
+  assert.deepEqual(await mailbox.next(), { type: "text", text: "b" });
   assert.deepEqual(await mailbox.next(), { type: "end", end: END });
+});
+
+Deno.test("mailbox: a reader far behind gets texts joined, none lost", async () => {
+  const mailbox = new Mailbox();
+  const texts = Array.from({ length: 500 }, (_, i) => `${i} `);
+  texts.forEach((text) => mailbox.push(text));
+  mailbox.finish({ end: END });
+  let text = "";
+  let numParts = 0;
+  for (let part = await mailbox.next(); part.type === "text"; part = await mailbox.next()) {
+    text += part.text;
+    numParts++;
+  }
+  assert.equal(text, texts.join(""));
+  assert.ok(numParts < 100);
 });
 
 Deno.test("mailbox: a failure is told after the text before it", async () => {

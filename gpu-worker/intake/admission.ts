@@ -1,7 +1,7 @@
 /** Owns the reading of a delivered job: envelope, model, prompt, whether it fits. Pure; no bus. */
 import { decodeMessage, Job, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
-import { buildPrompt, type Prompt } from "../prompt/prompt.ts";
+import { buildPrompt, type Prompt, PromptTooLong } from "../prompt/prompt.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 
 /** What a job has to fit. */
@@ -28,15 +28,7 @@ export function preparePrompt(
   limits: AdmissionLimits,
 ): Prompt | TesseraError {
   try {
-    const prompt = buildPrompt(job, tokenizer, facts);
-    const numTokens = prompt.tokenIds.length;
-    if (numTokens >= limits.maxLength) {
-      return new TesseraError("context_length_exceeded", {
-        message: `The prompt is ${numTokens} tokens long, ${prompt.numImageTokens} of them for pictures; ` +
-          `the model holds ${limits.maxLength}, answer included. Shorten the text or send fewer pictures.`,
-        param: "messages",
-      });
-    }
+    const prompt = buildPrompt(job, tokenizer, facts, limits.maxLength - 1);
     const numTiles = new Set(prompt.tiles).size;
     if (numTiles > limits.numTileSlots) {
       return new TesseraError("too_many_images", {
@@ -46,6 +38,18 @@ export function preparePrompt(
     }
     return prompt;
   } catch (error) {
-    return toTesseraError(error);
+    return error instanceof PromptTooLong ? tooLong(job, facts, limits) : toTesseraError(error);
   }
+}
+
+function tooLong(job: Job, facts: ModelFacts, { maxLength }: AdmissionLimits): TesseraError {
+  const images = job.messages.flatMap(({ parts }) =>
+    parts.flatMap((part) => part.type === "image" ? [part.image] : [])
+  );
+  const numTiles = images.reduce((sum, image) => sum + (job.images[image]?.tiles.length ?? 0), 0);
+  return new TesseraError("context_length_exceeded", {
+    message: `The prompt is longer than the model's context: ${maxLength} tokens, answer included, and the pictures ` +
+      `take ${numTiles * facts.tokensPerTile} of them. Shorten the text or send fewer pictures.`,
+    param: "messages",
+  });
 }

@@ -22,16 +22,24 @@ export interface PromptFacts {
   readonly tileSize: number;
 }
 
+/** Too long to be worth finishing. */
+export class PromptTooLong extends Error {
+  override readonly name = "PromptTooLong";
+}
+
 /**
  * Builds the prompt of a job.
+ * @param maxTokens longest prompt of interest
+ * @throws PromptTooLong as soon as it is known to be longer
  * @throws TesseraError `internal_error` when the job names a picture it does not have, or was tiled for another model
  */
 export function buildPrompt(
   job: { readonly messages: readonly JobMessage[]; readonly images: readonly JobImage[] },
   tokenizer: Tokenizer,
   facts: PromptFacts,
+  maxTokens: number = Infinity,
 ): Prompt {
-  const writer = new PromptWriter(tokenizer, facts.tokensPerTile);
+  const writer = new PromptWriter(tokenizer, facts.tokensPerTile, maxTokens);
   for (const piece of layOutPrompt(job.messages, facts.systemText)) {
     if (piece.type === "text") writer.text(piece.text);
     else if (piece.type === "control") writer.control(CONTROL_TOKENS[piece.token]);
@@ -52,6 +60,7 @@ function imageAt(images: readonly JobImage[], index: number, tileSize: number): 
 class PromptWriter {
   readonly #tokenizer: Tokenizer;
   readonly #tokensPerTile: number;
+  readonly #maxTokens: number;
   readonly #ids: number[] = [];
   readonly #tileOf: number[] = [];
   readonly #rowOf: number[] = [];
@@ -59,9 +68,10 @@ class PromptWriter {
   /** Not yet encoded; texts that touch are encoded as one. */
   #text = "";
 
-  constructor(tokenizer: Tokenizer, tokensPerTile: number) {
+  constructor(tokenizer: Tokenizer, tokensPerTile: number, maxTokens: number) {
     this.#tokenizer = tokenizer;
     this.#tokensPerTile = tokensPerTile;
+    this.#maxTokens = maxTokens;
   }
 
   text(text: string): void {
@@ -97,10 +107,12 @@ class PromptWriter {
   #flushText(): void {
     const text = this.#text;
     this.#text = "";
-    for (const id of this.#tokenizer.encodeText(text)) this.#push(id, -1, 0);
+    const room = this.#maxTokens - this.#ids.length;
+    for (const id of this.#tokenizer.encodeText(text, room)) this.#push(id, -1, 0);
   }
 
   #push(id: number, tile: number, row: number): void {
+    if (this.#ids.length >= this.#maxTokens) throw new PromptTooLong();
     this.#ids.push(id);
     this.#tileOf.push(tile);
     this.#rowOf.push(row);

@@ -23,6 +23,11 @@ export interface TokenizerJson {
  */
 const MARKUP = new Set(["<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"]);
 
+/** Text is encoded in pieces of about this many characters, so that too long a text is found out early. */
+const PIECE_CHARS = 4_096;
+/** A place where no token goes across: the space between two words belongs to the second. */
+const WORD_GAP = /(?<=\S) (?=\p{L})/gu;
+
 const NOTHING = new Uint8Array(0);
 
 export class Tokenizer {
@@ -32,7 +37,10 @@ export class Tokenizer {
   /** Vocabulary by id. */
   readonly #tokens: string[] = [];
 
-  constructor(json: TokenizerJson) {
+  readonly #pieceChars: number;
+
+  constructor(json: TokenizerJson, pieceChars: number = PIECE_CHARS) {
+    this.#pieceChars = pieceChars;
     const markup = json.added_tokens.filter((token) => MARKUP.has(token.content));
     this.#library = new LibraryTokenizer({ ...json, added_tokens: markup }, {});
     for (const [token, id] of Object.entries(json.model.vocab)) this.#tokens[id] = token;
@@ -47,9 +55,18 @@ export class Tokenizer {
     return Math.max(this.#tokens.length, ...[...this.#added.keys()].map((id) => id + 1));
   }
 
-  /** Ids of text as a user typed it: `<|im_end|>` or `<IMG_CONTEXT>` in it are just characters. */
-  encodeText(text: string): number[] {
-    return text === "" ? [] : this.#library.encode(text, { add_special_tokens: false }).ids;
+  /**
+   * Ids of text as a user typed it: `<|im_end|>` or `<IMG_CONTEXT>` in it are just characters.
+   * @param maxIds more are not wanted: the rest of the text is left out once there are more
+   */
+  encodeText(text: string, maxIds: number = Infinity): number[] {
+    const ids: number[] = [];
+    for (let start = 0; start < text.length && ids.length <= maxIds;) {
+      const end = this.#endOfPiece(text, start);
+      for (const id of this.#library.encode(text.slice(start, end), { add_special_tokens: false }).ids) ids.push(id);
+      start = end;
+    }
+    return ids;
   }
 
   /**
@@ -68,5 +85,11 @@ export class Tokenizer {
     if (added !== undefined) return added.special ? NOTHING : new TextEncoder().encode(added.content);
     const token = this.#tokens[id];
     return token === undefined ? NOTHING : bytesOfToken(token);
+  }
+
+  #endOfPiece(text: string, start: number): number {
+    if (text.length - start <= this.#pieceChars) return text.length;
+    WORD_GAP.lastIndex = start + this.#pieceChars;
+    return WORD_GAP.exec(text)?.index ?? text.length;
   }
 }

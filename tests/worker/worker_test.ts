@@ -100,7 +100,7 @@ Deno.test("worker: a prompt that cannot fit is the caller's error", () =>
     const job = await edge.ask("x".repeat(200));
     const end = await job.ended.promise;
     assert.equal(end.type === "error" && end.code, "context_length_exceeded");
-    assert.match(end.type === "error" ? end.message : "", /tokens long.*the model holds 128/);
+    assert.match(end.type === "error" ? end.message : "", /longer than the model's context: 128 tokens/);
     await waitUntil(async () => await stage.numQueued() === 0, "the acknowledgement");
     await stage.settle(worker);
   }));

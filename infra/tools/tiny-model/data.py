@@ -22,7 +22,6 @@ NEAR_SQUARE = (0.76, 1.49)  # one tile
 TWO_TILES = (1.5, 2.49)  # or its inverse
 THREE_TILES = (2.5, MAX_ASPECT)
 WORD_SHARE = 0.3
-SHORT_QUESTIONS = 4  # per picture, beside the caption
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ class SampleMaker:
 
     def __init__(self, size: ModelSize, writer: PromptWriter, max_tiles: int, exact: bool = False) -> None:
         self.size, self.writer, self.max_tiles, self.exact = size, writer, max_tiles, exact
+        self.short_questions = 4  # per picture
         self.caption_share = 1.0  # of the pictures that are captioned; the others get short questions only
         self.kinds: dict[str, Callable[[random.Random], Sample]] = {
             "one_tile": lambda rng: self.picture(rng, NEAR_SQUARE),
@@ -136,7 +136,7 @@ class SampleMaker:
         tiles = len(picture.tiles)
         described = language.ask_caption(scene, rng)
         makers = [language.ask_count, language.ask_colour, language.ask_where, language.ask_shape]
-        chosen_makers = rng.choices(makers, (3, 2, 3, 1), k=SHORT_QUESTIONS)
+        chosen_makers = rng.choices(makers, (3, 2, 3, 1), k=self.short_questions)
         exchanges = [exchange for maker in chosen_makers if (exchange := maker(scene, rng))]
         if scene.text or rng.random() < 0.15:
             exchanges.append(language.ask_text(scene, rng))

@@ -42,6 +42,7 @@ DEFAULT_MIXTURE = {
     },
     "task_weights": TASK_WEIGHTS,
     "caption_share": 0.6,
+    "short_questions": 4,
     "chat_rows": 1,
     "patch_loss": 0.4,
     "rate": 1.0,
@@ -203,6 +204,7 @@ class Trainer:
         while self.elapsed < self.arguments.minutes * 60:
             self.mix = self.mixture()
             self.maker.caption_share = self.mix["caption_share"]
+            self.maker.short_questions = self.mix["short_questions"]
             deadline = time.time() + AVERAGE_EVERY_SECONDS
             while time.time() < deadline:
                 self.one_step()

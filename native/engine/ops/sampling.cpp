@@ -54,8 +54,10 @@ int32_t draw_token(std::span<const float> logits, float max, const SamplingParam
   // Tokens of less than share / V of the mass weigh less than `share` together. Those beyond top_p's share are never
   // needed to reach it, so most of a vocabulary is neither weighed nor sorted. After top_k the mass is another.
   const double share = top_p && !top_k ? std::max(1.0 - params.top_p, 0x1p-40) : 0x1p-40;
-  double total = exp_sum(logits.data(), logits.size(), max, 1 / params.temperature);
-  const double least = max + params.temperature * std::log(total * share / static_cast<double>(logits.size()));
+  const float scale = std::min(1 / params.temperature, 1e30f);  // finite, or 0 * infinity would be the largest's
+  const double total = exp_sum(logits.data(), logits.size(), max, scale);
+  const double light = std::min(1.0, total * share / static_cast<double>(logits.size()));
+  const double least = max + params.temperature * std::log(light);
   std::vector<Candidate> candidates;
   for (size_t id = 0; id < logits.size(); id++) {
     if (logits[id] >= least) candidates.push_back({static_cast<int32_t>(id), logits[id]});

@@ -56,6 +56,6 @@ std::string thrown_by(const std::function<void()>& body);
   do {                                                                                                   \
     const std::string message = tessera::tests::thrown_by([&] { body; });                                \
     if (message.find(part) == std::string::npos) {                                                       \
-      tessera::tests::fail(__FILE__, __LINE__, #body ": \"" + message + "\", expected it to name " part); \
+      tessera::tests::fail(__FILE__, __LINE__, #body ": \"" + message + "\", expected it to name " + std::string(part)); \
     }                                                                                                    \
   } while (0)

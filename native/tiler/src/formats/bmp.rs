@@ -113,7 +113,7 @@ pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {
 enum Pixels {
     Indexed {
         bits: usize,
-        colours: [[u8; 3]; 256],
+        colours: Box<[[u8; 3]; 256]>,
     },
     /// Five bits each, or six for green.
     Packed {
@@ -139,9 +139,8 @@ impl Pixels {
             1 | 4 | 8 if !bitfields => {
                 let count = layout.colours.min(256);
                 let stored = slice(bytes, layout.palette_at, count * layout.palette_step)?;
-                let colours =
-                    palette(stored.chunks_exact(layout.palette_step).map(|entry| [entry[2], entry[1], entry[0]]));
-                Pixels::Indexed { bits: bits.into(), colours }
+                let entries = stored.chunks_exact(layout.palette_step).map(|entry| [entry[2], entry[1], entry[0]]);
+                Pixels::Indexed { bits: bits.into(), colours: Box::new(palette(entries)) }
             }
             16 => match (bitfields, red, green, blue) {
                 (false, ..) | (true, 0x7c00, 0x3e0, 0x1f) => Pixels::Packed { green_bits: 5 },

@@ -70,18 +70,13 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
     Ok((Header { format: Format::Jpeg, width, height, orientation: orientation.unwrap_or(1) }, at))
 }
 
-/// Whether every component's sampling factors divide the first one's. Others do not occur in files that anyone makes,
-/// and the decoder's upsampling of four components runs out of bounds on them.
+/// Whether the first and the last component are full size and the middle two alike, as Adobe and others write them. On
+/// anything else the decoder's upsampling of four components runs out of bounds.
 fn inks_are_regular(frame: &[u8]) -> Result<bool> {
     let factors = |index: usize| u8_at(frame, 7 + index * 3).map(|byte| (byte >> 4, byte & 15));
-    let (width, height) = factors(0)?;
-    for index in 0..4 {
-        let (w, h) = factors(index)?;
-        if w == 0 || h == 0 || width % w != 0 || height % h != 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let (full, middle) = (factors(0)?, factors(1)?);
+    let divides = middle.0 != 0 && middle.1 != 0 && full.0 % middle.0 == 0 && full.1 % middle.1 == 0;
+    Ok(divides && factors(2)? == middle && factors(3)? == full)
 }
 
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Picture> {

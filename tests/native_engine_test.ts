@@ -1,0 +1,168 @@
+/** Owns the native engine's own tests: its C++ tests, what it refuses to open, bad arguments' types, how it ends. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Dtype, Engine, EngineOptions, StepBatch } from "../gpu-worker/engine/types.ts";
+import { buildEngineTests } from "@tessera/native";
+import { tinyConfig } from "./support/checkpoint_config.ts";
+import { EngineDriver, textPrompt } from "./support/engine_driver.ts";
+import { nativeTest, onNative } from "./support/golden_engine.ts";
+import { loadGoldens } from "./support/goldens.ts";
+import { openNative, withNativeEngine } from "./support/native_engine.ts";
+import { encodeSafetensors, randomTensors, writeRandomCheckpoint } from "./support/random_checkpoint.ts";
+
+const OPTIONS = { device: "cpu", dtype: "fp32", numThreads: 2, kvCacheBytes: 0, numTileSlots: 4 } as const;
+const ISAS = ["portable", "avx2", "avx512", "avx512_bf16"] as const;
+
+/** A folder with a checkpoint, removed after `use`. */
+async function withCheckpoint(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tessera-native-"));
+  try {
+    await writeRandomCheckpoint(folder, { config: tinyConfig(), seed: 3 });
+    await use(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+Deno.test("the engine's C++ tests pass", async () => {
+  const program = await buildEngineTests({ progress: (line) => console.log(line) });
+  const { success, stdout } = await new Deno.Command(program).output();
+  const output = new TextDecoder().decode(stdout);
+  console.log(output);
+  assert.ok(success, output.split("\n").filter((line) => !line.startsWith("ok ")).join("\n"));
+});
+
+nativeTest("opening refuses what it cannot do, by name", () =>
+  withCheckpoint(async (modelPath) => {
+    const refuses = async (options: Partial<Record<keyof EngineOptions, unknown>>, text: RegExp): Promise<void> => {
+      await assert.rejects(openNative({ ...OPTIONS, modelPath, ...options } as EngineOptions), text);
+    };
+    for (const dtype of ["int8", "nf4", "fp4"]) await refuses({ dtype }, /dtype .*expected bf16, fp16 or fp32/);
+    await refuses({ dtype: "fp64" }, /dtype is unknown/);
+    await refuses({ device: "cuda" }, /device is cuda/);
+    await refuses({ device: "tpu" }, /device is unknown/);
+    await refuses({ modelPath: 7 }, /modelPath/);
+    await refuses({ modelPath: join(modelPath, "nothing") }, /nothing\/config\.json: No such file/);
+    await refuses({ numThreads: -1 }, /numThreads/);
+    await refuses({ numThreads: 1.5 }, /numThreads/);
+    await refuses({ kvCacheBytes: NaN }, /kvCacheBytes/);
+    await refuses({ numTileSlots: 0 }, /numTileSlots/);
+    await refuses({ numTileSlots: "4" }, /numTileSlots/);
+    await assert.rejects(openNative(undefined as unknown as EngineOptions), /options/);
+  }));
+
+nativeTest("opening names the tensor, shape and file that are wrong", () =>
+  withCheckpoint(async (modelPath) => {
+    const tensors = randomTensors(tinyConfig(), 3);
+    const open = (): Promise<Engine> => openNative({ ...OPTIONS, modelPath });
+    const path = join(modelPath, "model.safetensors");
+    const name = "language_model.model.layers.1.mlp.down_proj.weight";
+
+    await writeFile(path, encodeSafetensors(tensors.filter((tensor) => tensor.name !== name), "BF16"));
+    await assert.rejects(open(), { message: new RegExp(`tensor ${name} is missing.*\\[64, 96\\]`) });
+    const turned = tensors.map((t) => t.name === name ? { ...t, shape: t.shape.toReversed() } : t);
+    await writeFile(path, encodeSafetensors(turned, "BF16"));
+    await assert.rejects(open(), { message: new RegExp(`safetensors: tensor ${name} has shape \\[96, 64\\]`) });
+    const whole = encodeSafetensors(tensors, "BF16");
+    await writeFile(path, whole.subarray(0, whole.length - 1));
+    await assert.rejects(open(), /model\.safetensors: tensor .* lies at bytes .* truncated/);
+    await writeFile(path, whole.subarray(0, 100));
+    await assert.rejects(open(), /a header of \d+ bytes in a file of 100/);
+    await writeFile(path, whole);
+    await (await open()).close();
+    await writeFile(join(modelPath, "config.json"), "{");
+    await assert.rejects(open(), /config\.json/);
+  }));
+
+nativeTest(
+  "arguments of the wrong kind reject",
+  () =>
+    withNativeEngine({ config: tinyConfig(), seed: 3 }, { numTileSlots: 4 }, async (engine) => {
+      const driver = new EngineDriver(engine);
+      const batch = driver.batch([{ sequence: driver.add(textPrompt([1, 2, 3])), numTokens: 3 }]);
+      for (const [name, value] of Object.entries(batch)) {
+        for (const bad of [undefined, null, "x", {}, [1], new Float64Array(3), new DataView(new ArrayBuffer(8))]) {
+          const step = engine.step({ ...batch, [name]: bad } as StepBatch);
+          await assert.rejects(step, (error: Error) => error.message.includes(name), `${name} = ${typeof value}`);
+        }
+      }
+      await assert.rejects(engine.step(null as unknown as StepBatch), /batch/);
+      const encode = engine.encodeTiles.bind(engine) as (pixels: unknown, slots: unknown) => Promise<void>;
+      await assert.rejects(encode(new Uint8ClampedArray(28 * 28 * 3), Int32Array.of(0)), /pixels/);
+      await assert.rejects(encode(new Uint8Array(28 * 28 * 3), [0]), /slots/);
+      await assert.rejects(encode(undefined, undefined), /pixels/);
+      assert.equal((await engine.step(batch)).tokenIds.length, 1);
+      assert.throws(() => Reflect.construct(Object.getPrototypeOf(engine).constructor, []), /open\(\)/);
+    }),
+);
+
+nativeTest(
+  "arrays that change or move while a call runs do not change its result",
+  () =>
+    withNativeEngine({ config: tinyConfig(), seed: 3 }, {}, async (engine) => {
+      const prompt = textPrompt(Array.from({ length: 60 }, (_, i) => i * 3 % 200));
+      const driver = new EngineDriver(engine);
+      const batch = (): StepBatch => driver.batch([{ sequence: driver.add(prompt), numTokens: 60 }]);
+      const expected = await engine.step(batch());
+      const disturbed = batch();
+      const running = engine.step(disturbed);
+      disturbed.tokenIds.fill(0);
+      structuredClone(disturbed.positions.buffer, { transfer: [disturbed.positions.buffer as ArrayBuffer] });
+      assert.deepEqual(await running, expected);
+    }),
+);
+
+nativeTest("weights that are not numbers make a step reject, not a token", () =>
+  withCheckpoint(async (modelPath) => {
+    const tensors = randomTensors(tinyConfig(), 3);
+    tensors.find(({ name }) => name === "language_model.model.norm.weight")!.values[5] = NaN;
+    await writeFile(join(modelPath, "model.safetensors"), encodeSafetensors(tensors, "BF16"));
+    const engine = await openNative({ ...OPTIONS, modelPath });
+    const driver = new EngineDriver(engine);
+    const batch = driver.batch([{ sequence: driver.add(textPrompt([1, 2])), numTokens: 2 }]);
+    await assert.rejects(engine.step(batch), /logits of sequence 0 are not finite/);
+    await engine.close();
+  }));
+
+for (const isa of ISAS) {
+  nativeTest(`${isa}: greedy ids in every type are transformers'`, async () => {
+    const golden = loadGoldens().find(({ name }) => name === "gqa_7_as_1b")!;
+    const before = Deno.env.get("TESSERA_ISA");
+    Deno.env.set("TESSERA_ISA", isa);
+    try {
+      for (const dtype of ["fp32", "fp16", "bf16"] satisfies Dtype[]) {
+        await onNative(golden, { dtype }, async ({ engine, driver, prompts }) => {
+          assert.equal(engine.info.isa, isa);
+          for (const [i, { greedy_ids }] of golden.prompts.entries()) {
+            const ids = await driver.generate(prompts[i]!, greedy_ids.length);
+            // bf16 activations may turn a close choice; the first ones are clear.
+            const count = dtype === "bf16" ? 4 : greedy_ids.length;
+            assert.deepEqual(ids.slice(0, count), greedy_ids.slice(0, count), `${dtype} prompt ${i}`);
+          }
+        });
+      }
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes("TESSERA_ISA"))) throw error;
+      console.log(`not on this machine: ${error.message}`);
+    } finally {
+      if (before === undefined) Deno.env.delete("TESSERA_ISA");
+      else Deno.env.set("TESSERA_ISA", before);
+    }
+  });
+}
+
+for (const how of ["exit", "leave", "terminate", "collect"]) {
+  nativeTest(`an engine survives its end: ${how}`, () =>
+    withCheckpoint(async (modelPath) => {
+      const script = fileURLToPath(new URL("./support/engine_endings.ts", import.meta.url));
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "--allow-all", "--v8-flags=--expose-gc", script, how, modelPath],
+      }).output();
+      const text = new TextDecoder();
+      assert.equal(text.decode(stdout).trim(), "done", text.decode(stderr));
+      assert.equal(code, 0, text.decode(stderr));
+    }));
+}

@@ -1,0 +1,118 @@
+/** What a worker reads before it serves: checkpoint facts, server lists, the device. */
+import assert from "node:assert/strict";
+import { silentLogger } from "@tessera/shared";
+import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
+import { openChosenEngine } from "../../gpu-worker/engine/select.ts";
+import type { EngineOptions } from "../../gpu-worker/engine/types.ts";
+import { parseServers } from "../../gpu-worker/intake/connect.ts";
+import { DEFAULT_SYSTEM_TEXT } from "../../gpu-worker/prompt/template.ts";
+import { FakeEngine } from "../support/fake_engine.ts";
+import { ADDED, handmadeTokenizer } from "./handmade_tokenizer.ts";
+
+const INFO = { tileSize: 448, tokensPerTile: 256, vocabSize: 1_000 };
+
+async function withCheckpoint(files: Record<string, unknown>, test: (folder: string) => Promise<void>): Promise<void> {
+  const root = await Deno.makeTempDir();
+  const folder = `${root}/InternVL3-0B`;
+  await Deno.mkdir(folder);
+  try {
+    for (const [name, content] of Object.entries(files)) {
+      await Deno.writeTextFile(`${folder}/${name}`, JSON.stringify(content));
+    }
+    await test(folder);
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+}
+
+Deno.test("facts: the original layout", () =>
+  withCheckpoint({
+    "config.json": {
+      template: "internvl2_5",
+      min_dynamic_patch: 2,
+      max_dynamic_patch: 6,
+      use_thumbnail: false,
+      llm_config: { eos_token_id: 11 },
+    },
+    "generation_config.json": { eos_token_id: [12, 13] },
+  }, async (folder) => {
+    const { created, ...facts } = await readModelFacts(folder, INFO, handmadeTokenizer());
+    assert.ok(Math.abs(created - Date.now() / 1_000) < 60);
+    assert.deepEqual(facts, {
+      name: "InternVL3-0B",
+      minTiles: 2,
+      maxTiles: 6,
+      thumbnail: false,
+      tileSize: 448,
+      tokensPerTile: 256,
+      systemText: DEFAULT_SYSTEM_TEXT,
+      eosIds: new Set([12, 13, 11, ADDED["<|im_end|>"]]),
+    });
+  }));
+
+Deno.test("facts: the transformers layout, and what is missing", () =>
+  withCheckpoint({
+    "config.json": { text_config: { eos_token_id: 11 } },
+    "preprocessor_config.json": { min_patches: 1, max_patches: 9 },
+  }, async (folder) => {
+    const facts = await readModelFacts(folder, INFO, handmadeTokenizer());
+    assert.equal(facts.maxTiles, 9);
+    assert.equal(facts.thumbnail, true);
+    assert.deepEqual(facts.eosIds, new Set([11, ADDED["<|im_end|>"]]));
+  }));
+
+Deno.test("facts: a template or vocabulary that is not ours is refused", async () => {
+  await withCheckpoint({ "config.json": { template: "other" } }, async (folder) => {
+    await assert.rejects(
+      readModelFacts(folder, INFO, handmadeTokenizer()),
+      /chat template other, expected internvl2_5/,
+    );
+  });
+  await withCheckpoint({ "config.json": {} }, async (folder) => {
+    const info = { ...INFO, vocabSize: 900 };
+    await assert.rejects(readModelFacts(folder, info, handmadeTokenizer()), /is 90\d, expected less than 900/);
+  });
+});
+
+Deno.test("facts: a checkpoint is found by folder or by name", async () => {
+  assert.match(await findCheckpoint("internvl3-tiny"), /gpu-worker\/models\/internvl3-tiny$/);
+  await withCheckpoint({ "config.json": {} }, async (folder) => assert.equal(await findCheckpoint(folder), folder));
+  await assert.rejects(findCheckpoint("none-such"), /Cannot find checkpoint none-such/);
+});
+
+Deno.test("servers: schemes, lists, credentials", () => {
+  assert.deepEqual(parseServers("nats://a:4222, b:4223"), {
+    urls: ["nats://a:4222", "nats://b:4223"],
+    isWebSocket: false,
+    isEncrypted: false,
+    credentials: {},
+  });
+  assert.deepEqual(parseServers("wss://u:p%40s@host/nats"), {
+    urls: ["wss://host/nats"],
+    isWebSocket: true,
+    isEncrypted: false,
+    credentials: { user: "u", pass: "p@s" },
+  });
+  assert.deepEqual(parseServers("tls://token@host").credentials, { token: "token" });
+  for (const list of ["", " , ", "http://host", "nats://a,ws://b"]) {
+    assert.throws(() => parseServers(list), /Cannot read NATS/);
+  }
+});
+
+Deno.test("device: auto takes a GPU that works, else the CPU; a wish is not changed", async () => {
+  const opened: string[] = [];
+  const open = (isBroken: boolean) => ({ device, dtype }: EngineOptions) => {
+    opened.push(`${device} ${dtype}`);
+    if (device === "cuda" && isBroken) return Promise.reject(new Error("no such GPU"));
+    return Promise.resolve(new FakeEngine({ info: { device } }));
+  };
+  const base = { modelPath: ".", dtype: "auto", numThreads: 1, kvCacheBytes: 1, numTileSlots: 1 } as const;
+  const choose = (device: "auto" | "cpu" | "cuda", hasGpu: boolean, isBroken = false) =>
+    openChosenEngine({ ...base, device }, open(isBroken), silentLogger, () => Promise.resolve(hasGpu));
+  assert.equal((await choose("auto", false)).info.device, "cpu");
+  assert.equal((await choose("auto", true)).info.device, "cuda");
+  assert.equal((await choose("auto", true, true)).info.device, "cpu");
+  assert.equal((await choose("cpu", true)).info.device, "cpu");
+  await assert.rejects(choose("cuda", true, true), /no such GPU/);
+  assert.deepEqual(opened, ["cpu bf16", "cuda bf16", "cuda bf16", "cpu bf16", "cpu bf16", "cuda bf16"]);
+});
