@@ -1,10 +1,11 @@
-/** Owns the worker's loop. One step: queue what is ready, encode some tiles, run one batch, publish what it sampled. */
+/** Owns the worker's loop. One step: encode some tiles, queue what is ready, run one batch, publish what the last sampled. */
 import { type Logger, TesseraError, toTesseraError } from "@tessera/shared";
 import type { Engine } from "./engine/types.ts";
 import { Intake, type IntakeOptions } from "./intake/intake.ts";
 import type { LiveJob } from "./intake/live_job.ts";
+import type { AnswerStep } from "./publish/answer.ts";
 import { type Plan, type Sampled, Scheduler } from "./schedule/scheduler.ts";
-import { Sequence } from "./schedule/sequence.ts";
+import { engineSampling, Sequence } from "./schedule/sequence.ts";
 import { TileSlots } from "./schedule/tile_slots.ts";
 
 export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength" | "onChange" | "onEnd"> {
@@ -28,6 +29,7 @@ export class Worker {
   readonly #log: Logger;
   /** Jobs with a sequence, until nothing of it is in flight. */
   readonly #jobOf = new Map<Sequence, LiveJob>();
+  readonly #outbox: { readonly job: LiveJob; readonly id: number; readonly step: AnswerStep }[] = [];
   #wake = Promise.withResolvers<void>();
   #isStopped = false;
   #numFailures = 0;
@@ -72,9 +74,12 @@ export class Worker {
     const numEncoded = await this.#encodeTiles();
     this.#queueReady();
     const plan = this.#scheduler.plan();
-    if (plan === null) return numEncoded > 0;
+    if (plan === null) {
+      this.#publish();
+      return numEncoded > 0;
+    }
     const sampled = await this.#runBatch(plan);
-    this.#publish(sampled);
+    for (const each of sampled) this.#postprocess(each);
     return true;
   }
 
@@ -97,7 +102,9 @@ export class Worker {
     if (batch === null) return 0;
     const startedAt = performance.now();
     try {
-      await engine.encodeTiles(batch.pixels, batch.slots);
+      const encoding = engine.encodeTiles(batch.pixels, batch.slots);
+      this.#publish();
+      await encoding;
       this.#numFailures = 0;
       this.#tiles.encoded(batch);
     } catch (cause) {
@@ -119,13 +126,12 @@ export class Worker {
   #queueReady(): void {
     for (const job of this.intake.ready()) {
       if (job.prompt instanceof TesseraError) continue;
-      const { temperature, top_p, top_k, seed } = job.job.sampling;
       job.at.ready = performance.now();
       job.sequence = new Sequence({
         id: job.id,
         prompt: job.prompt,
         slots: Int32Array.from(job.prompt.tiles, (hash) => this.#tiles.slotOf(hash)),
-        sampling: { temperature, topP: top_p, topK: top_k, seed: BigInt(seed) },
+        sampling: engineSampling(job.job.sampling, this.#options.engine.info.vocabSize),
         resumeIds: job.grant!.resumeIds,
       });
       this.#jobOf.set(job.sequence, job);
@@ -137,7 +143,9 @@ export class Worker {
     const now = performance.now();
     for (const { sequence } of plan.chunks) this.#jobOf.get(sequence)!.at.scheduled ??= now;
     try {
-      const result = await this.#options.engine.step(plan.batch);
+      const running = this.#options.engine.step(plan.batch);
+      this.#publish();
+      const result = await running;
       this.#numFailures = 0;
       const { sampled, freed } = this.#scheduler.complete(plan, result);
       for (const sequence of freed) this.#forget(sequence);
@@ -153,25 +161,27 @@ export class Worker {
     }
   }
 
-  #publish(sampled: readonly Sampled[]): void {
-    const now = performance.now();
-    for (const { sequence, id } of sampled) {
-      const job = this.#jobOf.get(sequence)!;
-      job.at.firstToken ??= now;
+  /** What a token means for its sequence; what it means for the edge waits in the outbox. */
+  #postprocess({ sequence, id }: Sampled): void {
+    const job = this.#jobOf.get(sequence)!;
+    job.at.firstToken ??= performance.now();
+    const step = job.grant!.answer.push(id);
+    if (step.finish !== null) this.#scheduler.remove(sequence);
+    this.#outbox.push({ job, id, step });
+  }
+
+  /** Sends what the last step brought. Called while the engine is busy with the next, or has nothing to do. */
+  #publish(): void {
+    for (const { job, id, step } of this.#outbox.splice(0)) {
+      if (job.hasEnded) continue;
       try {
-        this.#publishOne(job, id);
+        if (step.isPart) job.grant!.events.tokens([id], step.text);
+        job.hasSpoken = true;
+        if (step.finish !== null) this.intake.finish(job);
       } catch (error) {
         this.intake.fail(job, toTesseraError(error));
       }
     }
-  }
-
-  #publishOne(job: LiveJob, id: number): void {
-    const { answer, events } = job.grant!;
-    const { isPart, text, finish } = answer.push(id);
-    if (isPart) events.tokens([id], text);
-    job.hasSpoken = true;
-    if (finish !== null) this.intake.finish(job);
   }
 
   /** A job has ended, for whatever reason: its sequence leaves, at once or with the step that is in flight. */

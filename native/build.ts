@@ -1,11 +1,12 @@
 /** Builds the C++ engine with nothing but a compiler: `build/tessera.node`, the addon, and `build/engine_tests`. */
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ENGINE, instructionSet, listSources, SourceHasher } from "./sources.ts";
+import { ENGINE, instructionSet, listSources, SourceHasher, type TargetKind } from "./sources.ts";
 import { findToolchain, run, type Toolchain } from "./toolchain.ts";
 
+const NATIVE = fileURLToPath(new URL(".", import.meta.url));
 const BUILD = fileURLToPath(new URL("./build", import.meta.url));
 const MODULES = fileURLToPath(new URL("../node_modules", import.meta.url));
 
@@ -22,7 +23,7 @@ export interface BuildOptions {
 
 /** One thing to link. */
 interface Target {
-  readonly kind: "addon" | "tests";
+  readonly kind: TargetKind;
   readonly output: string;
   readonly linkFlags: readonly string[];
 }
@@ -53,6 +54,11 @@ export function buildAddon(options: BuildOptions = {}): Promise<string> {
 /** Builds the engine's C++ tests where anything changed; returns the program's path. */
 export function buildEngineTests(options: BuildOptions = {}): Promise<string> {
   return build({ kind: "tests", output: join(outputFolder(options), "engine_tests"), linkFlags: [] }, options);
+}
+
+/** Builds the benchmark where anything changed; returns the program's path. */
+export function buildBench(options: BuildOptions = {}): Promise<string> {
+  return build({ kind: "bench", output: join(outputFolder(options), "engine_bench"), linkFlags: [] }, options);
 }
 
 function outputFolder(options: BuildOptions): string {
@@ -101,7 +107,7 @@ async function compileAll(
   const jobs = await Promise.all(sources.map(async (source) => {
     const flags = compileFlags(source, target, toolchain, options.sanitize ?? false);
     const hash = await hasher.hash(source, [toolchain.compiler, toolchain.version, ...flags].join(" "));
-    const name = source.slice(ENGINE.length + 1).replaceAll("/", "-").replace(/\.cpp$/, "");
+    const name = relative(NATIVE, source).replaceAll("/", "-").replace(/\.cpp$/, "");
     return { source, flags, name, object: join(folder, `${name}-${hash}.o`) };
   }));
   const existing = new Set(Array.from(Deno.readDirSync(folder), (entry) => entry.name));
@@ -109,7 +115,7 @@ async function compileAll(
   const queue = stale.map((job, index) => ({ ...job, index }));
   const worker = async (): Promise<void> => {
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
-      options.progress?.(`[${job.index + 1}/${stale.length}] ${job.source.slice(ENGINE.length + 1)}`);
+      options.progress?.(`[${job.index + 1}/${stale.length}] ${relative(NATIVE, job.source)}`);
       const temporary = `${job.object}.tmp`;
       const { ok, output } = await run(toolchain.compiler, [...job.flags, "-c", job.source, "-o", temporary]);
       if (!ok) {
@@ -155,6 +161,7 @@ if (import.meta.main) {
   try {
     if (!options.sanitize) console.log(await buildAddon(options));
     console.log(await buildEngineTests(options));
+    if (Deno.args.includes("--bench")) console.log(await buildBench(options));
     console.log(`${((performance.now() - start) / 1_000).toFixed(1)} s`);
   } catch (error) {
     console.error(error instanceof Error ? error.message : String(error));

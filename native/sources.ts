@@ -6,22 +6,33 @@ import { fileURLToPath } from "node:url";
 /** Root of the engine's sources; includes are written from here. */
 export const ENGINE = fileURLToPath(new URL("./engine", import.meta.url));
 
-/** Parts of the engine in every target, and those of one target alone. */
+const BENCH = fileURLToPath(new URL("./bench", import.meta.url));
+
+/** What can be built. */
+export type TargetKind = "addon" | "tests" | "bench";
+
+/** Parts of the engine in every target. */
 const CORE = ["model", "ops", "runtime"];
-/** A folder inside those that only tests link. */
-const TESTS_ONLY = "reference";
+/** A folder inside those that the addon goes without. */
+const REFERENCE = "reference";
 
 /** `.cpp` files of a target, in a fixed order. */
-export async function listSources(target: "addon" | "tests"): Promise<string[]> {
+export async function listSources(target: TargetKind): Promise<string[]> {
   const files: string[] = [];
   const walk = async (folder: string): Promise<void> => {
     for await (const entry of Deno.readDir(folder)) {
       const path = join(folder, entry.name);
-      if (entry.isDirectory && (entry.name !== TESTS_ONLY || target === "tests")) await walk(path);
+      if (entry.isDirectory && (entry.name !== REFERENCE || target !== "addon")) await walk(path);
       if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
     }
   };
-  for (const part of [...CORE, target]) await walk(join(ENGINE, part));
+  for (const part of CORE) await walk(join(ENGINE, part));
+  if (target === "bench") {
+    files.push(join(ENGINE, "tests/support.cpp"));
+    await walk(BENCH);
+  } else {
+    await walk(join(ENGINE, target));
+  }
   return files.sort();
 }
 

@@ -25,6 +25,8 @@ export function liveConsumerConfig(model: string, ackWaitMs: number = ACK_WAIT_M
     ack_policy: "explicit",
     ack_wait: ackWaitMs * NANOS_PER_MS,
     max_deliver: MAX_DELIVER,
+    /** As many as the stream holds: what bounds the jobs that run is the workers' capacity. */
+    max_ack_pending: MAX_QUEUED_JOBS,
   } as const;
 }
 

@@ -68,7 +68,7 @@ nativeTest("opening names the tensor, shape and file that are wrong", () =>
     await assert.rejects(open(), { message: new RegExp(`safetensors: tensor ${name} has shape \\[96, 64\\]`) });
     const whole = encodeSafetensors(tensors, "BF16");
     await writeFile(path, whole.subarray(0, whole.length - 1));
-    await assert.rejects(open(), /model\.safetensors: tensor .* lies at bytes .* truncated/);
+    await assert.rejects(open(), /model\.safetensors: tensor .* lies at bytes .*truncated/);
     await writeFile(path, whole.subarray(0, 100));
     await assert.rejects(open(), /a header of \d+ bytes in a file of 100/);
     await writeFile(path, whole);

@@ -109,7 +109,10 @@ export class Intake {
   /** Ends a job with its last event; the delivery is acknowledged when the server has had it. */
   finish(job: LiveJob): void {
     const { answer, events } = job.grant!;
-    events.done(answer.end(), answer.finish!, job.usage(), job.timings(performance.now()));
+    const usage = job.usage();
+    const timings = job.timings(performance.now());
+    events.done(answer.end(), answer.finish!, usage, timings);
+    this.#options.log.info("job_done", { job_id: job.id, attempt: job.delivery.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settle(job);
   }

@@ -1,5 +1,6 @@
 /** Owns which sequences run: every step takes all decodes and as much prefill as fits; the youngest yields when KV runs out. */
 import type { EngineInfo, StepBatch, StepResult } from "../engine/types.ts";
+import { ArrivalList } from "./arrival_list.ts";
 import { buildBatch, type Chunk } from "./batch.ts";
 import { BlockPool, EMPTY_PREFIX } from "./block_pool.ts";
 import type { Sequence } from "./sequence.ts";
@@ -30,9 +31,8 @@ const MAX_FAILURES = 2;
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockPool;
-  /** Both in order of arrival. */
-  readonly #waiting: Sequence[] = [];
-  readonly #running: Sequence[] = [];
+  readonly #waiting = new ArrivalList();
+  readonly #running = new ArrivalList();
   #numArrivals = 0;
   #plan: Plan | null = null;
   #numPreemptions = 0;
@@ -74,8 +74,8 @@ export class Scheduler {
    * @returns whether nothing of it is in flight; else `complete` or `fail` names it among the freed
    */
   remove(sequence: Sequence): boolean {
-    take(this.#waiting, sequence);
-    take(this.#running, sequence);
+    this.#waiting.delete(sequence);
+    this.#running.delete(sequence);
     sequence.state = "removed";
     if (sequence.isInFlight) return false;
     this.#free(sequence);
@@ -154,11 +154,8 @@ export class Scheduler {
         throw new Error(`Sequence ${sequence.id} runs (${sequence.state}) with ${sequence.blocks.length} blocks`);
       }
     }
-    for (const list of [this.#waiting, this.#running]) {
-      if (list.some((sequence, i) => i > 0 && list[i - 1]!.arrival >= sequence.arrival)) {
-        throw new Error("Sequences are out of their order of arrival");
-      }
-    }
+    this.#waiting.checkIntegrity();
+    this.#running.checkIntegrity();
   }
 
   #planAll(chunks: Chunk[]): void {
@@ -183,7 +180,7 @@ export class Scheduler {
   /** A step of one sequence, because the last one with it failed. The others keep what they have. */
   #planAlone(suspect: Sequence, chunks: Chunk[]): void {
     if (suspect.state === "waiting") {
-      take(this.#waiting, suspect);
+      this.#waiting.delete(suspect);
       this.#start(suspect);
     }
     this.#extend(suspect, this.#options.tokenBudget, chunks, true);
@@ -206,8 +203,7 @@ export class Scheduler {
 
   /** Frees the blocks of the youngest sequence that may yield to this one; false when there is none. */
   #preemptFor(sequence: Sequence, chunks: readonly Chunk[], mayPreemptOlder: boolean): boolean {
-    for (let i = this.#running.length - 1; i >= 0; i--) {
-      const victim = this.#running[i]!;
+    for (const victim of this.#running.fromYoungest()) {
       if (victim === sequence || (victim.arrival < sequence.arrival && !mayPreemptOlder)) continue;
       if (chunks.some((chunk) => chunk.sequence === victim)) continue;
       this.#preempt(victim);
@@ -219,7 +215,7 @@ export class Scheduler {
 
   /** Lets the first waiting sequence run when all it has fits; one that is alone always does. */
   #admitNext(): Sequence | null {
-    const sequence = this.#waiting[0];
+    const sequence = this.#waiting.oldest;
     if (sequence === undefined || this.#running.length >= this.#options.maxSequences) return null;
     if (this.#running.length > 0) {
       const found = this.#findPrefix(sequence);
@@ -228,7 +224,7 @@ export class Scheduler {
       // One block to spare for each that runs, so that it does not have to yield at once.
       if (numNeeded + numIdleFound + this.#running.length > this.#blocks.numAvailable) return null;
     }
-    this.#waiting.shift();
+    this.#waiting.delete(sequence);
     this.#start(sequence);
     return sequence;
   }
@@ -244,7 +240,7 @@ export class Scheduler {
     sequence.numComputed = sequence.numPublished * this.#options.info.kvBlockSize;
     sequence.numCachedTokens ??= Math.min(sequence.numComputed, sequence.prompt.tokenIds.length);
     sequence.state = "running";
-    insert(this.#running, sequence);
+    this.#running.add(sequence);
   }
 
   /** Full blocks of a sequence's beginning that some block holds already; never all, as one token must be computed. */
@@ -274,14 +270,14 @@ export class Scheduler {
 
   /** Puts a running sequence back among the waiting, without blocks. */
   #preempt(sequence: Sequence): void {
-    take(this.#running, sequence);
+    this.#running.delete(sequence);
     this.#free(sequence);
     this.#enqueue(sequence);
   }
 
   #enqueue(sequence: Sequence): void {
     sequence.state = "waiting";
-    insert(this.#waiting, sequence);
+    this.#waiting.add(sequence);
   }
 
   /** Gives the blocks back, the last first, so that a prefix outlives what follows it. */
@@ -292,16 +288,4 @@ export class Scheduler {
     sequence.numPublished = 0;
     sequence.prefix = EMPTY_PREFIX;
   }
-}
-
-/** Inserts in order of arrival. */
-function insert(list: Sequence[], sequence: Sequence): void {
-  let at = list.length;
-  while (at > 0 && list[at - 1]!.arrival > sequence.arrival) at -= 1;
-  list.splice(at, 0, sequence);
-}
-
-function take(list: Sequence[], sequence: Sequence): void {
-  const at = list.indexOf(sequence);
-  if (at !== -1) list.splice(at, 1);
 }

@@ -1,4 +1,5 @@
 /** Owns the state of one sequence: its tokens, how many of them have KV, and the blocks and slots that hold it. */
+import type { Sampling } from "@tessera/shared";
 import type { Prompt } from "../prompt/prompt.ts";
 import { EMPTY_PREFIX, type PrefixNode } from "./block_pool.ts";
 
@@ -10,6 +11,21 @@ export interface SequenceSampling {
   readonly topK: number;
   readonly seed: bigint;
 }
+
+/** A request's sampling as the engine takes it: what its 32-bit fields cannot hold is brought to what means the same. */
+export function engineSampling(sampling: Sampling, vocabSize: number): SequenceSampling {
+  const { temperature, top_p, top_k, seed } = sampling;
+  return {
+    temperature: temperature < MIN_TEMPERATURE ? 0 : temperature,
+    topP: Math.max(top_p, MIN_TOP_P),
+    topK: Math.min(top_k, vocabSize),
+    seed: BigInt(seed),
+  };
+}
+
+/** Below these, only the likeliest token is ever drawn. */
+const MIN_TEMPERATURE = 1e-4;
+const MIN_TOP_P = 1e-6;
 
 export interface SequenceOptions {
   readonly id: string;

@@ -206,6 +206,38 @@ Deno.test("worker: a failed step is taken again; who fails twice is told, the ot
     await stage.settle(worker);
   }));
 
+Deno.test("worker: sampling at its limits does not upset the engine", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const worker = await stage.worker();
+    const sampling = { temperature: 1e-30, top_p: 1e-60, top_k: 2 ** 40, seed: 2 ** 53 - 1, max_tokens: 4, stop: [] };
+    const job = await edge.ask("x", [], { sampling });
+    await job.done();
+    assert.deepEqual(job.ids, stage.expectedIds({ ...job.job, sampling: { ...sampling, temperature: 0 } }));
+    await stage.settle(worker);
+  }));
+
+Deno.test("worker: an engine that only fails ends the worker, and what it has goes to another", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    let isBroken = false;
+    const broken = await stage.worker({
+      latency_ms: 2,
+      fail: () => isBroken ? new Error("device lost") : undefined,
+    }, { maxSequences: 8, waits: { ackMs: 60_000 } });
+    const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 0, max_tokens: 60, stop: [] };
+    const jobs = await Promise.all(Array.from({ length: 8 }, (_, i) => edge.ask(`x${i}`, [], { sampling })));
+    for (const job of jobs) await job.until(({ ids }) => ids.length >= 1);
+    isBroken = true;
+    await assert.rejects(broken.ended, /8 engine calls failed/);
+    await broken.close();
+    const healthy = await stage.worker({}, { maxSequences: 8 });
+    const ends = await Promise.all(jobs.map((job) => job.ended.promise));
+    assert.ok(ends.filter(({ type }) => type === "done").length >= 4);
+    for (const job of jobs) assert.deepEqual(job.ids, stage.expectedIds(job.job).slice(0, job.ids.length));
+    await stage.settle(healthy);
+  }));
+
 Deno.test("worker: announces itself, and takes it back when it closes", () =>
   Stage.run(async (stage) => {
     const edge = await stage.edge();

@@ -129,6 +129,24 @@ mod tests {
         assert_eq!(same.rgb[..7 * 5 * 3], picture.rgb[..7 * 5 * 3]);
     }
 
+    /// Made by Pillow 13.0.0 on the same noise: smaller and larger, each order of the passes, one pass alone.
+    #[test]
+    fn pixels_are_those_of_pillow() {
+        let cases: [([u32; 2], [usize; 2], u64); 6] = [
+            ([61, 47], [28, 28], 0x9dbe_2770_40e4_1daa),
+            ([20, 300], [28, 14], 0x47e6_e1a8_1dbf_a3b6),
+            ([300, 20], [14, 28], 0xc433_578a_a887_72b0),
+            ([9, 7], [112, 56], 0xf540_7857_52bc_6e3b),
+            ([33, 33], [33, 10], 0x6956_d8b5_1328_3390),
+            ([33, 33], [10, 33], 0xad8f_b1a0_7675_cfe1),
+        ];
+        for (from, [width, height], expected) in cases {
+            let out = resize(&noise(from[0], from[1]), width, height).unwrap();
+            let hash = |hash: u64, &byte: &u8| hash.wrapping_mul(31).wrapping_add(byte.into());
+            assert_eq!(out.rgb[..width * height * 3].iter().fold(0, hash), expected, "{from:?} to {width}x{height}");
+        }
+    }
+
     #[test]
     fn a_flat_picture_stays_flat() {
         let mut picture = Picture::new(33, 57).unwrap();

@@ -1,0 +1,184 @@
+/**
+ * Owns the engine's benchmark: each operation at the shapes of InternViT-300M and Qwen2-0.5B, against the peak rate of
+ * multiply-adds and the read bandwidth measured in the same run, on the same threads.
+ */
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ops/cpu/cpu_ops.h"
+#include "runtime/aligned_memory.h"
+#include "tests/support.h"
+
+namespace {
+
+using namespace tessera;
+
+/** Best seconds of several runs: the machine may be shared. */
+double best_seconds(const std::function<void()>& work) {
+  double best = 1e30;
+  double spent = 0;
+  for (int i = 0; i < 50 && (i < 3 || spent < 1.0); i++) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::min(best, seconds);
+    spent += seconds;
+  }
+  return best;
+}
+
+/** Peak of one kernel's products: a tile whose operands stay in L1. */
+double peak_gflops(const cpu::Kernels& kernels, const cpu::MatrixKernel& kernel, ThreadPool& pool) {
+  const size_t k = 256;
+  const int rows = kernels.max_rows;
+  const int calls = 2000;
+  const double seconds = best_seconds([&] {
+    pool.parallel_for(pool.num_threads(), [&](size_t, int) {
+      AlignedMemory a(k * rows * 4), b(k * cpu::kPanelWidth * 4 + 4096), c(rows * cpu::kPanelWidth * 4);
+      for (int i = 0; i < calls; i++) {
+        kernel.tile(rows, a.data(), b.data(), k / kernel.k_step, c.f32(), cpu::kPanelWidth, false);
+      }
+    });
+  });
+  return 2e-9 * k * rows * cpu::kPanelWidth * calls * pool.num_threads() / seconds;
+}
+
+double read_gbytes(ThreadPool& pool) {
+  const size_t bytes = 256u << 20;
+  AlignedMemory memory(bytes);
+  std::fill(memory.as<uint64_t>(), memory.as<uint64_t>() + bytes / 8, 1);
+  const size_t parts = 64;
+  std::vector<uint64_t> sums(parts * 8);
+  const double seconds = best_seconds([&] {
+    pool.parallel_for(parts, [&](size_t part, int) {
+      const uint64_t* at = memory.as<uint64_t>() + part * (bytes / 8 / parts);
+      uint64_t sum[8] = {};
+      for (size_t i = 0; i < bytes / 8 / parts; i += 8) {
+        for (size_t j = 0; j < 8; j++) sum[j] |= at[i + j];
+      }
+      for (size_t j = 0; j < 8; j++) sums[part * 8 + j] = sum[j];
+    });
+  });
+  return 1e-9 * bytes / seconds;
+}
+
+struct Bench {
+  Dtype dtype;
+  int num_threads;
+  double peak;   // GFLOP/s
+  double reads;  // GB/s
+  cpu::CpuOps ops;
+  tests::Random random{1};
+
+  Bench(Dtype dtype, int num_threads, const cpu::Kernels& kernels)
+      : dtype(dtype), num_threads(num_threads), ops(dtype, num_threads, kernels) {
+    ThreadPool pool(num_threads);
+    const auto& kernel = dtype == Dtype::kBf16 ? kernels.bf16 : dtype == Dtype::kFp16 ? kernels.f16 : kernels.f32;
+    peak = peak_gflops(kernels, kernel, pool);
+    reads = read_gbytes(pool);
+    std::printf("%s, %d threads: tile in L1 %.0f GFLOP/s, reading memory %.1f GB/s\n", kernels.name, num_threads, peak,
+                reads);
+  }
+
+  void flops(const std::string& name, double count, const std::function<void()>& work) {
+    const double seconds = best_seconds(work);
+    std::printf("  %-34s %9.3f ms  %7.1f GFLOP/s  %5.1f %% of the tile's\n", name.c_str(), seconds * 1e3,
+                count * 1e-9 / seconds, count * 1e-9 / seconds / peak * 100);
+  }
+
+  void bytes(const std::string& name, double count, const std::function<void()>& work) {
+    const double seconds = best_seconds(work);
+    std::printf("  %-34s %9.3f ms  %7.1f GB/s     %5.1f %% of reading\n", name.c_str(), seconds * 1e3,
+                count * 1e-9 / seconds, count * 1e-9 / seconds / reads * 100);
+  }
+
+  void linear(const std::string& name, size_t m, size_t n, size_t k) {
+    auto x = random.values(m * k);
+    std::vector<float> y(m * n);
+    const auto matrix = tests::make_matrix(ops, random.values(n * k, 0.05f), n, k);
+    flops(name, 2.0 * m * n * k, [&] { ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n}); });
+  }
+
+  /** Several layers' weights in turn, more than any cache holds. */
+  void decode(size_t m, size_t n, size_t k) {
+    auto x = random.values(m * k);
+    std::vector<float> y(m * n);
+    std::vector<std::unique_ptr<Matrix>> matrices;
+    double total = 0;
+    while (total < 300e6) {
+      matrices.push_back(tests::make_matrix(ops, random.values(n * k, 0.05f), n, k));
+      total += matrices.back()->bytes;
+    }
+    bytes("decode " + std::to_string(m) + " rows, " + std::to_string(n) + " x " + std::to_string(k), total, [&] {
+      for (const auto& matrix : matrices) ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n});
+    });
+  }
+
+  void tile_attention(size_t tokens, int heads, size_t dim) {
+    const size_t cols = heads * dim;
+    auto qkv = random.values(tokens * 3 * cols);
+    std::vector<float> y(tokens * cols);
+    flops("tile attention, 1025 tokens", 4.0 * tokens * tokens * cols,
+          [&] { ops.tile_attention({qkv.data(), tokens, 3 * cols}, tokens, heads, {y.data(), tokens, cols}); });
+  }
+
+  void paged_attention(size_t sequences, int context, int queries) {
+    const int heads = 14, kv_heads = 2, dim = 64, layers = 24;
+    const size_t cols = (heads + 2 * kv_heads) * dim;
+    const size_t tokens = sequences * queries;
+    const int blocks = (context + kKvBlockSize - 1) / kKvBlockSize;
+    auto cache = ops.make_kv_cache({layers, kv_heads, dim}, 0, blocks * static_cast<int>(sequences));
+    auto qkv = random.values(tokens * cols);
+    std::vector<float> y(tokens * heads * dim), turn(context * dim / 2, 0.5f);
+    std::vector<int32_t> positions, starts = {0}, tables;
+    for (size_t s = 0; s < sequences; s++) {
+      for (int q = 0; q < queries; q++) positions.push_back(context - queries + q);
+      starts.push_back(static_cast<int32_t>(positions.size()));
+      for (int b = 0; b < blocks; b++) tables.push_back(static_cast<int32_t>(s * blocks + b));
+    }
+    const StepLayout step = {positions, starts, tables, blocks, heads, turn.data(), turn.data()};
+    const Rows rows(qkv.data(), tokens, cols);
+    const std::string name = std::to_string(sequences) + " x " + std::to_string(queries) + " over " +
+                             std::to_string(context) + " tokens, 24 layers";
+    const auto work = [&] {
+      for (int layer = 0; layer < layers; layer++) {
+        ops.paged_attention(rows, step, *cache, layer, {y.data(), tokens, static_cast<size_t>(heads) * dim});
+      }
+    };
+    for (int layer = 0; layer < layers; layer++) ops.rotate_and_store(rows, step, *cache, layer);
+    const double element = dtype == Dtype::kBf16 ? 2 : 4;
+    if (queries == 1) {
+      bytes(name, 2.0 * sequences * context * kv_heads * dim * element * layers, work);
+    } else {
+      flops(name, 4.0 * tokens * (context - queries / 2.0) * heads * dim * layers, work);
+    }
+  }
+};
+
+}  // namespace
+
+/** Arguments: threads (default 1), dtype (bf16, fp16 or fp32). TESSERA_ISA chooses the kernels. */
+int main(int argc, char** argv) {
+  const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1;
+  const std::string dtype = argc > 2 ? argv[2] : "bf16";
+  Bench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, num_threads,
+              cpu::choose_kernels());
+  bench.linear("ViT qkv 1025 x 3072 x 1024", 1025, 3072, 1024);
+  bench.linear("ViT proj 1025 x 1024 x 1024", 1025, 1024, 1024);
+  bench.linear("ViT fc1 1025 x 4096 x 1024", 1025, 4096, 1024);
+  bench.linear("ViT fc2 1025 x 1024 x 4096", 1025, 1024, 4096);
+  bench.linear("Qwen qkv 512 x 1152 x 896", 512, 1152, 896);
+  bench.linear("Qwen gate+up 512 x 9728 x 896", 512, 9728, 896);
+  bench.linear("Qwen down 512 x 896 x 4864", 512, 896, 4864);
+  bench.tile_attention(1025, 16, 64);
+  bench.paged_attention(1, 2048, 512);
+  for (size_t m : {1, 2, 4, 8, 16}) bench.decode(m, 4864, 896);
+  bench.decode(1, 896, 4864);
+  bench.paged_attention(1, 3400, 1);
+  bench.paged_attention(8, 3400, 1);
+}
