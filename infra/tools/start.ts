@@ -2,14 +2,14 @@
 import { EnvError, readEnv } from "@tessera/shared";
 import { setUp } from "./setup.ts";
 import { startStack } from "./stack.ts";
-import { bold, dim, fail } from "./terminal.ts";
+import { bold, dim, fail, readableLog } from "./terminal.ts";
 
 async function main(): Promise<void> {
   const { TESSERA_PORT } = readEnv(["TESSERA_PORT"], (name) => Deno.env.get(name));
   await setUp({ forTests: false });
   const stack = await startStack({
     port: TESSERA_PORT,
-    log: (part, line) => part !== "nats" && console.log(`${dim(part.padEnd(6))} ${line}`),
+    log: (part, line) => part !== "nats" && console.log(`${dim(part.padEnd(6))} ${readableLog(line)}`),
   });
   console.log(`${bold("Tessera")} serves at ${stack.url}. Ctrl-C stops it.`);
 

@@ -30,6 +30,24 @@ export async function step<T>(title: string, work: (progress: (line: string) => 
   }
 }
 
+/** A JSON log line as a person reads it; any other line as it is. On a terminal alone: pipes get the JSON. */
+export function readableLog(line: string): string {
+  if (!isTty || !line.startsWith("{")) return line;
+  let fields: Record<string, unknown>;
+  try {
+    fields = JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return line;
+  }
+  const { time, level, event, ...rest } = fields;
+  const tail = Object.entries(rest).map(([key, value]) =>
+    `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`
+  );
+  const clock = typeof time === "string" ? time.slice(11, 23) : "";
+  const name = level === "error" || level === "warn" ? red(String(event)) : String(event);
+  return `${dim(clock)} ${name} ${dim(tail.join(" "))}`;
+}
+
 /** Prints an error as a person wants it: its message, no stack, and ends with code 1. */
 export function fail(error: unknown): never {
   console.error(red(error instanceof Error ? error.message : String(error)));
