@@ -110,14 +110,18 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   await announcer.start();
   puller.poke();
   const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
-  ended.catch((error) => log.error("worker_ended", { error }));
+  let hasEnded = false;
+  ended.catch((error) => {
+    hasEnded = true;
+    log.error("worker_ended", { error });
+  });
 
   const close = async (drainMs: number) => {
     isDraining = true;
     void announcer.announce();
     await within(CLOSE_TIMEOUT_MS, puller.stop());
     worker.intake.startDraining();
-    await waitUntil(() => worker.intake.numJobs === 0, drainMs);
+    await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
     await worker.intake.stop(CLOSE_TIMEOUT_MS);
     worker.stop();
     await ended.catch(() => {});

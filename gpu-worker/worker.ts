@@ -18,8 +18,8 @@ export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength"
 
 /** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
 const TILES_PER_CALL = { cpu: { busy: 1, idle: 4 }, cuda: { busy: 8, idle: 16 } } as const;
-/** Engine calls in a row that may fail before the engine counts as broken. */
-const MAX_FAILURES = 8;
+/** Failed engine calls in a row after which the engine, not a request, counts as broken. */
+const MAX_FAILURES = 4;
 
 export class Worker {
   readonly intake: Intake;

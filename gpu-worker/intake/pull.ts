@@ -40,11 +40,11 @@ export class Puller {
 
   /** Asks for as many jobs as there is room for and none are asked for yet. To be called whenever room grows. */
   poke(): void {
-    if (this.#isStopped) return;
+    const { nc, model } = this.#options;
+    if (this.#isStopped || nc.isClosed()) return;
     const batch = this.#options.room() - this.#numAsked;
     if (batch <= 0) return;
     this.#numAsked += batch;
-    const { nc, model } = this.#options;
     const request = JSON.stringify({ batch, expires: EXPIRES_MS * 1_000_000 });
     nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${LIVE_STREAM}.${liveConsumer(model)}`, request, { reply: this.#inbox });
     this.#startOverIn(EXPIRES_MS + RETRY_MS);
