@@ -2,11 +2,11 @@
 import { createLogger, EnvError, readEnv } from "@tessera/shared";
 import { readEdgeConfig, startEdge } from "./mod.ts";
 
-function boot(): void {
+async function boot(): Promise<void> {
   const getEnv = (name: string) => Deno.env.get(name);
   const config = readEdgeConfig(getEnv);
   const log = createLogger({ ...config.log, sink: (line) => console.log(line) });
-  const edge = startEdge({ config, log });
+  const edge = await startEdge({ config, log });
 
   let isStopping = false;
   const stop = () => {
@@ -14,7 +14,9 @@ function boot(): void {
     isStopping = true;
     void edge.drain().finally(() => Deno.exit(0));
   };
-  const onSignal = () => isStopping ? Deno.exit(130) : stop();
+  // Signals alone are counted: where a parent watches over us, standard input may end just before the first one.
+  let numSignals = 0;
+  const onSignal = () => ++numSignals > 1 ? Deno.exit(130) : stop();
   Deno.addSignalListener("SIGINT", onSignal);
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
   if (readEnv(["TESSERA_SUPERVISED"], getEnv).TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(stop);
@@ -26,7 +28,7 @@ async function endOf(stream: ReadableStream<Uint8Array>): Promise<void> {
 }
 
 try {
-  boot();
+  await boot();
 } catch (error) {
   if (!(error instanceof EnvError)) throw error;
   console.error(error.message);

@@ -8,6 +8,7 @@ import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Resolve } from "./media/fetch_picture.ts";
+import { listen } from "./http_server.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
 
@@ -35,8 +36,8 @@ export interface Edge {
   close(): Promise<void>;
 }
 
-/** Listens when it returns; connects to NATS in the background (see /readyz). */
-export function startEdge(options: EdgeOptions): Edge {
+/** Listens when it resolves; connects to NATS in the background (see /readyz). */
+export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const { config, log } = options;
   const edgeId = newId("edge");
   const bus = new Bus({ url: config.natsUrl, name: `tessera-${edgeId}`, log });
@@ -59,9 +60,13 @@ export function startEdge(options: EdgeOptions): Edge {
     tilePool,
     ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
   };
+  const server = await listen(createApp(deps).fetch, {
+    host: config.host,
+    port: config.port,
+    onFault: (error) => log.error("connection_failed", { error }),
+  });
   bus.start();
-  const server = Deno.serve({ hostname: config.host, port: config.port, onListen: () => {} }, createApp(deps).fetch);
-  const { port } = server.addr;
+  const { port } = server;
   const host = config.host.includes(":") ? `[${config.host}]` : config.host;
 
   const shutDown = async () => {
@@ -70,7 +75,7 @@ export function startEdge(options: EdgeOptions): Edge {
     await within(idle, LAST_WORDS_MS);
     directory.close();
     await Promise.all([
-      within(server.shutdown(), LAST_WORDS_MS),
+      within(server.close(), LAST_WORDS_MS).finally(() => server.destroy()),
       bus.close(),
       options.tilePool === undefined ? tilePool.close() : Promise.resolve(),
     ]);

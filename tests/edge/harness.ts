@@ -35,7 +35,7 @@ export async function withEdge(options: HarnessOptions, body: (harness: Harness)
   const lines: Record<string, unknown>[] = [];
   const log: Logger = createLogger({ level: "debug", format: "json", sink: (line) => lines.push(JSON.parse(line)) });
   const pool = new FakeTilePool();
-  const edge = startEdge({
+  const edge = await startEdge({
     config: testConfig(nats.url, options),
     log,
     tilePool: options.tilePool ?? pool,

@@ -24,7 +24,7 @@ Deno.test("readyz: no bus, no tile workers, no model worker, ready, and back", a
   const port = freePort();
   const poolReady = Promise.withResolvers<void>();
   const config = testConfig(`nats://127.0.0.1:${port}`);
-  const edge = startEdge({ config, log: silentLogger, tilePool: new FakeTilePool(poolReady.promise) });
+  const edge = await startEdge({ config, log: silentLogger, tilePool: new FakeTilePool(poolReady.promise) });
   try {
     assert.deepEqual((await readiness(edge.url)).reasons.length, 3);
     assert.equal((await fetch(`${edge.url}/healthz`)).status, 200);

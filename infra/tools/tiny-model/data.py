@@ -86,6 +86,7 @@ class SampleMaker:
     def __init__(self, size: ModelSize, writer: PromptWriter, max_tiles: int, exact: bool = False) -> None:
         self.size, self.writer, self.max_tiles, self.exact = size, writer, max_tiles, exact
         self.short_questions = 4  # per picture
+        self.question_shares = (3.0, 2.0, 3.0, 1.0)  # count, colour, where, shape
         self.caption_share = 1.0  # of the pictures that are captioned; the others get short questions only
         self.kinds: dict[str, Callable[[random.Random], Sample]] = {
             "one_tile": lambda rng: self.picture(rng, NEAR_SQUARE),
@@ -136,7 +137,7 @@ class SampleMaker:
         tiles = len(picture.tiles)
         described = language.ask_caption(scene, rng)
         makers = [language.ask_count, language.ask_colour, language.ask_where, language.ask_shape]
-        chosen_makers = rng.choices(makers, (3, 2, 3, 1), k=self.short_questions)
+        chosen_makers = rng.choices(makers, self.question_shares, k=self.short_questions)
         exchanges = [exchange for maker in chosen_makers if (exchange := maker(scene, rng))]
         if scene.text or rng.random() < 0.15:
             exchanges.append(language.ask_text(scene, rng))

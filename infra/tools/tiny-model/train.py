@@ -19,6 +19,7 @@ import tokenizer as tokenizer_builder
 import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
+from alignment import WordAlignment
 from data import SampleMaker, collate
 from model import InternVLTiny, ModelSize
 from patch_head import TASK_WEIGHTS, PatchHead
@@ -43,8 +44,10 @@ DEFAULT_MIXTURE = {
     "task_weights": TASK_WEIGHTS,
     "caption_share": 0.6,
     "short_questions": 4,
+    "question_shares": [3, 2, 3, 1],
     "chat_rows": 1,
     "patch_loss": 0.4,
+    "alignment_loss": 1.0,
     "rate": 1.0,
 }  # fmt: skip
 
@@ -69,6 +72,7 @@ class Trainer:
         self.tokenizer, self.size = tokenizer, size
         self.max_tiles = state["max_tiles"] if state else arguments.max_tiles
         self.maker = SampleMaker(size, PromptWriter(tokenizer, size.tokens_per_tile), self.max_tiles)
+        self.alignment = WordAlignment(tokenizer)
         self.model, self.head = InternVLTiny(size), PatchHead(size.vision_hidden)
         self.both = nn.ModuleDict({"model": self.model, "head": self.head})
         if state:
@@ -133,16 +137,18 @@ class Trainer:
             features = self.model.vision_model(batch.tiles)
             loss = self.patch_loss(features, batch.labels)
             if not vision_only:
-                hidden = self.model(
-                    self.model.project(features), batch.ids, batch.positions, batch.mask(torch.bfloat16)
-                )
+                visual = self.model.project(features)
+                embeddings = self.model.language_model.model.embed_tokens.weight
+                aligned = self.alignment.loss(visual, batch.labels, embeddings)
+                self.measure("alignment", aligned.item())
+                hidden = self.model(visual, batch.ids, batch.positions, batch.mask(torch.bfloat16))
                 asked = batch.targets >= 0
                 targets = batch.targets[asked]
                 logits = self.model.logits(hidden[asked]).float()
                 losses = F.cross_entropy(logits, targets, reduction="none")
                 language_loss = (losses * batch.weights).sum() / batch.weights.sum()
                 self.measure(f"loss {kind}", language_loss.item())
-                loss = language_loss + self.mix["patch_loss"] * loss
+                loss = language_loss + self.mix["patch_loss"] * loss + self.mix["alignment_loss"] * aligned
         loss.backward()
         nn.utils.clip_grad_norm_(self.both.parameters(), 1.0)
         for optimizer, base in zip(self.optimizers, (MATRIX_RATE, OTHER_RATE)):
@@ -205,6 +211,7 @@ class Trainer:
             self.mix = self.mixture()
             self.maker.caption_share = self.mix["caption_share"]
             self.maker.short_questions = self.mix["short_questions"]
+            self.maker.question_shares = self.mix["question_shares"]
             deadline = time.time() + AVERAGE_EVERY_SECONDS
             while time.time() < deadline:
                 self.one_step()

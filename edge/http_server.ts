@@ -1,0 +1,163 @@
+/**
+ * HTTP by node:http under a fetch handler. Deno.serve (2.9) does not notice a client that leaves between its body and
+ * the first byte of the answer, unless head and body came in one packet; node:http does, and a job must end then.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** After an answer to a body that was not read: how long the rest of it is thrown away, so that the answer is heard. */
+const DISCARD_MS = 5_000;
+
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+export interface HttpServer {
+  readonly port: number;
+  /** Stops listening and waits for running requests; connections without one end at once. */
+  close(): Promise<void>;
+  /** Ends every connection. */
+  destroy(): void;
+}
+
+/** Listens. `request.signal` aborts when the client leaves before the whole answer was sent. */
+export async function listen(
+  handler: FetchHandler,
+  options: { readonly host: string; readonly port: number; readonly onFault: (error: unknown) => void },
+): Promise<HttpServer> {
+  const server = createServer((incoming, outgoing) => {
+    answer(handler, incoming, outgoing).catch((error) => {
+      options.onFault(error);
+      outgoing.destroy();
+    });
+  });
+  // Bodies have a time limit of their own, answers take as long as they take.
+  server.requestTimeout = 0;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }),
+    destroy: () => server.closeAllConnections(),
+  };
+}
+
+async function answer(handler: FetchHandler, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  outgoing.on("close", () => {
+    if (!outgoing.writableFinished) gone.abort();
+  });
+  // Faults of a connection show as its end.
+  outgoing.on("error", () => gone.abort());
+  const request = toRequest(incoming, gone.signal);
+  const response = request === null ? new Response("Bad Request", { status: 400 }) : await handler(request);
+  if (!gone.signal.aborted) await send(response, incoming, outgoing, gone.signal);
+  else await response.body?.cancel();
+}
+
+/** Null when it is no request at all. */
+function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | null {
+  try {
+    const headers = new Headers();
+    for (let i = 0; i + 1 < incoming.rawHeaders.length; i += 2) {
+      headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!);
+    }
+    const url = new URL(incoming.url ?? "/", `http://${incoming.headers.host ?? "localhost"}`);
+    const method = incoming.method ?? "GET";
+    const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
+    return new Request(url, { method, headers, body, signal });
+  } catch {
+    return null;
+  }
+}
+
+/** The body, read no faster than it is asked for. Cancelling throws away the rest and leaves the connection alone. */
+function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+  let isOver = false;
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      const end = (act: () => void) => {
+        if (isOver) return;
+        isOver = true;
+        act();
+      };
+      incoming.on("data", (chunk: Uint8Array) => {
+        if (isOver) return;
+        incoming.pause();
+        controller.enqueue(chunk);
+      });
+      incoming.on("end", () => end(() => controller.close()));
+      incoming.on("error", (error) => end(() => controller.error(error)));
+      incoming.on("close", () => end(() => controller.error(new Error("The client left"))));
+      incoming.pause();
+    },
+    pull: () => void incoming.resume(),
+    cancel() {
+      isOver = true;
+      incoming.resume();
+    },
+  }, { highWaterMark: 0 });
+}
+
+async function send(
+  response: Response,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  gone: AbortSignal,
+): Promise<void> {
+  for (const [name, value] of response.headers) outgoing.setHeader(name, value);
+  const isUnread = !incoming.complete;
+  if (isUnread) outgoing.setHeader("connection", "close");
+  outgoing.statusCode = response.status;
+  if (response.headers.get("content-type")?.startsWith("text/event-stream") && response.body !== null) {
+    outgoing.flushHeaders();
+    await pipe(response.body, outgoing, gone);
+  } else {
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    outgoing.setHeader("content-length", bytes.length);
+    outgoing.end(bytes);
+  }
+  if (isUnread) discardRest(incoming);
+}
+
+/** Writes a stream as fast as the client takes it; cancels it when the client leaves. */
+async function pipe(body: ReadableStream<Uint8Array>, outgoing: ServerResponse, gone: AbortSignal): Promise<void> {
+  const reader = body.getReader();
+  const cancel = () => void reader.cancel().catch(() => {});
+  gone.addEventListener("abort", cancel);
+  try {
+    for (let read = await reader.read(); !read.done && !gone.aborted; read = await reader.read()) {
+      if (!outgoing.write(read.value)) await drained(outgoing, gone);
+    }
+    outgoing.end();
+  } catch {
+    // The stream gave up, as on a client that does not read.
+    outgoing.destroy();
+  } finally {
+    gone.removeEventListener("abort", cancel);
+    if (gone.aborted) cancel();
+  }
+}
+
+function drained(outgoing: ServerResponse, gone: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      outgoing.off("drain", done);
+      gone.removeEventListener("abort", done);
+      resolve();
+    };
+    outgoing.on("drain", done);
+    gone.addEventListener("abort", done);
+    if (gone.aborted) done();
+  });
+}
+
+function discardRest(incoming: IncomingMessage): void {
+  incoming.resume();
+  const timer = setTimeout(() => incoming.destroy(), DISCARD_MS);
+  for (const event of ["end", "close", "error"]) incoming.on(event, () => clearTimeout(timer));
+}
