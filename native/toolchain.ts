@@ -8,7 +8,7 @@ const X86_SETS: Readonly<Record<string, readonly string[]>> = {
   avx512bf16: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16"],
 };
 const X86_BASELINE = ["-march=x86-64-v2"];
-const STATIC_RUNTIME = ["-static-libstdc++", "-static-libgcc"];
+const STATIC_RUNTIME = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"];
 
 /** A compiler with the flags it was seen to accept. */
 export interface Toolchain {
@@ -86,15 +86,19 @@ async function probe(compiler: string, version: string, folder: string): Promise
   return { compiler, version, baseline, sets, runtime };
 }
 
+/** Changes with what is probed for, so that an older answer is not taken. */
+const QUESTIONS = JSON.stringify([X86_SETS, X86_BASELINE, STATIC_RUNTIME]);
+
 /** The machine's toolchain; probed anew when the compiler changed. `folder` exists and is the build's own. */
 export async function findToolchain(folder: string): Promise<Toolchain> {
   const { compiler, version } = await findCompiler();
   const path = join(folder, "toolchain.json");
   try {
-    const known: Toolchain = JSON.parse(await Deno.readTextFile(path));
-    if (known.compiler === compiler && known.version === version) return known;
+    const known: { questions: string; toolchain: Toolchain } = JSON.parse(await Deno.readTextFile(path));
+    const { toolchain, questions } = known;
+    if (toolchain.compiler === compiler && toolchain.version === version && questions === QUESTIONS) return toolchain;
   } catch { /* none yet, or not whole */ }
   const toolchain = await probe(compiler, version, folder);
-  await Deno.writeTextFile(path, JSON.stringify(toolchain, null, 2));
+  await Deno.writeTextFile(path, JSON.stringify({ questions: QUESTIONS, toolchain }, null, 2));
   return toolchain;
 }

@@ -41,7 +41,7 @@ double peak_gflops(const cpu::Kernels& kernels, const cpu::MatrixKernel& kernel,
     pool.parallel_for(pool.num_threads(), [&](size_t, int) {
       AlignedMemory a(k * rows * 4), b(k * cpu::kPanelWidth * 4 + 4096), c(rows * cpu::kPanelWidth * 4);
       for (int i = 0; i < calls; i++) {
-        kernel.tile(rows, a.data(), b.data(), k / kernel.k_step, c.f32(), cpu::kPanelWidth, false);
+        kernel.tile(rows, a.data(), b.data(), k / kernel.k_step, c.f32(), cpu::kPanelWidth, false, b.data());
       }
     });
   });
@@ -127,6 +127,23 @@ struct Bench {
           [&] { ops.tile_attention({qkv.data(), tokens, 3 * cols}, tokens, heads, {y.data(), tokens, cols}); });
   }
 
+  /** Writes the whole context of every sequence: memory never written is not read at memory's speed. */
+  void fill(KvCache& cache, StepLayout step, size_t cols, int context, int layers) {
+    auto qkv = random.values(context * cols);
+    std::vector<int32_t> positions(context);
+    for (int t = 0; t < context; t++) positions[t] = t;
+    const std::vector<int32_t> starts = {0, context};
+    const auto tables = step.block_tables;
+    for (size_t first = 0; first < tables.size(); first += step.max_blocks) {
+      step.positions = positions;
+      step.query_starts = starts;
+      step.block_tables = tables.subspan(first, step.max_blocks);
+      for (int layer = 0; layer < layers; layer++) {
+        ops.rotate_and_store({qkv.data(), static_cast<size_t>(context), cols}, step, cache, layer);
+      }
+    }
+  }
+
   void paged_attention(size_t sequences, int context, int queries) {
     const int heads = 14, kv_heads = 2, dim = 64, layers = 24;
     const size_t cols = (heads + 2 * kv_heads) * dim;
@@ -150,7 +167,7 @@ struct Bench {
         ops.paged_attention(rows, step, *cache, layer, {y.data(), tokens, static_cast<size_t>(heads) * dim});
       }
     };
-    for (int layer = 0; layer < layers; layer++) ops.rotate_and_store(rows, step, *cache, layer);
+    fill(*cache, step, cols, context, layers);
     const double element = dtype == Dtype::kBf16 ? 2 : 4;
     if (queries == 1) {
       bytes(name, 2.0 * sequences * context * kv_heads * dim * element * layers, work);

@@ -1,4 +1,4 @@
-/** Owns the JavaScript object around an engine: one call in flight, results as promises, closing after the last call. */
+/** Owns the JavaScript object around an engine: one call in flight, results as promises, an end after the last one. */
 #pragma once
 
 #include <napi.h>

@@ -31,9 +31,7 @@ class JsonParser {
   char peek() { return at_ < text_.size() ? text_[at_] : '\0'; }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
-      at_++;
-    }
+    while (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r') at_++;
   }
 
   void expect(std::string_view word) {

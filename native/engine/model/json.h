@@ -1,4 +1,4 @@
-/** Owns reading JSON: strict (RFC 8259), bounded in depth, for hostile input. Numbers keep whether they were integers. */
+/** Owns reading JSON: strict (RFC 8259), bounded in depth, for hostile input. Numbers keep whether they were whole. */
 #pragma once
 
 #include <cstdint>

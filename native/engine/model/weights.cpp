@@ -130,7 +130,8 @@ VisionWeights load_vision(Loader& loader, const ModelConfig& model, const Tensor
 }
 
 ProjectorWeights load_projector(Loader& loader, const ModelConfig& config, const TensorNames& names) {
-  const int64_t square = static_cast<int64_t>(config.vision.hidden_size) * config.shuffle_factor * config.shuffle_factor;
+  const int64_t factor = config.shuffle_factor;
+  const int64_t square = config.vision.hidden_size * factor * factor;
   const int64_t hidden = config.decoder.hidden_size;
   ProjectorWeights out;
   out.norm = loader.layer_norm(names.projector_norm, square);

@@ -82,7 +82,7 @@ class KvCache {
   int num_blocks = 0;
 };
 
-/** What a step's attention needs to know; host memory that outlives the step. `cos`, `sin`: [T][head_dim / 2], device. */
+/** What a step's attention needs to know; host memory that outlives it, but `cos`, `sin` [T][head_dim / 2]: device. */
 struct StepLayout {
   std::span<const int32_t> positions;
   std::span<const int32_t> query_starts;

@@ -1,4 +1,4 @@
-/** Owns the proof of attention: against the reference at odd shapes, with equal bits for every chunk and every company. */
+/** Owns the proof of attention: against the reference at odd shapes, with equal bits in every chunk and company. */
 #include <cmath>
 #include <limits>
 

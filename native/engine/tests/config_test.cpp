@@ -1,4 +1,4 @@
-/** Owns the proof that both forms of config.json mean the same, and that what would change results is refused by name. */
+/** Owns the proof that both forms of config.json mean the same, and that what is not implemented is refused by name. */
 #include "model/config.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-/** Owns the proof that products are right on every instruction set and type, at odd shapes, with equal bits for every M. */
+/** Owns the proof that products are right on every set and type, at odd shapes, with equal bits for every M. */
 #include <cmath>
 
 #include "ops/cpu/half.h"

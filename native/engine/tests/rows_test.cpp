@@ -52,7 +52,7 @@ TEST(softmax_is_exact_where_it_must_be) {
     const float max = *std::max_element(before.begin(), before.begin() + 70);
     for (size_t i = 0; i < 70; i++) {
       const double expected = std::exp((static_cast<double>(before[i]) - max) * 0.5);
-      CHECK(std::fabs(row[i] - expected) <= 1e-6 * expected + 1e-37);
+      CHECK(std::fabs(row[i] - expected) <= 3e-6 * expected + 1e-37);  // the exponent, up to 29, is rounded once
       total += expected;
     }
     for (size_t i = 70; i < row.size(); i++) CHECK_EQUAL(row[i], 0.0f);

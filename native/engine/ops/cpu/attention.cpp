@@ -65,11 +65,8 @@ void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const
     for (size_t t = 0; t < tokens; t++) {
       const float* key = qkv.data + (first + t) * qkv.stride + y.cols + head_col;
       const float* value = key + y.cols;
-      char* key_panel = keys + t / kPanelWidth * panel.keys_size() * kernel.b_bytes;
-      for (size_t d = 0; d < head_dim; d++) {
-        store_element(key_panel, kernel.b_bytes, panel.key(t % kPanelWidth, d), key[d]);
-        store_element(values, kernel.b_bytes, panel.value(t, d, padded), value[d]);
-      }
+      kernel.store_key(key, head_dim, keys + t / kPanelWidth * panel.keys_size() * kernel.b_bytes, t % kPanelWidth);
+      kernel.store_value(value, head_dim, values, panel.value_panel_size(padded), t);
     }
     float* scores = plan.scores(rest);
     float* out = plan.out(rest);
@@ -79,14 +76,14 @@ void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const
       kernel.pack(q, qkv.stride, rows, head_dim, plan.queries(rest));
       for (size_t block = 0; block * kPanelWidth < padded; block++) {
         kernel.tile(rows, plan.queries(rest), keys + block * panel.keys_size() * kernel.b_bytes, panel.key_steps(),
-                    scores + block * kPanelWidth, padded, false);
+                    scores + block * kPanelWidth, padded, false, keys);
       }
       float sums[kMaxRows];
       softmax_rows(kernels_, kernel, scores, padded, rows, padded, padded, scale, [&](int) { return tokens; }, sums,
                    plan.probabilities(rest));
       for (size_t p = 0; p < panel.value_panels(); p++) {
         kernel.tile(rows, plan.probabilities(rest), values + p * panel.value_panel_size(padded) * kernel.b_bytes,
-                    padded / kernel.k_step, out + p * kPanelWidth, plan.head_dim, false);
+                    padded / kernel.k_step, out + p * kPanelWidth, plan.head_dim, false, values);
       }
       for (int r = 0; r < rows; r++) {
         kernels_.scale(out + r * plan.head_dim, head_dim, 1.0f / sums[r],
@@ -136,7 +133,7 @@ void CpuOps::rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& 
   const size_t half = head_dim / 2;
   const size_t num_kv_heads = (qkv.cols / head_dim - step.num_heads) / 2;
   const std::vector<BlockWrite> writes = block_writes(step);
-  parallel(writes.size(), 4.0 * qkv.rows * qkv.cols, [&](size_t item, int) {
+  parallel(writes.size(), kElementCost * qkv.rows * qkv.cols, [&](size_t item, int) {
     const BlockWrite& write = writes[item];
     for (int t = write.first; t < write.last; t++) {
       float* row = qkv.data + t * qkv.stride;
@@ -146,7 +143,11 @@ void CpuOps::rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& 
       const int slot = step.positions[t] % kKvBlockSize;
       for (size_t head = 0; head < num_kv_heads; head++) {
         const float* key = row + (step.num_heads + head) * head_dim;
-        kv.store(layer, write.block, static_cast<int>(head), slot, key, key + num_kv_heads * head_dim);
+        const float* value = key + num_kv_heads * head_dim;
+        const int to = static_cast<int>(head);
+        kv.kernel().store_key(key, head_dim, kv.keys(layer, write.block, to), slot);
+        kv.kernel().store_value(value, head_dim, kv.values(layer, write.block, to),
+                                kv.panel().value_panel_size(kKvBlockSize), slot);
       }
     }
   });
@@ -180,9 +181,10 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
     const int rows = (step.query_starts[s + 1] - step.query_starts[s]) * group;
     const int num_keys = step.positions[step.query_starts[s + 1] - 1] + 1;
     longest = std::max(longest, num_keys);
-    cost += 2.0 * rows * num_keys * head_dim * num_kv_heads;
-    for (int first = 0; first < rows; first += kernels_.max_rows) {
-      for (int head = 0; head < num_kv_heads; head++) {
+    cost += 2 * (rows + kRowsPerRead) * num_keys * head_dim * num_kv_heads;
+    // All rows of a head in turn: its keys and values stay in cache.
+    for (int head = 0; head < num_kv_heads; head++) {
+      for (int first = 0; first < rows; first += kernels_.max_rows) {
         groups.push_back({s, head, first, std::min(kernels_.max_rows, rows - first)});
       }
     }
@@ -209,8 +211,10 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
     const size_t num_blocks = (num_keys + kPanelWidth - 1) / kPanelWidth;
     float* scores = plan.scores(base);
     for (size_t b = 0; b < num_blocks; b++) {
+      // Blocks lie anywhere, so the processor cannot guess the next one.
+      const char* next = kv.keys(layer, blocks[std::min(b + 1, num_blocks - 1)], g.kv_head);
       kernel.tile(g.rows, plan.queries(base), kv.keys(layer, blocks[b], g.kv_head), panel.key_steps(),
-                  scores + b * kPanelWidth, plan.max_keys, false);
+                  scores + b * kPanelWidth, plan.max_keys, false, next);
     }
     float sums[kMaxRows];
     const size_t used = round_up(num_keys, kernel.k_step);
@@ -220,12 +224,13 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
 
     float* out = plan.out(base);
     for (size_t b = 0; b < num_blocks; b++) {
+      const char* next = kv.values(layer, blocks[std::min(b + 1, num_blocks - 1)], g.kv_head);
       const char* values = kv.values(layer, blocks[b], g.kv_head);
       const char* weights = plan.probabilities(base) + b * kPanelWidth * g.rows * kernel.a_bytes;
       const size_t steps = std::min<size_t>(kPanelWidth, used - b * kPanelWidth) / kernel.k_step;
       for (size_t p = 0; p < panel.value_panels(); p++) {
-        kernel.tile(g.rows, weights, values + p * panel.value_panel_size(kKvBlockSize) * kernel.b_bytes, steps,
-                    out + p * kPanelWidth, plan.head_dim, b > 0);
+        const size_t at = p * panel.value_panel_size(kKvBlockSize) * kernel.b_bytes;
+        kernel.tile(g.rows, weights, values + at, steps, out + p * kPanelWidth, plan.head_dim, b > 0, next + at);
       }
     }
     for (int r = 0; r < g.rows; r++) {

@@ -33,13 +33,13 @@ void CpuOps::reserve_scratch(size_t bytes) {
 }
 
 void CpuOps::layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) {
-  parallel(x.rows, 4.0 * x.rows * x.cols, [&](size_t row, int) {
+  parallel(x.rows, kElementCost * x.rows * x.cols, [&](size_t row, int) {
     kernels_.layer_norm(x.data + row * x.stride, x.cols, weight, bias, eps, y.data + row * y.stride);
   });
 }
 
 void CpuOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) {
-  parallel(x.rows, 4.0 * x.rows * x.cols, [&](size_t row, int) {
+  parallel(x.rows, kElementCost * x.rows * x.cols, [&](size_t row, int) {
     kernels_.rms_norm(x.data + row * x.stride, x.cols, weight, eps, y.data + row * y.stride);
   });
 }
@@ -52,7 +52,7 @@ void CpuOps::patchify(std::span<const uint8_t> pixels, int tile_size, int patch_
   }
   const size_t grid = tile_size / patch_size;
   const size_t area = static_cast<size_t>(patch_size) * patch_size;
-  parallel(patches.rows, 4.0 * patches.rows * patches.cols, [&](size_t row, int) {
+  parallel(patches.rows, kElementCost * patches.rows * patches.cols, [&](size_t row, int) {
     const size_t tile = row / (grid * grid);
     const size_t patch_y = row / grid % grid * patch_size;
     const size_t patch_x = row % grid * patch_size;
@@ -69,7 +69,7 @@ void CpuOps::patchify(std::span<const uint8_t> pixels, int tile_size, int patch_
 void CpuOps::add_positions(const Rows& patches, const float* class_embedding, const float* positions,
                            size_t patches_per_tile, const Rows& x) {
   const size_t tokens = patches_per_tile + 1;
-  parallel(x.rows, 4.0 * x.rows * x.cols, [&](size_t row, int) {
+  parallel(x.rows, kElementCost * x.rows * x.cols, [&](size_t row, int) {
     const size_t token = row % tokens;
     const float* from =
         token == 0 ? class_embedding : patches.data + (row / tokens * patches_per_tile + token - 1) * patches.stride;
@@ -82,7 +82,7 @@ void CpuOps::add_positions(const Rows& patches, const float* class_embedding, co
 void CpuOps::pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) {
   const size_t out_grid = grid / factor;
   const size_t channels = x.cols;
-  parallel(y.rows, 4.0 * y.rows * y.cols, [&](size_t row, int) {
+  parallel(y.rows, kElementCost * y.rows * y.cols, [&](size_t row, int) {
     const size_t tile = row / (out_grid * out_grid);
     const size_t major = row / out_grid % out_grid;
     const size_t minor = row % out_grid;
@@ -103,7 +103,7 @@ void CpuOps::embed(const Matrix& table, std::span<const int32_t> token_ids, std:
                    const float* tiles, const Rows& y) {
   const auto& matrix = static_cast<const PackedMatrix&>(table);
   // A packed row is spread over as many cache lines as it has pairs.
-  parallel(y.rows, 32.0 * y.rows * y.cols, [&](size_t t, int) {
+  parallel(y.rows, 2 * kElementCost * y.rows * y.cols, [&](size_t t, int) {
     float* out = y.data + t * y.stride;
     if (embedding_rows[t] < 0) {
       matrix.unpack_row(token_ids[t], out);
@@ -126,7 +126,7 @@ void CpuOps::gather_rows(const Rows& x, std::span<const int32_t> rows, const Row
 }
 
 void CpuOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
-  parallel(logits.rows, 20.0 * logits.rows * logits.cols, [&](size_t row, int) {
+  parallel(logits.rows, 2 * kElementCost * logits.rows * logits.cols, [&](size_t row, int) {
     out[row] = sample_token({logits.data + row * logits.stride, logits.cols}, params[row], kernels_.exp_sum);
   });
 }

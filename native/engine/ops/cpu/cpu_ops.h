@@ -10,6 +10,8 @@
 
 namespace tessera::cpu {
 
+class PackedMatrix;
+
 class CpuOps final : public Ops {
  public:
   /** `dtype` is bf16, fp16 or fp32: how weights are stored. Keys and values are bf16 with bf16 weights, else fp32. */
@@ -46,7 +48,7 @@ class CpuOps final : public Ops {
   void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
 
  private:
-  /** Runs work(index, thread) over [0, count): on the pool where `cost`, in multiply-adds or so, is worth waking it. */
+  /** Runs work(index, thread) over [0, count): on the pool where `cost` is worth waking it. */
   template <class Work>
   void parallel(size_t count, double cost, Work&& work) {
     if (cost < kWorthThreads) {
@@ -57,6 +59,9 @@ class CpuOps final : public Ops {
   }
 
   const MatrixKernel& weight_kernel() const;
+  /** Copies a part's rows to where `place(row)` says. */
+  template <class Place>
+  void pack_rows(const HostTensor& part, PackedMatrix& matrix, Place&& place);
   /** Throws where a weight is beyond fp16. */
   void refuse_overflow(const HostTensor& tensor);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
@@ -66,7 +71,13 @@ class CpuOps final : public Ops {
   /** Memory of one thread, at least `bytes`. Call before the loop that uses it. */
   void reserve_scratch(size_t bytes);
 
-  static constexpr double kWorthThreads = 200'000;
+  // Costs are in multiply-adds at full rate. Waking threads takes some microseconds, and where other programs want the
+  // cores a thread may come late: small work is done at once.
+  static constexpr double kWorthThreads = 2e6;
+  /** An element read, changed and written: memory is that much slower. */
+  static constexpr double kElementCost = 16;
+  /** Rows up to which a product waits for its weights rather than for arithmetic. */
+  static constexpr double kRowsPerRead = 10;
 
   const Dtype dtype_;
   const Kernels& kernels_;

@@ -8,6 +8,8 @@ namespace tessera::cpu {
 
 /** Columns of a weight panel. A KV block holds as many tokens, so that a block is a panel too. */
 inline constexpr int kPanelWidth = 32;
+/** With up to so many rows a tile is limited by memory and looks ahead. */
+inline constexpr int kFewRows = 8;
 /** Rows of activations the widest kernel takes at once. */
 inline constexpr int kMaxRows = 14;
 
@@ -26,7 +28,7 @@ struct TileEnd {
 /**
  * Products of packed activations and packed weights of one storage type. K is padded with zeros to a multiple of
  * `k_step`.
- *   weights      [N / 32][K / k_step][32][k_step]
+ *   weights      [N / 32][K / k_step][32][k_step]   (keys and values of attention too)
  *   activations  [M / rows][K / k_step][rows][k_step], each of `a_bytes`
  */
 struct MatrixKernel {
@@ -35,8 +37,19 @@ struct MatrixKernel {
   size_t b_bytes;
   /** Packs rows [rows][k] of stride `stride`. */
   void (*pack)(const float* x, size_t stride, int rows, size_t k, void* packed);
-  /** c [rows][32] = (accumulate ? c : 0) + a * panel over `steps` groups of k_step, each sum in the order of K. */
-  void (*tile)(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate);
+  /**
+   * c [rows][32] = (accumulate ? c : 0) + a * panel over `steps` groups of k_step, each sum in the order of K. Few rows
+   * wait for memory: meanwhile as many bytes from `next` on are asked for, whatever lies there.
+   */
+  void (*tile)(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
+               const void* next);
+  /** Writes a key of `dim` values as column `slot` of a panel. */
+  void (*store_key)(const float* x, size_t dim, void* panel, size_t slot);
+  /**
+   * Writes a value of `dim` values as row `token` of panels that are `panel_size` elements apart. Tokens of a pair come
+   * in order: the first clears the place of the second, so that nothing older is ever multiplied.
+   */
+  void (*store_value)(const float* x, size_t dim, void* panels, size_t panel_size, size_t token);
 };
 
 /** The inner loops of one instruction set. Each handles any length; none allocates. */

@@ -19,7 +19,8 @@ inline Vec load_half(const uint16_t* p) {
 #include "ops/cpu/tiles.h"
 
 constexpr Kernels kKernels = {
-    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax,
+    exp_sum, scale,
 };
 
 }  // namespace

@@ -21,12 +21,9 @@ inline Vec load_half(const uint16_t* p) {
 #include "ops/cpu/rows.h"
 #include "ops/cpu/tiles.h"
 
-/** Bytes ahead of its own stream a panel is asked for: what hides memory at one row a panel. */
-constexpr size_t kAhead = 1024;
-
 template <int ROWS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
-                                          bool accumulate) {
+                                          bool accumulate, const char* next) {
   __m512 sum[ROWS][2];
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
@@ -38,7 +35,7 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
       w[v] = _mm512_load_si512(b + v * 32);
-      if (ROWS <= 4) _mm_prefetch(reinterpret_cast<const char*>(b + v * 32) + kAhead, _MM_HINT_T0);
+      if (ROWS <= kFewRows) _mm_prefetch(next + (2 * k + v) * 64, _MM_HINT_T0);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
@@ -61,42 +58,95 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 
 template <int ROWS = kTileRows>
 inline void dispatch_pairs(int rows, const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
-                           bool accumulate) {
+                           bool accumulate, const char* next) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      tile_pairs<ROWS>(a, b, steps, c, stride, accumulate);
+      tile_pairs<ROWS>(a, b, steps, c, stride, accumulate, next);
     } else {
-      dispatch_pairs<ROWS - 1>(rows, a, b, steps, c, stride, accumulate);
+      dispatch_pairs<ROWS - 1>(rows, a, b, steps, c, stride, accumulate, next);
     }
   }
 }
 
-void tile_bf16(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate) {
+void tile_bf16(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
+               const void* next) {
   dispatch_pairs(rows, static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(panel), steps, c, stride,
-                 accumulate);
+                 accumulate, static_cast<const char*>(next));
 }
 
+/** Transposes 16 x 16 lanes of 32 bits. */
+inline void transpose(__m512i v[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xdd);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) {
+    v[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    v[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+  }
+}
+
+/** 16 pairs from column `i` on. */
+inline __m512i load_pairs(const float* row, size_t i) {
+  return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + i + 16), _mm512_loadu_ps(row + i));
+}
+
+/** At most 16 rows. */
 void pack_bf16(const float* x, size_t stride, int rows, size_t k, void* packed) {
-  for (int r = 0; r < rows; r++) {
-    const float* row = x + r * stride;
-    uint32_t* out = static_cast<uint32_t*>(packed) + r;
-    size_t i = 0;
-    for (; i + 32 <= k; i += 32) {
-      alignas(64) uint32_t pairs[16];
-      const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + i + 16), _mm512_loadu_ps(row + i));
-      _mm512_store_si512(pairs, (__m512i)both);
-#pragma GCC unroll 16
-      for (int p = 0; p < 16; p++) out[(i / 2 + p) * rows] = pairs[p];
+  uint32_t* out = static_cast<uint32_t*>(packed);
+  const __mmask16 columns = static_cast<__mmask16>((1u << rows) - 1);
+  size_t i = 0;
+  for (; i + 32 <= k; i += 32) {
+    if (rows == 1) {
+      _mm512_storeu_si512(out + i / 2, load_pairs(x, i));
+      continue;
     }
-    for (; i < k; i += 2) {
+    __m512i v[16];
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++) v[r] = r < rows ? load_pairs(x + r * stride, i) : _mm512_setzero_si512();
+    transpose(v);
+    // What a store leaves behind its columns, the next one overwrites; the last of all must not reach over the end.
+    uint32_t* to = out + i / 2 * rows;
+#pragma GCC unroll 15
+    for (int p = 0; p < 15; p++, to += rows) {
+      if (i + 64 <= k || p * rows + 16 <= 16 * rows) {
+        _mm512_storeu_si512(to, v[p]);
+      } else {
+        _mm512_mask_storeu_epi32(to, columns, v[p]);
+      }
+    }
+    _mm512_mask_storeu_epi32(to, columns, v[15]);
+  }
+  for (; i < k; i += 2) {
+    for (int r = 0; r < rows; r++) {
+      const float* row = x + r * stride;
       const uint32_t odd = i + 1 < k ? to_bf16(row[i + 1]) : 0;
-      out[i / 2 * rows] = odd << 16 | to_bf16(row[i]);
+      out[i / 2 * rows + r] = odd << 16 | to_bf16(row[i]);
     }
   }
 }
+
+constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
-    "avx512_bf16", kTileRows, {2, 2, 2, pack_bf16, tile_bf16}, kF16Kernel, kF32Kernel, finish, finish_swiglu,
+    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, finish, finish_swiglu,
     layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

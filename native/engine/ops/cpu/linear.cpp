@@ -1,6 +1,6 @@
 /**
- * Owns the matrix products: packs activations, then walks blocks of rows over panels of weights. Work is (block of rows,
- * panel of 32 columns): a block's activations stay in L2 while panels stream past, and each panel is read once a block.
+ * Owns the matrix products: packs activations, then walks blocks of rows over panels of weights. Work is (block of
+ * rows, panel of 32 columns): a block's activations stay in L2 while panels stream past, each read once a block.
  */
 #include <algorithm>
 #include <atomic>
@@ -16,6 +16,8 @@ namespace {
 
 /** Tiles of rows that share one pass over the weights. */
 constexpr size_t kTilesPerBlock = 16;
+/** Bytes ahead of its own stream that weights are asked for while few rows read them. */
+constexpr size_t kAhead = 1024;
 
 /** How M rows are cut into tiles: as even as the kernel's width allows. */
 struct RowTiles {
@@ -44,7 +46,7 @@ const MatrixKernel& CpuOps::weight_kernel() const {
 
 void CpuOps::refuse_overflow(const HostTensor& tensor) {
   std::atomic<bool> fits = true;
-  parallel(tensor.rows, static_cast<double>(tensor.rows * tensor.cols), [&](size_t row, int) {
+  parallel(tensor.rows, kElementCost * tensor.rows * tensor.cols, [&](size_t row, int) {
     for (size_t i = row * tensor.cols; i < (row + 1) * tensor.cols; i++) {
       const float value = read_disk(static_cast<const char*>(tensor.data), tensor.type, i);
       if (std::fabs(value) >= 65520.0f) fits = false;
@@ -65,8 +67,7 @@ std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, J
     auto matrix = std::make_unique<PackedMatrix>(rows, parts[0].cols, type, weight_kernel());
     size_t first = 0;
     for (const auto& part : parts) {
-      parallel(part.rows, static_cast<double>(part.rows * part.cols),
-               [&](size_t row, int) { matrix->pack_row(first + row, part, row); });
+      pack_rows(part, *matrix, [&](size_t row) { return first + row; });
       first += part.rows;
     }
     return matrix;
@@ -75,11 +76,20 @@ std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, J
   const size_t padded = (parts[0].rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
   auto matrix = std::make_unique<PackedMatrix>(2 * padded, parts[0].cols, type, weight_kernel());
   for (size_t i = 0; i < 2; i++) {
-    parallel(parts[i].rows, static_cast<double>(rows * parts[i].cols), [&](size_t row, int) {
-      matrix->pack_row((2 * (row / kPanelWidth) + i) * kPanelWidth + row % kPanelWidth, parts[i], row);
-    });
+    pack_rows(parts[i], *matrix,
+              [&](size_t row) { return (2 * (row / kPanelWidth) + i) * kPanelWidth + row % kPanelWidth; });
   }
   return matrix;
+}
+
+template <class Place>
+void CpuOps::pack_rows(const HostTensor& part, PackedMatrix& matrix, Place&& place) {
+  // A panel's worth of rows at a time: they fill the same cache lines.
+  const size_t count = (part.rows + kPanelWidth - 1) / kPanelWidth;
+  parallel(count, kElementCost * part.rows * part.cols, [&](size_t chunk, int) {
+    const size_t last = std::min(part.rows, (chunk + 1) * kPanelWidth);
+    for (size_t row = chunk * kPanelWidth; row < last; row++) matrix.pack_row(place(row), part, row);
+  });
 }
 
 const char* CpuOps::pack(const Rows& x, const MatrixKernel& kernel, size_t block_rows) {
@@ -87,7 +97,7 @@ const char* CpuOps::pack(const Rows& x, const MatrixKernel& kernel, size_t block
   packed_.reserve(x.rows * row_bytes);
   char* out = packed_.as<char>();
   const size_t count = (x.rows + block_rows - 1) / block_rows;
-  parallel(count, static_cast<double>(x.rows * x.cols), [&](size_t block, int) {
+  parallel(count, kElementCost * x.rows * x.cols, [&](size_t block, int) {
     const size_t first = block * block_rows;
     const size_t rows = std::min(block_rows, x.rows - first);
     kernel.pack(x.data + first * x.stride, x.stride, static_cast<int>(rows), x.cols, out + first * row_bytes);
@@ -102,7 +112,7 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
   const char* packed = pack(x, kernel, tiles.rows);
   const size_t row_bytes = matrix.steps() * kernel.k_step * kernel.a_bytes;
   const size_t num_panels = matrix.num_panels();
-  parallel(tiles.num_blocks() * num_panels, static_cast<double>(x.rows) * matrix.rows * matrix.cols,
+  parallel(tiles.num_blocks() * num_panels, (x.rows + kRowsPerRead) * matrix.rows * matrix.cols,
            [&](size_t item, int) {
     const size_t panel = item % num_panels;
     const size_t col = panel * kPanelWidth;
@@ -112,7 +122,7 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     for (size_t tile = first; tile < last; tile++) {
       const size_t row = tile * tiles.rows;
       kernel.tile(tiles.size(tile), packed + row * row_bytes, matrix.panel(panel), matrix.steps(), sums, kPanelWidth,
-                  false);
+                  false, matrix.panel(panel) + kAhead);
       TileEnd end;
       end.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + col;
       end.gelu = epilogue.activation == Activation::kGelu;
@@ -134,7 +144,7 @@ void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) 
   const char* packed = pack(x, kernel, tiles.rows);
   const size_t row_bytes = matrix.steps() * kernel.k_step * kernel.a_bytes;
   const size_t num_pairs = matrix.num_panels() / 2;
-  parallel(tiles.num_blocks() * num_pairs, static_cast<double>(x.rows) * matrix.rows * matrix.cols,
+  parallel(tiles.num_blocks() * num_pairs, (x.rows + kRowsPerRead) * matrix.rows * matrix.cols,
            [&](size_t item, int) {
     const size_t pair = item % num_pairs;
     const size_t col = pair * kPanelWidth;
@@ -145,7 +155,7 @@ void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) 
       const size_t row = tile * tiles.rows;
       for (size_t i = 0; i < 2; i++) {
         kernel.tile(tiles.size(tile), packed + row * row_bytes, matrix.panel(2 * pair + i), matrix.steps(), sums[i],
-                    kPanelWidth, false);
+                    kPanelWidth, false, matrix.panel(2 * pair + i) + kAhead);
       }
       kernels_.finish_swiglu(sums[0], sums[1], tiles.size(tile),
                              static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col)),

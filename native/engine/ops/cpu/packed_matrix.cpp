@@ -1,7 +1,7 @@
 #include "ops/cpu/packed_matrix.h"
 
+#include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "ops/cpu/half.h"
 
@@ -17,32 +17,39 @@ PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, cons
   bytes = memory_.bytes();
 }
 
-char* PackedMatrix::element(size_t row, size_t col) const {
-  const size_t step = kernel_->k_step;
-  const size_t index = col / step * kPanelWidth * step + row % kPanelWidth * step + col % step;
-  return memory_.as<char>() + row / kPanelWidth * panel_bytes_ + index * kernel_->b_bytes;
+char* PackedMatrix::row_start(size_t row) const {
+  return memory_.as<char>() + row / kPanelWidth * panel_bytes_ + row % kPanelWidth * kernel_->k_step * kernel_->b_bytes;
 }
 
 void PackedMatrix::pack_row(size_t row, const HostTensor& source, size_t source_row) {
   const char* from = static_cast<const char*>(source.data) + source_row * cols * disk_bytes(source.type);
-  for (size_t col = 0; col < cols; col++) {
-    char* to = element(row, col);
+  const size_t step = kernel_->k_step;
+  char* to = row_start(row);
+  for (size_t col = 0; col < cols; col += step, to += kPanelWidth * step * kernel_->b_bytes) {
+    const size_t count = std::min(step, cols - col);
     if (type_ == source.type) {
-      std::memcpy(to, from + col * kernel_->b_bytes, kernel_->b_bytes);
+      std::memcpy(to, from + col * kernel_->b_bytes, count * kernel_->b_bytes);
       continue;
     }
-    const float value = read_disk(from, source.type, col);
-    if (type_ == DiskType::kF32) {
-      std::memcpy(to, &value, 4);
-    } else {
-      const uint16_t bits = type_ == DiskType::kBf16 ? to_bf16(value) : to_f16(value);
-      std::memcpy(to, &bits, 2);
-    }
+    for (size_t i = 0; i < count; i++) write(to + i * kernel_->b_bytes, read_disk(from, source.type, col + i));
+  }
+}
+
+void PackedMatrix::write(char* to, float value) const {
+  if (type_ == DiskType::kF32) {
+    std::memcpy(to, &value, 4);
+  } else {
+    const uint16_t bits = type_ == DiskType::kBf16 ? to_bf16(value) : to_f16(value);
+    std::memcpy(to, &bits, 2);
   }
 }
 
 void PackedMatrix::unpack_row(size_t row, float* out) const {
-  for (size_t col = 0; col < cols; col++) out[col] = read_disk(element(row, col), type_, 0);
+  const size_t step = kernel_->k_step;
+  const char* from = row_start(row);
+  for (size_t col = 0; col < cols; col += step, from += kPanelWidth * step * kernel_->b_bytes) {
+    for (size_t i = 0; i < std::min(step, cols - col); i++) out[col + i] = read_disk(from, type_, i);
+  }
 }
 
 }  // namespace tessera::cpu

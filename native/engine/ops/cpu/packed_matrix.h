@@ -23,7 +23,8 @@ class PackedMatrix final : public Matrix {
   const MatrixKernel& kernel() const { return *kernel_; }
 
  private:
-  char* element(size_t row, size_t col) const;
+  char* row_start(size_t row) const;
+  void write(char* to, float value) const;
 
   DiskType type_;
   const MatrixKernel* kernel_;

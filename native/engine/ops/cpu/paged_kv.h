@@ -3,7 +3,8 @@
  * kernels as every other product:
  *   keys    [head_dim / step][32 tokens][step]              scores = q * keys
  *   values  [head_dim / 32][32 tokens / step][32][step]     out = probabilities * values
- * Blocks lie [layer][block][head][keys | values]: blocks taken one after the other are read as one stream.
+ * They lie [layer][keys | values][head][block]: a head's blocks with consecutive numbers are read as one stream, which
+ * the processor fetches ahead at twice the rate of blocks here and there.
  */
 #pragma once
 
@@ -15,7 +16,7 @@ namespace tessera::cpu {
 
 static_assert(kKvBlockSize == kPanelWidth, "a KV block is a panel");
 
-/** Element offsets inside one head's keys and values. */
+/** Sizes, in elements, of one head's keys and values. */
 struct KvPanel {
   size_t step;      // k_step of the products
   size_t head_dim;
@@ -25,13 +26,6 @@ struct KvPanel {
   size_t value_panels() const { return (head_dim + kPanelWidth - 1) / kPanelWidth; }
   /** Elements of one value panel over `tokens`, a multiple of the step. */
   size_t value_panel_size(size_t tokens) const { return tokens * kPanelWidth; }
-  size_t key(size_t token, size_t dim) const {
-    return dim / step * (kPanelWidth * step) + token * step + dim % step;
-  }
-  size_t value(size_t token, size_t dim, size_t tokens) const {
-    return dim / kPanelWidth * value_panel_size(tokens) + token / step * (kPanelWidth * step) +
-           dim % kPanelWidth * step + token % step;
-  }
 };
 
 class PagedKv final : public KvCache {
@@ -42,30 +36,21 @@ class PagedKv final : public KvCache {
   const MatrixKernel& kernel() const { return *kernel_; }
   const KvPanel& panel() const { return panel_; }
   char* keys(int layer, int block, int head) const {
-    return memory_.as<char>() + (static_cast<size_t>(layer) * num_blocks + block) * block_bytes_ + head * head_bytes_;
+    return memory_.as<char>() + layer * layer_bytes_ + (static_cast<size_t>(head) * num_blocks + block) * keys_bytes_;
   }
   char* values(int layer, int block, int head) const {
-    return keys(layer, block, head) + panel_.keys_size() * kernel_->b_bytes;
+    return memory_.as<char>() + layer * layer_bytes_ + num_kv_heads_ * num_blocks * keys_bytes_ +
+           (static_cast<size_t>(head) * num_blocks + block) * values_bytes_;
   }
-
-  /** Writes one token's key and value, rounded to the cache's type. */
-  void store(int layer, int block, int head, int slot, const float* key, const float* value) const;
 
  private:
   const MatrixKernel* kernel_;
   KvPanel panel_;
-  size_t head_bytes_;
-  size_t block_bytes_;  // of one layer
+  size_t num_kv_heads_;
+  size_t keys_bytes_;    // of a head in a block
+  size_t values_bytes_;
+  size_t layer_bytes_;
   AlignedMemory memory_;
 };
-
-/** Writes `value` at element `index` of an array of fp32 or bf16. */
-inline void store_element(char* data, size_t b_bytes, size_t index, float value) {
-  if (b_bytes == 4) {
-    reinterpret_cast<float*>(data)[index] = value;
-  } else {
-    reinterpret_cast<uint16_t*>(data)[index] = to_bf16(value);
-  }
-}
 
 }  // namespace tessera::cpu

@@ -58,20 +58,33 @@ void rms_norm(const float* x, size_t n, const float* weight, float eps, float* y
 
 // Trailing columns at -inf add exact zeros to the sum, so a row masked further out has the same bits.
 float softmax(float* row, size_t n, float scale) {
-  Vec largest = splat(-__builtin_inff());
-  for (size_t i = 0; i < n; i += kWidth) {
-    const Vec v = load(row + i);
-    largest = v > largest ? v : largest;
+  constexpr size_t kLanes = 32;
+  constexpr int kVectors = kLanes / kWidth;
+  Vec largest[kVectors];
+  for (int v = 0; v < kVectors; v++) largest[v] = splat(-__builtin_inff());
+  for (size_t i = 0; i < n; i += kLanes) {
+    for (int v = 0; v < kVectors; v++) {
+      const Vec x = load(row + i + v * kWidth);
+      largest[v] = x > largest[v] ? x : largest[v];
+    }
   }
   float max = -__builtin_inff();
-  for (int i = 0; i < kWidth; i++) max = largest[i] > max ? largest[i] : max;
-  Vec total = {};
-  for (size_t i = 0; i < n; i += kWidth) {
-    const Vec v = exp((load(row + i) - splat(max)) * splat(scale));
-    store(row + i, v);
-    total += v;
+  for (int v = 0; v < kVectors; v++) {
+    for (int i = 0; i < kWidth; i++) max = largest[v][i] > max ? largest[v][i] : max;
   }
-  return sum_lanes(total);
+  // The rounding of max * base shifts the whole row alike, which the division by the sum takes out again.
+  const float base = scale * 1.44269504088896341f;
+  const Vec shift = splat(max * base);
+  Vec total[kVectors] = {};
+  for (size_t i = 0; i < n; i += kLanes) {
+    for (int v = 0; v < kVectors; v++) {
+      const Vec x = exp2_of_negative(load(row + i + v * kWidth) * splat(base) - shift);
+      store(row + i + v * kWidth, x);
+      total[v] += x;
+    }
+  }
+  for (int v = 1; v < kVectors; v++) total[0] += total[v];
+  return sum_lanes(total[0]);
 }
 
 double exp_sum(const float* x, size_t n, float max, float scale) {

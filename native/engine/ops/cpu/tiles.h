@@ -38,7 +38,8 @@ struct WeightsBf16 {
 /** Activations are fp32, for pairs in the order odd, even: [steps][ROWS][kStep]. */
 template <class Weights, int ROWS>
 __attribute__((noinline)) void tile_rows(const float* a_start, const typename Weights::Element* panel, size_t steps,
-                                         float* c, size_t stride, bool accumulate) {
+                                         float* c, size_t stride, bool accumulate, const char* next) {
+  constexpr size_t kStepBytes = kPanelWidth * Weights::kStep * sizeof(typename Weights::Element);
   constexpr int kStep = Weights::kStep;
   for (int col = 0; col < kPanelWidth; col += kTileCols) {
     Vec sum[ROWS][2];
@@ -51,6 +52,9 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
     const auto* b = panel + col * kStep;
     for (size_t k = 0; k < steps; k++) {
       Vec w[2][kStep];
+      if (ROWS <= kFewRows && col == 0) {
+        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
+      }
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) Weights::columns(b + v * kWidth * kStep, w[v]);
 #pragma GCC unroll 16
@@ -75,20 +79,22 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
 
 template <class Weights, int ROWS = kTileRows>
 inline void tile_dispatch(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride,
-                          bool accumulate) {
+                          bool accumulate, const void* next) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      tile_rows<Weights, ROWS>(static_cast<const float*>(a), static_cast<const typename Weights::Element*>(panel), steps,
-                               c, stride, accumulate);
+      const auto* weights = static_cast<const typename Weights::Element*>(panel);
+      tile_rows<Weights, ROWS>(static_cast<const float*>(a), weights, steps, c, stride, accumulate,
+                               static_cast<const char*>(next));
     } else {
-      tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate);
+      tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate, next);
     }
   }
 }
 
 template <class Weights>
-void tile(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate) {
-  tile_dispatch<Weights>(rows, a, panel, steps, c, stride, accumulate);
+void tile(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
+          const void* next) {
+  tile_dispatch<Weights>(rows, a, panel, steps, c, stride, accumulate, next);
 }
 
 void pack_f32(const float* x, size_t stride, int rows, size_t k, void* packed) {
@@ -110,6 +116,40 @@ void pack_bf16_as_f32(const float* x, size_t stride, int rows, size_t k, void* p
   }
 }
 
-constexpr MatrixKernel kF32Kernel = {1, 4, 4, pack_f32, tile<WeightsF32>};
-constexpr MatrixKernel kF16Kernel = {1, 4, 2, pack_f32, tile<WeightsF16>};
-constexpr MatrixKernel kBf16Kernel = {2, 4, 2, pack_bf16_as_f32, tile<WeightsBf16>};
+void store_key_f32(const float* x, size_t dim, void* panel, size_t slot) {
+  float* out = static_cast<float*>(panel) + slot;
+  for (size_t d = 0; d < dim; d++) out[d * kPanelWidth] = x[d];
+}
+
+void store_value_f32(const float* x, size_t dim, void* panels, size_t panel_size, size_t token) {
+  for (size_t d = 0; d < dim; d += kPanelWidth) {
+    float* out = static_cast<float*>(panels) + d / kPanelWidth * panel_size + token * kPanelWidth;
+    __builtin_memcpy(out, x + d, 4 * (dim - d < kPanelWidth ? dim - d : kPanelWidth));
+  }
+}
+
+void store_key_bf16(const float* x, size_t dim, void* panel, size_t slot) {
+  uint32_t* out = static_cast<uint32_t*>(panel) + slot;
+  for_vectors(dim, [&](size_t d, size_t n) {
+    const VecInt bits = round_to_bf16(load_n(x + d, n));
+    for (size_t i = 0; i < n; i += 2) {
+      out[(d + i) / 2 * kPanelWidth] = static_cast<uint32_t>(bits[i + 1]) << 16 | static_cast<uint32_t>(bits[i]);
+    }
+  });
+}
+
+void store_value_bf16(const float* x, size_t dim, void* panels, size_t panel_size, size_t token) {
+  for (size_t first = 0; first < dim; first += kPanelWidth) {
+    uint16_t* panel = static_cast<uint16_t*>(panels) + first / kPanelWidth * panel_size;
+    float* pairs = reinterpret_cast<float*>(panel + token / 2 * (2 * kPanelWidth));
+    for_vectors(dim - first < kPanelWidth ? dim - first : kPanelWidth, [&](size_t d, size_t n) {
+      const VecInt bits = round_to_bf16(load_n(x + first + d, n));
+      const VecInt old = (VecInt)load(pairs + d) & splat_int(0xffff);
+      store(pairs + d, (Vec)(token % 2 == 0 ? bits : old | bits << 16));
+    });
+  }
+}
+
+constexpr MatrixKernel kF32Kernel = {1, 4, 4, pack_f32, tile<WeightsF32>, store_key_f32, store_value_f32};
+constexpr MatrixKernel kF16Kernel = {1, 4, 2, pack_f32, tile<WeightsF16>, nullptr, nullptr};
+constexpr MatrixKernel kBf16Kernel = {2, 4, 2, pack_bf16_as_f32, tile<WeightsBf16>, store_key_bf16, store_value_bf16};

@@ -59,25 +59,75 @@ inline void store_n(float* p, Vec v, size_t n) {
   }
 }
 
-/** e^x, within 2 ulp; 0 below -87.3, infinity above 88.4, NaN for NaN. */
-inline Vec exp(Vec x) {
-  const Vec low = splat(-87.33654f);
-  const Vec clamped = x < low ? low : (x > splat(88.4f) ? splat(88.4f) : x);
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-  const Vec magic = splat(12582912.0f);
-  const Vec shifted = clamped * splat(1.44269504088896341f) + magic;
-  const Vec n = shifted - magic;
-  const Vec r = (clamped - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+/** bf16 bits of each lane, rounded to nearest even, in the low half; a NaN stays one. */
+inline VecInt round_to_bf16(Vec x) {
+  const VecInt bits = (VecInt)x;
+  const VecInt top = (bits >> 16) & splat_int(0xffff);
+  const VecInt rounded = ((bits + splat_int(0x7fff) + (top & splat_int(1))) >> 16) & splat_int(0xffff);
+  return x == x ? rounded : top | splat_int(0x40);
+}
+
+/** e^r for |r| <= ln 2 / 2. */
+inline Vec exp_near_zero(Vec r) {
   Vec p = splat(1.9875691500e-4f);
   p = p * r + splat(1.3981999507e-3f);
   p = p * r + splat(8.3334519073e-3f);
   p = p * r + splat(4.1665795894e-2f);
   p = p * r + splat(1.6666665459e-1f);
   p = p * r + splat(5.0000001201e-1f);
-  p = p * r * r + r + splat(1.0f);
+  return p * (r * r) + (r + splat(1.0f));
+}
+
+/** x - n ln 2, with ln 2 in two parts: the first has so few bits that n times it is exact. */
+inline Vec without_powers(Vec x, Vec n) { return (x - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f); }
+
+/** e^x, within 2 ulp; exactly 0 far below -87.3 and for -infinity, infinity far above 88.4, NaN for NaN. */
+inline Vec exp(Vec x) {
+  const Vec log2_e = splat(1.44269504088896341f);
+#if TESSERA_VEC_BYTES == 64
+  // e^-180 is below the smallest number and e^180 above the largest. Where x is NaN, min and max return it.
+  const __m512 bounded = _mm512_min_ps(_mm512_set1_ps(180.0f), _mm512_max_ps(_mm512_set1_ps(-180.0f), (__m512)x));
+  const Vec n = (Vec)_mm512_roundscale_ps((__m512)((Vec)bounded * log2_e), _MM_FROUND_TO_NEAREST_INT);
+  return (Vec)_mm512_scalef_ps((__m512)exp_near_zero(without_powers((Vec)bounded, n)), (__m512)n);
+#else
+  const Vec low = splat(-87.33654f);
+  const Vec bounded = x < low ? low : (x > splat(88.4f) ? splat(88.4f) : x);
+  // Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits.
+  const Vec magic = splat(12582912.0f);
+  const Vec shifted = bounded * log2_e + magic;
+  const Vec p = exp_near_zero(without_powers(bounded, shifted - magic));
   const VecInt exponent = ((VecInt)shifted - (VecInt)magic + splat_int(127)) << 23;
-  const Vec result = p * (Vec)exponent;
-  return x < low ? Vec{} : result;
+  return x < low ? Vec{} : p * (Vec)exponent;
+#endif
+}
+
+/**
+ * 2^x, within 4 ulp and x itself at most about 0: what softmax asks for many times. Exactly 0 far below -126 and for
+ * -infinity, NaN for NaN.
+ */
+inline Vec exp2_of_negative(Vec x) {
+#if TESSERA_VEC_BYTES == 64
+  const Vec bounded = (Vec)_mm512_max_ps(_mm512_set1_ps(-256.0f), (__m512)x);
+  const Vec n = (Vec)_mm512_roundscale_ps((__m512)bounded, _MM_FROUND_TO_NEAREST_INT);
+#else
+  const Vec low = splat(-126.0f);
+  const Vec bounded = x < low ? low : x;
+  const Vec magic = splat(12582912.0f);
+  const Vec shifted = bounded + magic;
+  const Vec n = shifted - magic;
+#endif
+  const Vec f = bounded - n;
+  Vec p = splat(1.327647245e-03f);
+  p = p * f + splat(9.675540961e-03f);
+  p = p * f + splat(5.550713092e-02f);
+  p = p * f + splat(2.402212024e-01f);
+  p = p * f + splat(6.931469440e-01f);
+  p = p * f + splat(1.0f);
+#if TESSERA_VEC_BYTES == 64
+  return (Vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  return x < low ? Vec{} : p * (Vec)(((VecInt)shifted - (VecInt)magic + splat_int(127)) << 23);
+#endif
 }
 
 /** erf(x) as x P(x^2) / Q(x^2) on [-4, 4], absolute error below 3e-7. */
