@@ -38,6 +38,11 @@ export const VARIABLES = {
     z.string(),
   ),
   TESSERA_THREADS: variable("0", "Threads of the engine; 0: one per core.", integer(0, 1024)),
+  TESSERA_ISA: variable(
+    "",
+    "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
+    z.enum(["", "portable", "avx2", "avx512", "avx512_bf16"]),
+  ),
   TESSERA_KV_CACHE_MB: variable("256", "Memory for the KV cache, in MiB.", integer(1, 1_048_576)),
   TESSERA_TILE_SLOTS: variable("512", "Tiles whose embeddings stay on the device.", integer(16, 1_000_000)),
   TESSERA_MAX_SEQUENCES: variable("16", "Sequences a worker runs at once.", integer(1, 1024)),
