@@ -60,7 +60,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const failed = new Promise<never>((_, reject) => fail = reject);
   failed.catch(() => {});
   const watch = (part: string, process: { readonly ended: Promise<unknown> }) =>
-    void process.ended.then(() => stopping === null && fail(new Error(`The ${part} ended.\n${tail.join("\n")}`)));
+    void process.ended.then(() => stopping === null && fail(new Error(`The ${part} ended.\n${explain(tail)}`)));
 
   try {
     let natsUrl = settings.TESSERA_NATS_URL;
@@ -82,7 +82,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       workers.set(index, worker);
       void worker.ended.then(async () => {
         if (stopping !== null) return;
-        if (!ready) return fail(new Error(`The worker ended while starting.\n${tail.join("\n")}`));
+        if (!ready) return fail(new Error(`The worker ended while starting.\n${explain(tail)}`));
         hear("stack")("a worker ended; starting another");
         await new Promise((resolve) => setTimeout(resolve, RESTART_DELAY_MS));
         if (stopping === null) startOne(index);
@@ -117,8 +117,23 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     await stop();
     throw cause instanceof Error && cause.message.includes("\n")
       ? cause
-      : new Error(`Cannot start: ${cause instanceof Error ? cause.message : cause}\n${tail.join("\n")}`);
+      : new Error(`Cannot start: ${cause instanceof Error ? cause.message : cause}\n${explain(tail)}`);
   }
+}
+
+/** What the parts printed last; where one of them logged an error, that alone. */
+function explain(tail: readonly string[]): string {
+  const errors = tail.flatMap((line) => {
+    const start = line.indexOf("{");
+    if (start < 0) return [];
+    try {
+      const { level, error } = JSON.parse(line.slice(start)) as { level?: string; error?: { message?: string } };
+      return level === "error" && error?.message !== undefined ? [`${line.slice(0, start)}${error.message}`] : [];
+    } catch {
+      return [];
+    }
+  });
+  return (errors.length > 0 ? errors : tail).join("\n");
 }
 
 function startPart(entry: string, env: Record<string, string>, onLine: (line: string) => void): Supervised {

@@ -1,11 +1,12 @@
 /** `deno task start`: set-up, then the whole stack until Ctrl-C, which drains it. */
-import { EnvError, readEnv } from "@tessera/shared";
+import { EnvError, readEnv, type VariableName, VARIABLES } from "@tessera/shared";
 import { setUp } from "./setup.ts";
 import { startStack } from "./stack.ts";
 import { bold, dim, fail, readableLog } from "./terminal.ts";
 
 async function main(): Promise<void> {
-  const { TESSERA_PORT } = readEnv(["TESSERA_PORT"], (name) => Deno.env.get(name));
+  // Every variable, so that all faults are told at once and before anything starts.
+  const { TESSERA_PORT } = readEnv(Object.keys(VARIABLES) as VariableName[], (name) => Deno.env.get(name));
   await setUp({ forTests: false });
   const stack = await startStack({
     port: TESSERA_PORT,

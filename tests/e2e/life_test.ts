@@ -1,6 +1,7 @@
 /** The stack's life: a worker that dies loses no answer, no worker is a 503, Ctrl-C drains, the command line speaks. */
 import assert from "node:assert/strict";
 import { ROOT } from "@tessera/infra/paths";
+import { startStack } from "@tessera/infra/stack";
 import { about, demoPictures, post, withStack } from "./shared_stack.ts";
 
 const MODEL = "internvl3-tiny";
@@ -103,6 +104,15 @@ Deno.test("start serves, the command line talks to it, Ctrl-C stops all of it", 
     assert.equal(code, 1);
     assert.match(text, /No server answers at .*deno task start/);
   });
+});
+
+Deno.test("what keeps the stack from starting is told in one line", async () => {
+  const start = (env: Record<string, string>, port = 0) => startStack({ port, env });
+  await assert.rejects(start({ TESSERA_MODEL: "/nowhere" }), /worker: Cannot find checkpoint \/nowhere/);
+  await assert.rejects(start({ TESSERA_DTYPE: "int8" }), /worker: Cannot open the engine: dtype/);
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await assert.rejects(start({}, taken.addr.port), /edge: .*(in use|EADDRINUSE)/);
+  taken.close();
 });
 
 /** Runs the command line and returns its exit code and all it printed. */

@@ -130,7 +130,7 @@ def ask_caption(scene: Scene, rng: random.Random) -> Exchange:
 
 def ask_count(scene: Scene, rng: random.Random) -> Exchange:
     """All shapes, those of one colour, or those of one kind."""
-    subject = rng.randrange(3)
+    subject = rng.choices((0, 1, 2), (1, 2, 2))[0]
     if subject == 0:
         things, count = "shapes", len(scene.shapes)
     elif subject == 1:
@@ -148,7 +148,7 @@ def ask_colour(scene: Scene, rng: random.Random) -> Exchange:
     """By place, or by kind if only one shape is of that kind."""
     shape = rng.choice(scene.shapes)
     thing = f"shape at the {POSITIONS[shape.cell]}"
-    if sum(other.kind == shape.kind for other in scene.shapes) == 1 and rng.random() < 0.6:
+    if sum(other.kind == shape.kind for other in scene.shapes) == 1 and rng.random() < 0.75:
         thing = shape.kind
     return Exchange("colour", rng.choice(COLOUR_QUESTIONS).format(thing=thing), shape.colour.capitalize() + ".")
 
@@ -166,7 +166,7 @@ def ask_where(scene: Scene, rng: random.Random) -> Exchange | None:
         return None
     shape = rng.choice(shapes)
     alone = sum(other.kind == shape.kind for other in scene.shapes) == 1
-    thing = shape.kind if alone and rng.random() < 0.4 else noun(shape)
+    thing = shape.kind if alone and rng.random() < 0.6 else noun(shape)
     question = rng.choice(WHERE_QUESTIONS).format(thing=thing)
     return Exchange("where", question, f"At the {POSITIONS[shape.cell]}.")
 

@@ -155,6 +155,8 @@ class DecoderAttention(nn.Module):
         self.k_proj = nn.Linear(size.hidden, size.kv_heads * self.head_dim)
         self.v_proj = nn.Linear(size.hidden, size.kv_heads * self.head_dim)
         self.o_proj = nn.Linear(size.heads * self.head_dim, size.hidden, bias=False)
+        self.keep_scores = False  # of the first head, for a training-only loss
+        self.scores: Tensor | None = None
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, mask: Tensor) -> Tensor:
         rows, length, _ = x.shape
@@ -165,6 +167,8 @@ class DecoderAttention(nn.Module):
         key = rotate(key, cosine, sine).to(value.dtype)
         groups = self.heads // self.kv_heads
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        if self.keep_scores:
+            self.scores = (query[:, 0] * self.head_dim**-0.5) @ key[:, 0].transpose(-1, -2) + mask[:, 0]
         return self.o_proj(attention(query, key, value, mask).transpose(1, 2).reshape(rows, length, -1))
 
 

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
 from alignment import WordAlignment
+from attention_guide import GUIDED_LAYER, AttentionGuide
 from data import SampleMaker, collate
 from model import InternVLTiny, ModelSize
 from patch_head import TASK_WEIGHTS, PatchHead
@@ -48,6 +49,7 @@ DEFAULT_MIXTURE = {
     "chat_rows": 1,
     "patch_loss": 0.4,
     "alignment_loss": 1.0,
+    "guide_loss": 0.3,
     "rate": 1.0,
 }  # fmt: skip
 
@@ -73,7 +75,10 @@ class Trainer:
         self.max_tiles = state["max_tiles"] if state else arguments.max_tiles
         self.maker = SampleMaker(size, PromptWriter(tokenizer, size.tokens_per_tile), self.max_tiles)
         self.alignment = WordAlignment(tokenizer)
+        self.guide = AttentionGuide(tokenizer, size.vocabulary, size.image_token)
         self.model, self.head = InternVLTiny(size), PatchHead(size.vision_hidden)
+        self.guided = self.model.language_model.model.layers[GUIDED_LAYER].self_attn
+        self.guided.keep_scores = True
         self.both = nn.ModuleDict({"model": self.model, "head": self.head})
         if state:
             self.model.load_state_dict(state["model"])
@@ -142,13 +147,16 @@ class Trainer:
                 aligned = self.alignment.loss(visual, batch.labels, embeddings)
                 self.measure("alignment", aligned.item())
                 hidden = self.model(visual, batch.ids, batch.positions, batch.mask(torch.bfloat16))
+                guided = self.guide.loss(self.guided.scores, batch.ids, batch.labels)
+                self.measure("guide", guided.item())
                 asked = batch.targets >= 0
                 targets = batch.targets[asked]
                 logits = self.model.logits(hidden[asked]).float()
                 losses = F.cross_entropy(logits, targets, reduction="none")
                 language_loss = (losses * batch.weights).sum() / batch.weights.sum()
                 self.measure(f"loss {kind}", language_loss.item())
-                loss = language_loss + self.mix["patch_loss"] * loss + self.mix["alignment_loss"] * aligned
+                loss = language_loss + self.mix["patch_loss"] * loss
+                loss = loss + self.mix["alignment_loss"] * aligned + self.mix["guide_loss"] * guided
         loss.backward()
         nn.utils.clip_grad_norm_(self.both.parameters(), 1.0)
         for optimizer, base in zip(self.optimizers, (MATRIX_RATE, OTHER_RATE)):
