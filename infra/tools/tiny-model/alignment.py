@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from language import PLURALS
-from scenes import COLOURS, SHAPES
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from language import PLURALS
+from scenes import COLOURS, SHAPES
 
 SCALE, OFFSET = 16.0, -4.0
 SHAPE_FIELD, COLOUR_FIELD = 0, 1  # of patch_head.FIELDS

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from language import PLURALS
-from scenes import COLOURS, SHAPES
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from language import PLURALS
+from scenes import COLOURS, SHAPES
 
 GUIDED_LAYER = 1  # after a layer in which a name can learn the colour before it
 SHAPE_FIELD, COLOUR_FIELD = 0, 1  # of patch_head.FIELDS

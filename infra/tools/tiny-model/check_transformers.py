@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from pathlib import Path
 
 import torch
-from data import SampleMaker, collate
-from model import MEAN, STD, InternVLTiny, ModelSize
-from prompt import PromptWriter
-from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
+from checkpoint import load_checkpoint, read_weights
+from data import SampleMaker, collate
+from model import MEAN, STD, ModelSize
+from prompt import PromptWriter
+
 TOLERANCE = 2e-3
-
-
-def read_size(settings: dict, tokenizer: Tokenizer) -> ModelSize:
-    vision, text = settings["vision_config"], settings["llm_config"]
-    return ModelSize(
-        vocabulary=text["vocab_size"],
-        image_token=tokenizer.token_to_id("<IMG_CONTEXT>"),
-        tile=vision["image_size"],
-        patch=vision["patch_size"],
-        vision_hidden=vision["hidden_size"],
-        vision_layers=vision["num_hidden_layers"],
-        vision_heads=vision["num_attention_heads"],
-        vision_mlp=vision["intermediate_size"],
-        hidden=text["hidden_size"],
-        layers=text["num_hidden_layers"],
-        heads=text["num_attention_heads"],
-        kv_heads=text["num_key_value_heads"],
-        mlp=text["intermediate_size"],
-        rope_theta=text["rope_theta"],
-        max_positions=text["max_position_embeddings"],
-    )
 
 
 def transformers_config(size: ModelSize) -> InternVLConfig:
@@ -123,19 +101,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args()
-    settings = json.loads((arguments.folder / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(arguments.folder / "tokenizer.json"))
-    size = read_size(settings, tokenizer)
-    weights = {name: value.float() for name, value in load_file(arguments.folder / "model.safetensors").items()}
-
-    ours = InternVLTiny(size).eval()
-    ours.load_state_dict(weights)
+    ours, tokenizer, max_tiles = load_checkpoint(arguments.folder)
+    size = ours.size
     theirs = InternVLForConditionalGeneration(transformers_config(size)).eval()
-    loaded = theirs.load_state_dict(rename(weights), strict=False)
+    loaded = theirs.load_state_dict(rename(read_weights(arguments.folder)), strict=False)
     theirs.tie_weights()
     assert set(loaded.missing_keys) <= {"lm_head.weight"} and not loaded.unexpected_keys, loaded
 
-    maker = SampleMaker(size, PromptWriter(tokenizer, size.tokens_per_tile), settings["max_dynamic_patch"])
+    maker = SampleMaker(size, PromptWriter(tokenizer, size.tokens_per_tile), max_tiles)
     rng = random.Random(arguments.seed)
     worst = 0.0
     kinds = [kind for kind in maker.kinds if kind != "chat" and not kind.startswith("dense")]
@@ -143,9 +116,8 @@ def main() -> None:
         sample = maker.make(kinds[index % len(kinds)], rng)
         sample.conversation.branches[1:] = []
         batch = collate([sample])
-        pixels = (batch.tiles.permute(0, 3, 1, 2).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
-            STD
-        ).view(3, 1, 1)
+        mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+        pixels = (batch.tiles.permute(0, 3, 1, 2).float() / 255 - mean) / std
         with torch.no_grad():
             visual = ours.project(ours.vision_model(batch.tiles))
             expected = ours.logits(ours(visual, batch.ids, batch.positions, batch.mask(torch.float32)))

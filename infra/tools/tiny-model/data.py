@@ -6,16 +6,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import language
 import numpy as np
 import torch
-from language import Exchange
+from torch import Tensor
+
+import language
 from model import ModelSize
 from pictures import Picture, see
 from prompt import Conversation, PromptWriter
 from render import FONTS
 from scenes import MAX_ASPECT, MAX_WORD_ASPECT, Scene, random_motion, random_scene, random_text
-from torch import Tensor
 
 MASKED = -1e4
 NEAR_SQUARE = (0.76, 1.49)  # one tile

@@ -12,14 +12,17 @@ import json
 import os
 import random
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from PIL import Image
+
 import language
 from language import Exchange
-from PIL import Image
 from render import FONTS, render
 from scenes import MAX_WORD_ASPECT, Scene, random_motion, random_scene, random_text
 
@@ -27,6 +30,7 @@ THRESHOLDS = {
     "caption": 90, "count": 90, "colour": 90, "where": 85, "compare": 85, "motion": 85, "words": 75, "chat": 90,
 }  # fmt: skip
 WORD_SHARE = 0.3
+BUSY = (429, 503)  # asked again after a while
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,15 @@ def ask(case: Case, arguments: argparse.Namespace) -> str:
         headers["Authorization"] = f"Bearer {key}"
     url = arguments.url.rstrip("/") + "/v1/chat/completions"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=arguments.timeout) as response:
-        return json.load(response)["choices"][0]["message"]["content"].strip()
+    for wait_seconds in (1, 2, 4, 8, None):
+        try:
+            with urllib.request.urlopen(request, timeout=arguments.timeout) as response:
+                return json.load(response)["choices"][0]["message"]["content"].strip()
+        except urllib.error.HTTPError as error:
+            if error.code not in BUSY or wait_seconds is None:
+                return f"(HTTP {error.code}: {error.read(200).decode(errors='replace')})"
+        time.sleep(wait_seconds)
+    raise AssertionError("unreachable")
 
 
 def print_table(right: dict[str, int], total: dict[str, int]) -> bool:

@@ -7,12 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
-import tokenizer as tokenizer_builder
 import torch
-from model import MEAN, STD, InternVLTiny, ModelSize
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
+
+import tokenizer as tokenizer_builder
+from model import MEAN, STD, InternVLTiny, ModelSize
 
 
 def weights(model: InternVLTiny) -> dict[str, Tensor]:

@@ -93,9 +93,7 @@ class VisionEmbeddings(nn.Module):
         super().__init__()
         self.patch = size.patch
         self.class_embedding = nn.Parameter(torch.randn(1, 1, size.vision_hidden) * 0.02)
-        self.position_embedding = nn.Parameter(
-            torch.randn(1, size.patches_per_side**2 + 1, size.vision_hidden) * 0.02
-        )
+        self.position_embedding = nn.Parameter(torch.randn(1, size.patches_per_side**2 + 1, size.vision_hidden) * 0.02)
         self.patch_embedding = nn.Conv2d(3, size.vision_hidden, size.patch, size.patch)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from render import Mark
 from scenes import COLOURS, SHAPES, SIZES, WORDS
 from tiling import Region
-from torch import Tensor, nn
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 FIELDS = ("shape", "colour", "size", "character", "word")
 CLASSES = (len(SHAPES) + 1, len(COLOURS) + 1, len(SIZES) + 1, len(CHARACTERS) + 1, len(WORDS))
 COLOUR_NAMES = tuple(COLOURS)
-TASK_WEIGHTS = (2.0, 1.0, 0.5, 0.5, 0.2)  # shapes are learned first, then characters, then words
+TASK_WEIGHTS = (2.0, 1.0, 0.7, 1.0, 1.0)  # shapes are the hardest of what matters most
 IGNORED = -100
 MIN_OVERLAP = 0.25
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
+
 from patch_head import patch_labels
 from render import render, through_jpeg
 from scenes import Scene

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tokenizers import Tokenizer
+
 from language import Exchange
 from tokenizer import OTHER_SYSTEM_TEXTS, SYSTEM_TEXT
-from tokenizers import Tokenizer
 
 LEAST_ANSWER_WEIGHT = 12.0  # in tokens: so that captions do not drown answers of one word
 

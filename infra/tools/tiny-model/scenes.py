@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 Colour = tuple[int, int, int]
 
@@ -139,8 +139,7 @@ def random_shape(rng: random.Random, cell: int, width: int, height: int) -> Shap
     centre_y = (cell // 3 + 0.5) / 3 + rng.uniform(-spare_y, spare_y) / height
     colour = rng.choice(list(COLOURS))
     paint = tuple(
-        min(255, max(0, channel + rng.randint(-COLOUR_TOLERANCE, COLOUR_TOLERANCE)))
-        for channel in COLOURS[colour]
+        min(255, max(0, channel + rng.randint(-COLOUR_TOLERANCE, COLOUR_TOLERANCE))) for channel in COLOURS[colour]
     )
     return Shape(rng.choice(SHAPES), colour, size, cell, (centre_x, centre_y), radius, paint)  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
 """Exactness on held-out samples without generating: one forward pass tells what greedy decoding says.
 
-As a program it measures a saved training state.
+As a program it measures a checkpoint folder or a saved training state.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as distributed
+
+from checkpoint import load_checkpoint
 from data import Batch, SampleMaker, collate
 from export import load_model
 from model import InternVLTiny
@@ -82,14 +84,15 @@ def evaluate(model: InternVLTiny, batches: list[tuple[str, Batch]], world: int =
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("state", type=Path, help="a state saved by train.py")
-    parser.add_argument("--which", choices=("average", "model"), default="average")
+    parser.add_argument("source", type=Path, help="a checkpoint folder, or a state saved by train.py")
     parser.add_argument("--count", type=int, default=500, help="scenes without words; the other kinds in proportion")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    state = torch.load(arguments.state, map_location="cpu", weights_only=True)
-    model, tokenizer, max_tiles = load_model(state, arguments.which)
+    if arguments.source.is_dir():
+        model, tokenizer, max_tiles = load_checkpoint(arguments.source)
+    else:
+        model, tokenizer, max_tiles = load_model(torch.load(arguments.source, map_location="cpu", weights_only=True))
     maker = SampleMaker(model.size, PromptWriter(tokenizer, model.size.tokens_per_tile), max_tiles, exact=True)
     shares = {"any": 1.0, "words": 0.5, "compare": 0.4, "motion": 0.4, "chat": 0.2}
     counts = {kind: round(arguments.count * share) for kind, share in shares.items()}

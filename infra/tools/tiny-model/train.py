@@ -15,10 +15,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import tokenizer as tokenizer_builder
 import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+import tokenizer as tokenizer_builder
 from alignment import WordAlignment
 from attention_guide import GUIDED_LAYER, AttentionGuide
 from data import SampleMaker, collate
@@ -26,8 +29,6 @@ from model import InternVLTiny, ModelSize
 from patch_head import TASK_WEIGHTS, PatchHead
 from prompt import PromptWriter
 from score import evaluate, evaluation_samples
-from tokenizers import Tokenizer
-from torch import Tensor, nn
 
 AVERAGE_EVERY_SECONDS = 10.0
 SMOOTHING = 0.9  # of the smoothed weights, per averaging
@@ -36,22 +37,29 @@ EVALUATE_EVERY_ROUNDS = 30
 REPORT_EVERY_ROUNDS = 4
 WARM_UP_STEPS = 100
 MATRIX_RATE, OTHER_RATE = 5e-3, 1.5e-3
-DEFAULT_MIXTURE = {
-    # kind: [weight, batch size]; read again every round, so it can be steered while training runs
+# What is trained on. A `mixture.json` of the same form in the folder of states takes its place; it is read again at
+# every averaging, so that training can be steered while it runs. Kinds: [weight, batch size].
+VISION_MIXTURE = {
+    "kinds": {"dense_one_tile": [1, 32], "dense": [2, 13]},
+    "task_weights": TASK_WEIGHTS,
+    "rate": 1.0,
+}
+JOINT_MIXTURE = {
     "kinds": {
-        "one_tile": [3, 32], "two_tiles": [3, 14], "three_tiles": [1.5, 10], "words_one_tile": [0.5, 32],
-        "words_two_tiles": [0.5, 14], "compare_one_tile": [0.6, 16], "compare": [0.4, 8], "motion": [0.8, 8],
+        "one_tile": [2.2, 30], "two_tiles": [2, 15], "three_tiles": [1.1, 11], "words_one_tile": [0.3, 30],
+        "words_two_tiles": [0.6, 15], "compare_one_tile": [1, 20], "compare": [0.8, 9], "motion": [0.7, 12],
     },
     "task_weights": TASK_WEIGHTS,
-    "caption_share": 0.6,
-    "short_questions": 4,
-    "question_shares": [3, 2, 3, 1],
-    "chat_rows": 1,
-    "patch_loss": 0.4,
+    "patch_loss": 0.3,
     "alignment_loss": 1.0,
     "guide_loss": 0.3,
-    "rate": 1.0,
+    "caption_share": 0.6,
+    "short_questions": 5,
+    "question_shares": [4, 2.5, 3.5, 0.6],
+    "chat_rows": 1,
+    "rate": 0.8,
 }  # fmt: skip
+EASY_SECONDS = 200.0  # of the vision stage: single tiles only, until shapes are told apart
 
 
 class Trainer:
@@ -108,7 +116,13 @@ class Trainer:
 
     def mixture(self) -> dict:
         path = self.folder / "mixture.json"
-        return json.loads(path.read_text()) if path.exists() else DEFAULT_MIXTURE
+        if path.exists():
+            return json.loads(path.read_text())
+        if self.arguments.stage == "joint":
+            return JOINT_MIXTURE
+        if self.elapsed < EASY_SECONDS:
+            return VISION_MIXTURE | {"kinds": {"dense_one_tile": [1, 32]}}
+        return VISION_MIXTURE
 
     def rate(self) -> float:
         """Warm-up, then a cosine over the planned minutes down to the floor."""
@@ -217,9 +231,10 @@ class Trainer:
         last = time.time()
         while self.elapsed < self.arguments.minutes * 60:
             self.mix = self.mixture()
-            self.maker.caption_share = self.mix["caption_share"]
-            self.maker.short_questions = self.mix["short_questions"]
-            self.maker.question_shares = self.mix["question_shares"]
+            if self.arguments.stage == "joint":
+                self.maker.caption_share = self.mix["caption_share"]
+                self.maker.short_questions = self.mix["short_questions"]
+                self.maker.question_shares = self.mix["question_shares"]
             deadline = time.time() + AVERAGE_EVERY_SECONDS
             while time.time() < deadline:
                 self.one_step()
