@@ -66,7 +66,8 @@ class Trainer:
     def __init__(self, arguments: argparse.Namespace, rank: int, world: int) -> None:
         self.arguments, self.rank, self.world = arguments, rank, world
         self.folder: Path = arguments.folder
-        self.rng = random.Random(f"{arguments.seed}-{rank}-{time.time()}" if arguments.resume else f"{rank}")
+        start = time.time() if arguments.resume else 0  # a resumed run must not see the same samples again
+        self.rng = random.Random(f"{arguments.seed}-{rank}-{start}")
         torch.manual_seed(arguments.seed)
         state = torch.load(arguments.resume, weights_only=True) if arguments.resume else None
         if state:
