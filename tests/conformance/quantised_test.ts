@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { keptRows, nativeTest, type NativeVariant, onNative } from "../support/golden_engine.ts";
 import { type Golden, loadGoldens } from "../support/goldens.ts";
-import { dequantised } from "../support/quantise.ts";
+import { dequantised, wholeBlocks } from "../support/quantise.ts";
 
 const ISAS = ["portable", "avx2", "avx512", "avx512_bf16"] as const;
 /** Of int8 logits with those of fp32 from the same rounded weights: what rounding activations does to small models. */
@@ -45,12 +45,11 @@ for (const isa of ISAS) {
       `${isa}: ${dtype} logits are the bits of a bf16 checkpoint with the dequantised values`,
       () =>
         withIsa(isa, async () => {
-          for (const name of ["base", "gqa_7_as_1b", "tied_head"]) {
-            const expected = await rowsOn(golden(name), {
-              dtype: "bf16",
-              change: (tensor) => dequantised(tensor, dtype),
-            });
-            assert.deepEqual(await rowsOn(golden(name), { dtype }), expected, name);
+          for (
+            const model of [wholeBlocks(golden("base")), golden("base"), golden("gqa_7_as_1b"), golden("tied_head")]
+          ) {
+            const expected = await rowsOn(model, { dtype: "bf16", change: (tensor) => dequantised(tensor, dtype) });
+            assert.deepEqual(await rowsOn(model, { dtype }), expected, model.name);
           }
         }),
     );
@@ -59,16 +58,16 @@ for (const isa of ISAS) {
     `${isa}: int8 logits point where fp32 logits of the same rounded weights do`,
     () =>
       withIsa(isa, async () => {
-        for (const name of ["base", "gqa_7_as_1b", "vision_6b"]) {
+        for (const model of [wholeBlocks(golden("base")), golden("gqa_7_as_1b"), golden("vision_6b")]) {
           const rounded: NativeVariant = {
             dtype: "fp32",
             storage: "F32",
             change: (tensor) => dequantised(tensor, "int8"),
           };
-          const expected = await rowsOn(golden(name), rounded);
-          (await rowsOn(golden(name), { dtype: "int8" })).forEach((row, i) => {
+          const expected = await rowsOn(model, rounded);
+          (await rowsOn(model, { dtype: "int8" })).forEach((row, i) => {
             const got = cosine(row, expected[i]!);
-            assert.ok(got >= MIN_INT8_COSINE, `${name} row ${i}: cosine ${got}`);
+            assert.ok(got >= MIN_INT8_COSINE, `${model.name} row ${i}: cosine ${got}`);
           });
         }
       }),
@@ -78,7 +77,7 @@ for (const isa of ISAS) {
 nativeTest("quantised weights take less memory, and the engine says what it holds", async () => {
   const bytes: Record<string, number> = {};
   for (const dtype of ["bf16", "int8", "nf4", "fp4"] as const) {
-    await onNative(golden("base"), { dtype }, ({ engine }) => {
+    await onNative(wholeBlocks(golden("base")), { dtype }, ({ engine }) => {
       assert.equal(engine.info.dtype, dtype);
       assert.equal(engine.info.dtypeNote, undefined);
       bytes[dtype] = engine.info.weightBytes;
