@@ -77,15 +77,24 @@ function dequantised4(values: Float32Array, type: "nf4" | "fp4"): Float32Array {
   return throughBlocks(values, 64, VALUES[type], (_, block) => scales[block]!);
 }
 
+/** Rounds to a whole number, half way to the even one. */
+function roundedToEven(value: number): number {
+  const floor = Math.floor(value);
+  const isUp = value - floor > 0.5 || (value - floor === 0.5 && floor % 2 !== 0);
+  return floor + Number(isUp);
+}
+
 /** A row's values to whole multiples of its largest / 127. */
 function dequantised8(values: Float32Array, cols: number): Float32Array {
-  return values.map((x, i) => {
-    const absmax = largest(values.subarray(i - i % cols, i - i % cols + cols));
-    const scaled = fround(x * fround(fround(1 / absmax) * 127));
-    const floor = Math.floor(scaled);
-    const isUp = scaled - floor > 0.5 || (scaled - floor === 0.5 && floor % 2 !== 0);
-    return (floor + Number(isUp)) * fround(absmax / 127);
-  });
+  const out = new Float32Array(values.length);
+  for (let first = 0; first < values.length; first += cols) {
+    const row = values.subarray(first, first + cols);
+    const absmax = largest(row);
+    const factor = fround(fround(1 / absmax) * 127);
+    const step = fround(absmax / 127);
+    row.forEach((x, i) => out[first + i] = roundedToEven(fround(x * factor)) * step);
+  }
+  return out;
 }
 
 /** Rounds to bf16, to nearest even. */

@@ -72,7 +72,9 @@ uint8_t encode4(WeightType type, float value) {
   static const Ladder nf4(kNf4);
   static const Ladder fp4(kFp4);
   const Ladder& ladder = type == WeightType::kNf4 ? nf4 : fp4;
-  return ladder.codes[std::lower_bound(ladder.middles.begin(), ladder.middles.end(), value) - ladder.middles.begin()];
+  size_t step = 0;
+  for (float middle : ladder.middles) step += middle < value;  // no branches: weights are not to be foreseen
+  return ladder.codes[step];
 }
 
 float QuantisedScales::at(size_t index) const {
@@ -104,7 +106,7 @@ QuantisedScales quantise_scales(const std::vector<float>& absmax) {
   return out;
 }
 
-Tensor4::Tensor4(WeightType type, size_t count, const Weight& weight, const Each& each) : type_(type), codes_(count) {
+Tensor4::Tensor4(WeightType type, size_t count, const Read& read, const Each& each) : type_(type), codes_(count) {
   const size_t num_blocks = (count + kBlock4 - 1) / kBlock4;
   std::vector<float> absmax(num_blocks);
   each(num_blocks, [&](size_t block) {
@@ -112,10 +114,8 @@ Tensor4::Tensor4(WeightType type, size_t count, const Weight& weight, const Each
     const size_t last = std::min(count, first + kBlock4);
     float values[kBlock4];
     float largest = 0;
-    for (size_t i = first; i < last; i++) {
-      values[i - first] = weight(i);
-      largest = std::max(largest, std::fabs(values[i - first]));
-    }
+    read(first, last - first, values);
+    for (size_t i = 0; i < last - first; i++) largest = std::max(largest, std::fabs(values[i]));
     absmax[block] = largest;
     const float divisor = std::max(largest, kTiny);
     const float inverse = 1.0f / divisor;

@@ -34,15 +34,16 @@ struct QuantisedScales {
 
 QuantisedScales quantise_scales(const std::vector<float>& absmax);
 
-/** A tensor of `count` finite weights, read through `weight(index)`, in 4 bits. */
+/** A tensor of `count` finite weights in 4 bits. */
 class Tensor4 {
  public:
-  using Weight = std::function<float(size_t)>;
+  /** `read(first, count, out)` gives weights, at most a block at a time. */
+  using Read = std::function<void(size_t, size_t, float*)>;
 
   /** `each(count, work)` runs work(block) over all blocks, in any order, possibly at once. */
   using Each = std::function<void(size_t, const std::function<void(size_t)>&)>;
 
-  Tensor4(WeightType type, size_t count, const Weight& weight, const Each& each);
+  Tensor4(WeightType type, size_t count, const Read& read, const Each& each);
 
   const QuantisedScales& scales() const { return scales_; }
   float scale(size_t block) const { return decoded_[block]; }

@@ -1,6 +1,7 @@
 /** Owns the proof that quantised weights are bitsandbytes' bit for bit, and that products with them are right. */
 #include "ops/quantise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -49,10 +50,11 @@ uint32_t bits_of(float value) {
 }
 
 Tensor4 quantised(WeightType type, const std::vector<float>& values) {
-  return Tensor4(type, values.size(), [&](size_t i) { return values[i]; },
-                 [](size_t count, const auto& work) {
-                   for (size_t block = 0; block < count; block++) work(block);
-                 });
+  const auto read = [&](size_t first, size_t count, float* out) { std::copy_n(values.begin() + first, count, out); };
+  const auto each = [](size_t count, const auto& work) {
+    for (size_t block = 0; block < count; block++) work(block);
+  };
+  return Tensor4(type, values.size(), read, each);
 }
 
 TEST(four_bit_weights_are_those_of_bitsandbytes) {

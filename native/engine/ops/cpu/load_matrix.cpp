@@ -115,10 +115,13 @@ std::unique_ptr<WeightMatrix> CpuOps::load_int4(std::span<const HostTensor> part
   for (size_t i = 0; i < parts.size(); first += parts[i++].rows) {
     const HostTensor& part = parts[i];
     refuse_where(part, is_not_finite, "a value is not finite", "numbers, to make them 4 bits");
-    const Tensor4 tensor(type, part.rows * cols, [&](size_t index) { return weight_of(part, index); },
-                         [&](size_t count, const auto& work) {
-                           parallel(count, kElementCost * part.rows * cols, [&](size_t block, int) { work(block); });
-                         });
+    const auto read = [&](size_t begin, size_t count, float* out) {
+      for (size_t index = 0; index < count; index++) out[index] = weight_of(part, begin + index);
+    };
+    const auto each = [&](size_t count, const auto& work) {
+      parallel(count, kElementCost * part.rows * cols, [&](size_t block, int) { work(block); });
+    };
+    const Tensor4 tensor(type, part.rows * cols, read, each);
     if (whole_blocks) {
       pack_rows(part, [&](size_t row) { matrix->pack_row(place(join, i, first, row), tensor, row); });
       continue;
