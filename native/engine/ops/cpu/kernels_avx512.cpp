@@ -41,6 +41,7 @@ inline VecInt load_bytes(const uint8_t* p) {
 using Table4 = __m512;
 inline Table4 load_table(const float* values) { return _mm512_loadu_ps(values); }
 inline Vec look_up(Table4 table, VecInt codes) { return (Vec)_mm512_permutexvar_ps((__m512i)codes, table); }
+inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
 
 #include "ops/cpu/quant_tiles.h"
 

@@ -37,6 +37,13 @@ inline VecInt load_bytes(const uint8_t* p) {
 using Table4 = __m512;
 inline Table4 load_table(const float* values) { return _mm512_loadu_ps(values); }
 inline Vec look_up(Table4 table, VecInt codes) { return (Vec)_mm512_permutexvar_ps((__m512i)codes, table); }
+// One instruction rounds both, the even ones to the lower half of a vector; a shuffle brings pairs together.
+inline VecInt bf16_pairs(Vec even, Vec odd) {
+  const __m512i half = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                                         0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e,
+                                         0x1f000f);
+  return (VecInt)_mm512_permutexvar_epi16(half, (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even));
+}
 
 #include "ops/cpu/quant_tiles.h"
 

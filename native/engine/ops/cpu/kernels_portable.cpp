@@ -45,6 +45,7 @@ inline Vec look_up(Table4 table, VecInt codes) {
   for (int i = 0; i < kWidth; i++) out[i] = table[codes[i]];
   return out;
 }
+inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
 
 #include "ops/cpu/quant_tiles.h"
 

@@ -5,6 +5,7 @@
  *   Int8Columns, split_columns(weights), add_products(sum, columns, four activations)  sums of 4 products a lane
  *   load_bytes(p)                                    kWidth bytes, widened
  *   Table4, load_table(values), look_up(table, codes)
+ *   bf16_pairs(even, odd)                            both rounded, side by side in a lane
  */
 
 /** Largest magnitude below `limit`; `has_outliers` where something is not below. */
@@ -130,9 +131,9 @@ void expand4(const void* groups, const float* values, size_t count, void* out) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
         const VecInt both = load_bytes(codes + v * kWidth);
-        const VecInt even = round_to_bf16(look_up(table, both & splat_int(15)) * scale[v]);
-        const VecInt odd = round_to_bf16(look_up(table, both >> 4) * scale[v]);
-        store(to + v * kWidth, (Vec)(even | odd << 16));
+        const Vec even = look_up(table, both & splat_int(15)) * scale[v];
+        const Vec odd = look_up(table, both >> 4) * scale[v];
+        store(to + v * kWidth, (Vec)bf16_pairs(even, odd));
       }
     }
   }
