@@ -5,7 +5,17 @@ import { join } from "node:path";
 const X86_SETS: Readonly<Record<string, readonly string[]>> = {
   avx2: ["-mavx2", "-mfma", "-mf16c"],
   avx512: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"],
-  avx512bf16: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16"],
+  avx512bf16: [
+    "-mavx2",
+    "-mfma",
+    "-mf16c",
+    "-mavx512f",
+    "-mavx512bw",
+    "-mavx512vl",
+    "-mavx512dq",
+    "-mavx512bf16",
+    "-mavx512vnni",
+  ],
 };
 const X86_BASELINE = ["-march=x86-64-v2"];
 const STATIC_RUNTIME = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"];

@@ -3,7 +3,10 @@
 /** Where the model runs. `auto` is resolved before an engine is opened. */
 export type Device = "cpu" | "cuda";
 
-/** Weight storage, as loaded. */
+/**
+ * Weight storage, as loaded. int8, nf4 and fp4 are those of bitsandbytes (`load_in_8bit`, `load_in_4bit`) and hold the
+ * large matrices of tower and decoder; the rest is bf16.
+ */
 export type Dtype = "bf16" | "fp16" | "fp32" | "int8" | "nf4" | "fp4";
 
 /** How to open an engine. */
@@ -40,6 +43,8 @@ export interface EngineInfo {
   /** Longest sequence the position encoding was made for (max_position_embeddings). */
   readonly contextLength: number;
   readonly weightBytes: number;
+  /** Why a part of the weights is held otherwise than `dtype` says; absent where all is as asked. */
+  readonly dtypeNote?: string;
 }
 
 /**

@@ -69,14 +69,15 @@ double read_gbytes(ThreadPool& pool) {
 
 struct Bench {
   Dtype dtype;
+  WeightType type;
   int num_threads;
   double peak;   // GFLOP/s
   double reads;  // GB/s
   cpu::CpuOps ops;
   tests::Random random{1};
 
-  Bench(Dtype dtype, int num_threads, const cpu::Kernels& kernels)
-      : dtype(dtype), num_threads(num_threads), ops(dtype, num_threads, kernels) {
+  Bench(Dtype dtype, WeightType type, int num_threads, const cpu::Kernels& kernels)
+      : dtype(dtype), type(type), num_threads(num_threads), ops(dtype, num_threads, kernels) {
     ThreadPool pool(num_threads);
     const auto& kernel = dtype == Dtype::kBf16 ? kernels.bf16 : dtype == Dtype::kFp16 ? kernels.f16 : kernels.f32;
     peak = peak_gflops(kernels, kernel, pool);
@@ -100,7 +101,7 @@ struct Bench {
   void linear(const std::string& name, size_t m, size_t n, size_t k) {
     auto x = random.values(m * k);
     std::vector<float> y(m * n);
-    const auto matrix = tests::make_matrix(ops, random.values(n * k, 0.05f), n, k);
+    const auto matrix = tests::make_matrix(ops, random.values(n * k, 0.05f), n, k, type);
     flops(name, 2.0 * m * n * k, [&] { ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n}); });
   }
 
@@ -110,8 +111,9 @@ struct Bench {
     std::vector<float> y(m * n);
     std::vector<std::unique_ptr<Matrix>> matrices;
     double total = 0;
-    while (total < 300e6) {
-      matrices.push_back(tests::make_matrix(ops, random.values(n * k, 0.05f), n, k));
+    // Quantising takes long; a third of it is still more than any cache.
+    while (total < (type == WeightType::kBase ? 300e6 : 100e6)) {
+      matrices.push_back(tests::make_matrix(ops, random.values(n * k, 0.05f), n, k, type));
       total += matrices.back()->bytes;
     }
     bytes("decode " + std::to_string(m) + " rows, " + std::to_string(n) + " x " + std::to_string(k), total, [&] {
@@ -179,11 +181,17 @@ struct Bench {
 
 }  // namespace
 
-/** Arguments: threads (default 1), dtype (bf16, fp16 or fp32). TESSERA_ISA chooses the kernels. */
+/**
+ * Arguments: threads (default 1), dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak).
+ * TESSERA_ISA chooses the kernels.
+ */
 int main(int argc, char** argv) {
   const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const std::string dtype = argc > 2 ? argv[2] : "bf16";
-  Bench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, num_threads,
+  const WeightType type = dtype == "int8"  ? WeightType::kInt8
+                          : dtype == "nf4" ? WeightType::kNf4
+                          : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
+  Bench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, type, num_threads,
               cpu::choose_kernels());
   bench.linear("ViT qkv 1025 x 3072 x 1024", 1025, 3072, 1024);
   bench.linear("ViT proj 1025 x 1024 x 1024", 1025, 1024, 1024);

@@ -109,7 +109,7 @@ Deno.test("start serves, the command line talks to it, Ctrl-C stops all of it", 
 Deno.test("what keeps the stack from starting is told in one line", async () => {
   const start = (env: Record<string, string>, port = 0) => startStack({ port, env });
   await assert.rejects(start({ TESSERA_MODEL: "/nowhere" }), /worker: Cannot find checkpoint \/nowhere/);
-  await assert.rejects(start({ TESSERA_DTYPE: "int8" }), /worker: Cannot open the engine: dtype/);
+  await assert.rejects(start({ TESSERA_DEVICE: "cuda" }), /worker: Cannot open the engine: device is cuda/);
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await assert.rejects(start({}, taken.addr.port), /edge: .*(in use|EADDRINUSE)/);
   taken.close();

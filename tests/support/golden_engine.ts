@@ -15,7 +15,8 @@ export interface OpenGolden {
 }
 
 /** How the native engine is opened; the checkpoint's own layout included. */
-export interface NativeVariant extends Partial<Pick<RandomCheckpointOptions, "layout" | "storage" | "numShards">> {
+export interface NativeVariant
+  extends Partial<Pick<RandomCheckpointOptions, "layout" | "storage" | "numShards" | "change">> {
   readonly dtype: Dtype;
   readonly numThreads?: number;
 }

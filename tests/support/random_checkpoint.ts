@@ -15,6 +15,8 @@ export interface RandomCheckpointOptions {
   readonly storage?: "BF16" | "F32";
   /** Files the tensors are spread over; more than one adds `model.safetensors.index.json`. Default 1. */
   readonly numShards?: number;
+  /** Changes the values before they are written; they must stay representable in `storage`. */
+  readonly change?: (tensor: Tensor) => Tensor;
 }
 
 /** All tensors of a configuration with their values, under their original names. */
@@ -67,8 +69,9 @@ function shard(tensors: readonly Tensor[], numShards: number): Tensor[][] {
 
 /** Writes `folder` (made if missing). */
 export async function writeRandomCheckpoint(folder: string, options: RandomCheckpointOptions): Promise<void> {
-  const { config, seed, layout = "internvl_chat", storage = "BF16", numShards = 1 } = options;
-  const original = randomTensors(config, seed);
+  const { config, seed, layout = "internvl_chat", storage = "BF16", numShards = 1, change } = options;
+  const random = randomTensors(config, seed);
+  const original = change === undefined ? random : random.map(change);
   const tensors = layout === "internvl_chat" ? original : original.flatMap(toTransformersTensors);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify(configJson(config, layout), null, 2));

@@ -142,6 +142,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("numTileSlots", info.num_tile_slots);
   object.Set("contextLength", info.context_length);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
+  if (!info.dtype_note.empty()) object.Set("dtypeNote", info.dtype_note);
   object.Freeze();
   return object;
 }

@@ -133,9 +133,6 @@ void check_sharing(const EngineInfo& info, const StepBatch& batch, size_t s, con
 
 void check_options(const EngineOptions& options) {
   if (options.device != Device::kCpu) refuse("open the engine", "device is cuda", "cpu: this build has no CUDA");
-  if (options.dtype == Dtype::kInt8 || options.dtype == Dtype::kNf4 || options.dtype == Dtype::kFp4) {
-    refuse("open the engine", "dtype is int8, nf4 or fp4", "bf16, fp16 or fp32: quantised weights are not implemented");
-  }
   if (options.num_threads < 0 || options.num_threads > 1024) {
     refuse("open the engine", "numThreads is " + text(options.num_threads), "0 to 1024");
   }

@@ -19,7 +19,9 @@ class LocalEngine final : public Engine {
  public:
   explicit LocalEngine(const EngineOptions& options)
       : config_(read_config(options.model_path)), ops_(make_ops(options)),
-        weights_(load_weights(config_, Checkpoint(options.model_path), *ops_)), vision_(config_, weights_, *ops_),
+        plan_(plan_weights(config_, options.dtype)),
+        weights_(load_weights(config_, Checkpoint(options.model_path), *ops_, plan_)),
+        vision_(config_, weights_, *ops_),
         decoder_(config_.decoder, weights_.decoder, *ops_, options.kv_cache_bytes),
         slots_(*ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
     info_ = {
@@ -36,6 +38,7 @@ class LocalEngine final : public Engine {
         .num_tile_slots = options.num_tile_slots,
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,
+        .dtype_note = plan_.note,
     };
   }
 
@@ -85,7 +88,8 @@ class LocalEngine final : public Engine {
 
   static std::unique_ptr<Ops> make_ops(const EngineOptions& options) {
     const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
-    return std::make_unique<cpu::CpuOps>(options.dtype, num_threads, cpu::choose_kernels());
+    const Dtype base = is_quantised(options.dtype) ? Dtype::kBf16 : options.dtype;
+    return std::make_unique<cpu::CpuOps>(base, num_threads, cpu::choose_kernels());
   }
 
   static StepResult collect(const StepBatch& batch, std::span<const SampledToken> sampled) {
@@ -104,6 +108,7 @@ class LocalEngine final : public Engine {
 
   const ModelConfig config_;
   const std::unique_ptr<Ops> ops_;
+  const WeightPlan plan_;
   const ModelWeights weights_;
   VisionTower vision_;
   Decoder decoder_;

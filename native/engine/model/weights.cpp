@@ -38,7 +38,8 @@ class Loader {
   Buffer vector(const std::string& name, int64_t size) { return upload(values(name, {size})); }
 
   /** One matrix of several tensors with `cols` columns each; a shape of more than two sizes is flattened. */
-  std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join) {
+  std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join,
+                                 WeightType type = WeightType::kBase) {
     std::vector<HostTensor> tensors;
     for (const auto& [name, shape] : parts) {
       const DiskTensor& tensor = checkpoint_.require(name, shape);
@@ -47,24 +48,24 @@ class Loader {
       tensors.push_back({name, tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
     }
     if (checking()) return nullptr;
-    auto matrix = ops_->load_matrix(tensors, join);
+    auto matrix = ops_->load_matrix(tensors, join, type);
     bytes_ += matrix->bytes;
     return matrix;
   }
 
-  Linear linear(const std::string& name, int64_t rows, int64_t cols, bool bias = true) {
+  Linear linear(const std::string& name, int64_t rows, int64_t cols, WeightType type, bool bias = true) {
     Linear out;
-    out.weight = matrix({{name + ".weight", {rows, cols}}}, Join::kStacked);
+    out.weight = matrix({{name + ".weight", {rows, cols}}}, Join::kStacked, type);
     if (bias) out.bias = vector(name + ".bias", rows);
     return out;
   }
 
   /** q, k and v of these rows as one, from three tensors. */
-  Linear qkv(const std::string& prefix, int64_t q_rows, int64_t kv_rows, int64_t cols, bool bias) {
+  Linear qkv(const std::string& prefix, int64_t q_rows, int64_t kv_rows, int64_t cols, WeightType type, bool bias) {
     Linear out;
     out.weight = matrix({{prefix + "q_proj.weight", {q_rows, cols}},
                          {prefix + "k_proj.weight", {kv_rows, cols}},
-                         {prefix + "v_proj.weight", {kv_rows, cols}}}, Join::kStacked);
+                         {prefix + "v_proj.weight", {kv_rows, cols}}}, Join::kStacked, type);
     if (!bias) return out;
     std::vector<float> all = values(prefix + "q_proj.bias", {q_rows});
     for (const char* part : {"k_proj.bias", "v_proj.bias"}) {
@@ -86,7 +87,8 @@ class Loader {
   uint64_t bytes_ = 0;
 };
 
-VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const TensorNames& names, int i) {
+VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const TensorNames& names, WeightType type,
+                              int i) {
   const std::string layer = names.vision_layer(i);
   const int64_t hidden = config.hidden_size;
   const auto norm = [&](const std::string& name) {
@@ -95,22 +97,22 @@ VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const 
   VisionLayer out;
   out.norm1 = norm(layer + names.norm1);
   const std::string attention = layer + names.attention;
-  out.qkv = names.fused_qkv ? loader.linear(attention + "qkv", 3 * hidden, hidden, config.qkv_bias)
-                            : loader.qkv(attention, hidden, hidden, hidden, config.qkv_bias);
+  out.qkv = names.fused_qkv ? loader.linear(attention + "qkv", 3 * hidden, hidden, type, config.qkv_bias)
+                            : loader.qkv(attention, hidden, hidden, hidden, type, config.qkv_bias);
   if (config.qk_norm) {
     out.q_norm = loader.rms_norm(attention + "q_norm", hidden);
     out.k_norm = loader.rms_norm(attention + "k_norm", hidden);
   }
-  out.proj = loader.linear(layer + names.proj, hidden, hidden);
+  out.proj = loader.linear(layer + names.proj, hidden, hidden, type);
   out.scale1 = loader.vector(layer + names.scale1, hidden);
   out.norm2 = norm(layer + names.norm2);
-  out.fc1 = loader.linear(layer + "mlp.fc1", config.intermediate_size, hidden);
-  out.fc2 = loader.linear(layer + "mlp.fc2", hidden, config.intermediate_size);
+  out.fc1 = loader.linear(layer + "mlp.fc1", config.intermediate_size, hidden, type);
+  out.fc2 = loader.linear(layer + "mlp.fc2", hidden, config.intermediate_size, type);
   out.scale2 = loader.vector(layer + names.scale2, hidden);
   return out;
 }
 
-VisionWeights load_vision(Loader& loader, const ModelConfig& model, const TensorNames& names) {
+VisionWeights load_vision(Loader& loader, const ModelConfig& model, const TensorNames& names, WeightType type) {
   const VisionConfig& config = model.vision;
   const int64_t hidden = config.hidden_size;
   const int64_t patch = config.patch_size;
@@ -125,7 +127,9 @@ VisionWeights load_vision(Loader& loader, const ModelConfig& model, const Tensor
   const std::string name = names.vision + names.patch;
   out.patch.weight = loader.matrix({{name + ".weight", {hidden, 3, patch, patch}}}, Join::kStacked);
   out.patch.bias = loader.vector(name + ".bias", hidden);
-  for (int i = 0; i < config.num_layers; i++) out.layers.push_back(load_vision_layer(loader, config, names, i));
+  for (int i = 0; i < config.num_layers; i++) {
+    out.layers.push_back(load_vision_layer(loader, config, names, type, i));
+  }
   return out;
 }
 
@@ -135,45 +139,48 @@ ProjectorWeights load_projector(Loader& loader, const ModelConfig& config, const
   const int64_t hidden = config.decoder.hidden_size;
   ProjectorWeights out;
   out.norm = loader.layer_norm(names.projector_norm, square);
-  out.linear1 = loader.linear(names.projector_linear1, hidden, square);
-  out.linear2 = loader.linear(names.projector_linear2, hidden, hidden);
+  out.linear1 = loader.linear(names.projector_linear1, hidden, square, WeightType::kBase);
+  out.linear2 = loader.linear(names.projector_linear2, hidden, hidden, WeightType::kBase);
   return out;
 }
 
-DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, const std::string& layer) {
+DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, const std::string& layer,
+                                WeightType type) {
   const int64_t hidden = config.hidden_size;
   const int64_t kv = static_cast<int64_t>(config.num_kv_heads) * config.head_dim;
   const int64_t intermediate = config.intermediate_size;
   DecoderLayer out;
   out.norm1 = loader.rms_norm(layer + "input_layernorm", hidden);
-  out.qkv = loader.qkv(layer + "self_attn.", hidden, kv, hidden, true);
-  out.out = loader.linear(layer + "self_attn.o_proj", hidden, hidden, false);
+  out.qkv = loader.qkv(layer + "self_attn.", hidden, kv, hidden, type, true);
+  out.out = loader.linear(layer + "self_attn.o_proj", hidden, hidden, type, false);
   out.norm2 = loader.rms_norm(layer + "post_attention_layernorm", hidden);
   out.gate_up.weight = loader.matrix({{layer + "mlp.gate_proj.weight", {intermediate, hidden}},
-                                      {layer + "mlp.up_proj.weight", {intermediate, hidden}}}, Join::kGateUp);
-  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, false);
+                                      {layer + "mlp.up_proj.weight", {intermediate, hidden}}}, Join::kGateUp,
+                                     type);
+  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, type, false);
   return out;
 }
 
-DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied) {
+DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied,
+                            WeightType type) {
   const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
   DecoderWeights out;
   out.embedding = loader.matrix({{names.decoder + "embed_tokens.weight", vocab_shape}}, Join::kStacked);
   for (int i = 0; i < config.num_layers; i++) {
-    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i)));
+    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), type));
   }
   out.norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
   if (!tied) out.head = loader.matrix({{names.head, vocab_shape}}, Join::kStacked);
   return out;
 }
 
-ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint) {
+ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint, const WeightPlan& plan) {
   const TensorNames names = tensor_names(config.layout, checkpoint);
   const bool tied = config.decoder.tied_head.value_or(!checkpoint.has(names.head));
   ModelWeights out;
-  out.vision = load_vision(loader, config, names);
+  out.vision = load_vision(loader, config, names, plan.vision);
   out.projector = load_projector(loader, config, names);
-  out.decoder = load_decoder(loader, config.decoder, names, tied);
+  out.decoder = load_decoder(loader, config.decoder, names, tied, plan.decoder);
   out.bytes = loader.bytes();
   return out;
 }
@@ -189,11 +196,25 @@ void cubic_weights(double offset, double out[4]) {
 
 }  // namespace
 
-ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops) {
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops,
+                          const WeightPlan& plan) {
   Loader check(checkpoint, nullptr);
-  walk(check, config, checkpoint);
+  walk(check, config, checkpoint, plan);
   Loader loader(checkpoint, &ops);
-  return walk(loader, config, checkpoint);
+  return walk(loader, config, checkpoint, plan);
+}
+
+WeightPlan plan_weights(const ModelConfig& config, Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kInt8: return {WeightType::kInt8, WeightType::kInt8, ""};
+    case Dtype::kNf4:
+    case Dtype::kFp4: {
+      const WeightType type = dtype == Dtype::kNf4 ? WeightType::kNf4 : WeightType::kFp4;
+      if (!config.vision.qk_norm) return {type, type, ""};
+      return {WeightType::kInt8, type, "the 6B vision tower is held in int8: 4 bits make it lose what it sees"};
+    }
+    default: return {};
+  }
 }
 
 std::vector<float> interpolate_positions(const std::vector<float>& positions, size_t cols, int from, int to) {

@@ -70,8 +70,18 @@ struct ModelWeights {
   uint64_t bytes = 0;
 };
 
+/** What the large matrices become; embeddings, patches, projector and head are always of the base type. */
+struct WeightPlan {
+  WeightType vision = WeightType::kBase;
+  WeightType decoder = WeightType::kBase;
+  std::string note;  // where a part is held otherwise than asked, why; else empty
+};
+
+/** The 6B tower, which alone normalises q and k, is never below 8 bits: in 4 it is known to lose what it sees. */
+WeightPlan plan_weights(const ModelConfig& config, Dtype dtype);
+
 /** Checks every tensor's name, shape and type first, and only then takes memory and copies. */
-ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops);
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops, const WeightPlan& plan);
 
 /**
  * A position embedding [1 + from^2][cols] resampled to [1 + to^2][cols]: bicubic (a = -0.75), pixel centres, edges

@@ -52,6 +52,9 @@ class Matrix {
   size_t bytes = 0;
 };
 
+/** How a matrix is held: in the device's own type, or quantised, in which case sums are still fp32. */
+enum class WeightType { kBase, kInt8, kNf4, kFp4 };
+
 /** How several tensors become one matrix. */
 enum class Join {
   kStacked,  // rows one after the other: q, k, v
@@ -121,7 +124,8 @@ class Ops {
   virtual Buffer upload(const void* host, size_t bytes) = 0;
   virtual void download(void* host, const float* device, size_t count) = 0;
   virtual void copy(const float* from, size_t count, float* to) = 0;
-  virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join) = 0;
+  virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
+                                              WeightType type = WeightType::kBase) = 0;
 
   virtual void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) = 0;
   /** y = silu(x gate^T) * (x up^T), for a matrix joined by `kGateUp`; y has half of the matrix's rows as columns. */

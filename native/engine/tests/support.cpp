@@ -51,9 +51,10 @@ std::vector<Variant> all_variants() {
   return out;
 }
 
-std::unique_ptr<Matrix> make_matrix(Ops& ops, const std::vector<float>& values, size_t rows, size_t cols) {
+std::unique_ptr<Matrix> make_matrix(Ops& ops, const std::vector<float>& values, size_t rows, size_t cols,
+                                    WeightType type) {
   const HostTensor tensor = {"test", values.data(), DiskType::kF32, rows, cols};
-  return ops.load_matrix({&tensor, 1}, Join::kStacked);
+  return ops.load_matrix({&tensor, 1}, Join::kStacked, type);
 }
 
 reference::Values to_reference(const std::vector<float>& values, size_t rows, size_t cols,

@@ -46,7 +46,8 @@ std::vector<Variant> all_variants();
 std::vector<const cpu::Kernels*> all_kernels();
 
 /** fp32 weights as the engine holds them for a variant. */
-std::unique_ptr<Matrix> make_matrix(Ops& ops, const std::vector<float>& values, size_t rows, size_t cols);
+std::unique_ptr<Matrix> make_matrix(Ops& ops, const std::vector<float>& values, size_t rows, size_t cols,
+                                    WeightType type = WeightType::kBase);
 
 /** Values as fp64, each passed through `convert`. */
 reference::Values to_reference(const std::vector<float>& values, size_t rows, size_t cols,

@@ -14,6 +14,11 @@ namespace tessera {
 enum class Device { kCpu, kCuda };
 enum class Dtype { kBf16, kFp16, kFp32, kInt8, kNf4, kFp4 };
 
+/** Whether only the large matrices are of this type, the rest of the model being bf16. */
+constexpr bool is_quantised(Dtype dtype) {
+  return dtype == Dtype::kInt8 || dtype == Dtype::kNf4 || dtype == Dtype::kFp4;
+}
+
 /** How to open an engine. */
 struct EngineOptions {
   std::string model_path;  // folder with config.json and *.safetensors
@@ -39,6 +44,7 @@ struct EngineInfo {
   int num_tile_slots = 0;
   int context_length = 0;   // tokens
   uint64_t weight_bytes = 0;
+  std::string dtype_note;   // why a part of the weights is not of `dtype`; empty where all is as asked
 };
 
 /** S sequences with T new tokens in all; sequence s owns tokens query_starts[s] .. query_starts[s + 1]. Not owned. */

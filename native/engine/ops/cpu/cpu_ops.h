@@ -3,18 +3,16 @@
 
 #include <vector>
 
-#include "ops/cpu/kernels.h"
+#include "ops/cpu/weight_matrix.h"
 #include "ops/ops.h"
 #include "runtime/aligned_memory.h"
 #include "runtime/thread_pool.h"
 
 namespace tessera::cpu {
 
-class PackedMatrix;
-
 class CpuOps final : public Ops {
  public:
-  /** `dtype` is bf16, fp16 or fp32: how weights are stored. Keys and values are bf16 with bf16 weights, else fp32. */
+  /** `dtype` is bf16, fp16 or fp32: the base type. Keys and values are bf16 with bf16 weights, else fp32. */
   CpuOps(Dtype dtype, int num_threads, const Kernels& kernels);
 
   std::string isa() const override { return kernels_.name; }
@@ -24,7 +22,8 @@ class CpuOps final : public Ops {
   Buffer upload(const void* host, size_t bytes) override;
   void download(void* host, const float* device, size_t count) override;
   void copy(const float* from, size_t count, float* to) override;
-  std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join) override;
+  std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
+                                      WeightType type = WeightType::kBase) override;
 
   void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) override;
   void linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) override;
@@ -59,15 +58,25 @@ class CpuOps final : public Ops {
   }
 
   const MatrixKernel& weight_kernel() const;
-  /** Copies a part's rows to where `place(row)` says. */
-  template <class Place>
-  void pack_rows(const HostTensor& part, PackedMatrix& matrix, Place&& place);
-  /** Throws where a weight is beyond fp16. */
-  void refuse_overflow(const HostTensor& tensor);
+  /** Calls pack(row) for all rows of a part, a panel's worth on one thread. */
+  template <class Pack>
+  void pack_rows(const HostTensor& part, Pack&& pack);
+  std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join, size_t rows);
+  std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join, size_t rows);
+  std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, size_t rows, WeightType type);
+  /** Throws, saying `what` is and what was `expected`, where is_bad(a weight). */
+  template <class IsBad>
+  void refuse_where(const HostTensor& tensor, IsBad&& is_bad, const char* what, const char* expected);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
-  /** Activations packed for `kernel` in blocks of `block_rows`; the last block may have fewer. Valid until the next. */
-  const char* pack(const Rows& x, const MatrixKernel& kernel, size_t block_rows);
+  /** Activations packed for `matrix` in tiles of `tile_rows`; the last one may have fewer. Valid until the next. */
+  const char* pack(const Rows& x, const WeightMatrix& matrix, size_t tile_rows);
+  /**
+   * The loop of every product: sums of `together` panels side by side go to end(sums, tile's first row, its rows, first
+   * panel).
+   */
+  template <class End>
+  void multiply(const Rows& x, const WeightMatrix& matrix, size_t together, End&& end);
   /** Memory of one thread, at least `bytes`. Call before the loop that uses it. */
   void reserve_scratch(size_t bytes);
 
@@ -83,6 +92,7 @@ class CpuOps final : public Ops {
   const Kernels& kernels_;
   ThreadPool pool_;
   AlignedMemory packed_;                // activations of the product at hand
+  std::vector<std::vector<Outlier>> outliers_;  // of each tile in it
   std::vector<AlignedMemory> scratch_;  // one a thread
 };
 

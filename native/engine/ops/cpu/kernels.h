@@ -52,6 +52,23 @@ struct MatrixKernel {
   void (*store_value)(const float* x, size_t dim, void* panels, size_t panel_size, size_t token);
 };
 
+/** Bytes of 32 rows x 64 columns of 4-bit weights with their scales; see `Int4Matrix`. */
+inline constexpr size_t kGroup4Bytes = 1152;
+
+/** Products of int8 weights [K / 4][32][4] and activations [K / 4][rows][4], these stored 128 too large. */
+struct Int8Kernel {
+  /**
+   * Writes row `row` of a tile of `rows`, magnitudes from `limit` on as zero, and returns the row's scale; says whether
+   * there were such.
+   */
+  float (*quantise)(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers);
+  /** c [rows][32] = (a * panel - corrections) * scales; `next` as in `MatrixKernel`. */
+  void (*tile)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales, const float* scales,
+               const int32_t* corrections, float* c, const void* next);
+  /** c [32] += value * column `col` of the panel. */
+  void (*add_column)(const void* panel, size_t col, float value, const float* scales, float* c);
+};
+
 /** The inner loops of one instruction set. Each handles any length; none allocates. */
 struct Kernels {
   const char* name;
@@ -59,6 +76,9 @@ struct Kernels {
   MatrixKernel bf16;
   MatrixKernel f16;
   MatrixKernel f32;
+  Int8Kernel int8;
+  /** `count` groups of 4-bit weights to bf16 panels, by the 16 values of their codes. */
+  void (*expand4)(const void* groups, const float* values, size_t count, void* out);
 
   /** Ends a tile [rows][32]. */
   void (*finish)(const float* tile, int rows, const TileEnd& end);

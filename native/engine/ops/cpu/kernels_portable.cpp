@@ -23,9 +23,35 @@ inline Vec load_half(const uint16_t* p) {
 #include "ops/cpu/rows.h"
 #include "ops/cpu/tiles.h"
 
+// Weights of four columns of K in a lane, taken apart by shifts.
+using Int8Columns = VecInt;
+inline Int8Columns split_columns(VecInt weights) { return weights; }
+inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
+  for (int i = 0; i < 4; i++) {
+    const VecInt x = splat_int(static_cast<int32_t>(four >> (8 * i) & 0xff));
+    for (int v = 0; v < 2; v++) sum[v] += ((w[v] << (24 - 8 * i)) >> 24) * x;
+  }
+}
+
+inline VecInt load_bytes(const uint8_t* p) {
+  VecInt out;
+  for (int i = 0; i < kWidth; i++) out[i] = p[i];
+  return out;
+}
+using Table4 = const float*;
+inline Table4 load_table(const float* values) { return values; }
+inline Vec look_up(Table4 table, VecInt codes) {
+  Vec out;
+  for (int i = 0; i < kWidth; i++) out[i] = table[codes[i]];
+  return out;
+}
+inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
+
+#include "ops/cpu/quant_tiles.h"
+
 constexpr Kernels kKernels = {
-    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, finish, finish_swiglu, layer_norm, rms_norm, softmax,
-    exp_sum, scale,
+    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

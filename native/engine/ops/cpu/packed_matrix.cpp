@@ -8,12 +8,9 @@
 namespace tessera::cpu {
 
 PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, const MatrixKernel& kernel)
-    : type_(type), kernel_(&kernel), steps_((num_cols + kernel.k_step - 1) / kernel.k_step),
-      num_panels_((num_rows + kPanelWidth - 1) / kPanelWidth),
-      panel_bytes_(steps_ * kernel.k_step * kPanelWidth * kernel.b_bytes),
-      memory_(num_panels_ * panel_bytes_) {
-  rows = num_rows;
-  cols = num_cols;
+    : WeightMatrix(num_rows, num_cols), type_(type), kernel_(&kernel),
+      steps_((num_cols + kernel.k_step - 1) / kernel.k_step),
+      panel_bytes_(steps_ * kernel.k_step * kPanelWidth * kernel.b_bytes), memory_(num_panels() * panel_bytes_) {
   bytes = memory_.bytes();
 }
 
@@ -42,6 +39,16 @@ void PackedMatrix::write(char* to, float value) const {
     const uint16_t bits = type_ == DiskType::kBf16 ? to_bf16(value) : to_f16(value);
     std::memcpy(to, &bits, 2);
   }
+}
+
+void PackedMatrix::pack(const float* x, size_t stride, int num_rows, char* packed, std::vector<Outlier>&) const {
+  kernel_->pack(x, stride, num_rows, cols, packed);
+}
+
+void PackedMatrix::multiply(int num_rows, const char* packed, const std::vector<Outlier>&, size_t panel, size_t, char*,
+                            float* sums) const {
+  const char* weights = memory_.as<char>() + panel * panel_bytes_;
+  kernel_->tile(num_rows, packed, weights, steps_, sums, kPanelWidth, false, weights + kAhead);
 }
 
 void PackedMatrix::unpack_row(size_t row, float* out) const {

@@ -1,13 +1,12 @@
 /** Owns weights in the CPU's packed layout, [N / 32][K / step][32][step], and reading single rows back. */
 #pragma once
 
-#include "ops/cpu/kernels.h"
-#include "ops/ops.h"
+#include "ops/cpu/weight_matrix.h"
 #include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
-class PackedMatrix final : public Matrix {
+class PackedMatrix final : public WeightMatrix {
  public:
   /** Room for rows x cols; `kernel` and `type` say how elements lie. */
   PackedMatrix(size_t rows, size_t cols, DiskType type, const MatrixKernel& kernel);
@@ -17,10 +16,10 @@ class PackedMatrix final : public Matrix {
   /** Writes row `row` as fp32. */
   void unpack_row(size_t row, float* out) const;
 
-  size_t num_panels() const { return num_panels_; }
-  size_t steps() const { return steps_; }
-  const char* panel(size_t index) const { return memory_.as<char>() + index * panel_bytes_; }
-  const MatrixKernel& kernel() const { return *kernel_; }
+  size_t packed_row_bytes() const override { return steps_ * kernel_->k_step * kernel_->a_bytes; }
+  void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
+  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t num_tiles,
+                char* scratch, float* sums) const override;
 
  private:
   char* row_start(size_t row) const;
@@ -29,7 +28,6 @@ class PackedMatrix final : public Matrix {
   DiskType type_;
   const MatrixKernel* kernel_;
   size_t steps_;
-  size_t num_panels_;
   size_t panel_bytes_;
   AlignedMemory memory_;
 };

@@ -1,0 +1,74 @@
+#include "ops/cpu/int8_matrix.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/cpu/half.h"
+#include "tessera/error.h"
+
+namespace tessera::cpu {
+
+namespace {
+
+/** Activations of this magnitude and more are multiplied in 16 bits. */
+constexpr float kOutlier = 6.0f;
+/** Columns whose products, each at most 255 * 127, surely fit in 32 bits. */
+constexpr size_t kMaxCols = 65536;
+
+}  // namespace
+
+Int8Matrix::Int8Matrix(size_t num_rows, size_t num_cols, const Kernels& kernels)
+    : WeightMatrix(num_rows, num_cols), kernel_(&kernels.int8), steps_((num_cols + 3) / 4),
+      memory_(num_panels() * steps_ * 4 * kPanelWidth), scales_(num_panels() * kPanelWidth),
+      corrections_(num_panels() * kPanelWidth) {
+  if (num_cols > kMaxCols) refuse("load weights as int8", std::to_string(num_cols) + " columns", "at most 65536");
+  bytes = memory_.bytes() + (scales_.size() + corrections_.size()) * 4;
+}
+
+void Int8Matrix::pack_row(size_t row, const HostTensor& source, size_t source_row) {
+  const char* data = static_cast<const char*>(source.data);
+  const size_t first = source_row * cols;
+  float largest = 0;
+  for (size_t i = 0; i < cols; i++) {
+    largest = std::max(largest, std::fabs(read_disk(data, source.type, first + i)));
+  }
+  // Below this the factor would overflow; such a row is as good as zero. Two roundings: the codes are bitsandbytes'.
+  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
+  int8_t* to = panel_start(row / kPanelWidth) + row % kPanelWidth * 4;
+  int32_t sum = 0;
+  for (size_t i = 0; i < cols; i++) {
+    const auto code = static_cast<int8_t>(std::nearbyint(read_disk(data, source.type, first + i) * factor));
+    to[i / 4 * (4 * kPanelWidth) + i % 4] = code;
+    sum += code;
+  }
+  scales_[row] = largest / 127.0f;
+  corrections_[row] = 128 * sum;
+}
+
+void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const {
+  float* scales = reinterpret_cast<float*>(packed + steps_ * 4 * rows);
+  for (int r = 0; r < rows; r++) {
+    const float* row = x + r * stride;
+    bool has_outliers = false;
+    scales[r] = kernel_->quantise(row, cols, kOutlier, r, rows, packed, &has_outliers);
+    if (!has_outliers) continue;
+    for (size_t i = 0; i < cols; i++) {
+      // A NaN is one too: it must reach the result.
+      if (!(std::fabs(row[i]) < kOutlier)) outliers.push_back({r, i, from_bf16(to_bf16(row[i]))});
+    }
+  }
+}
+
+void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t,
+                          char*, float* sums) const {
+  const float* row_scales = reinterpret_cast<const float*>(packed + steps_ * 4 * rows);
+  const int8_t* weights = panel_start(panel);
+  const size_t first = panel * kPanelWidth;
+  kernel_->tile(rows, packed, weights, steps_, row_scales, scales_.data() + first, corrections_.data() + first, sums,
+                weights + kAhead);
+  for (const Outlier& outlier : outliers) {
+    kernel_->add_column(weights, outlier.col, outlier.value, scales_.data() + first, sums + outlier.row * kPanelWidth);
+  }
+}
+
+}  // namespace tessera::cpu

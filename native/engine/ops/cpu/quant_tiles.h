@@ -1,0 +1,142 @@
+/**
+ * Owns the inner loops of quantised weights, written over vec.h for every instruction set. Included by each
+ * kernels_*.cpp inside its own namespace, after tiles.h. Limit: as in tiles.h. Sums of int8 products are whole numbers,
+ * so they are the same on every set. Expects of the set:
+ *   Int8Columns, split_columns(weights), add_products(sum, columns, four activations)  sums of 4 products a lane
+ *   load_bytes(p)                                    kWidth bytes, widened
+ *   Table4, load_table(values), look_up(table, codes)
+ *   bf16_pairs(even, odd)                            both rounded, side by side in a lane
+ */
+
+/** Largest magnitude below `limit`; `has_outliers` where something is not below. */
+inline float largest_below(const float* x, size_t n, float limit, bool* has_outliers) {
+  Vec largest = {};
+  VecInt outside = {};
+  for_vectors(n, [&](size_t i, size_t m) {
+    const Vec magnitude = (Vec)((VecInt)load_n(x + i, m) & splat_int(0x7fffffff));
+    const VecInt inside = magnitude < splat(limit);
+    outside |= ~inside;
+    const Vec kept = (Vec)((VecInt)magnitude & inside);
+    largest = kept > largest ? kept : largest;
+  });
+  float most = 0;
+  int32_t any = 0;
+  for (int i = 0; i < kWidth; i++) {
+    most = largest[i] > most ? largest[i] : most;
+    any |= outside[i];
+  }
+  *has_outliers = any != 0;
+  return most;
+}
+
+/** A row to codes from 1 to 255, zero being 128; outliers become zero. */
+float quantise_row(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers) {
+  constexpr size_t kRun = 64;
+  const float largest = largest_below(x, k, limit, has_outliers);
+  // Below this the factor would overflow; such a row is as good as zero.
+  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
+  uint32_t* out = static_cast<uint32_t*>(packed) + row;
+  for (size_t first = 0; first < k; first += kRun) {
+    const size_t count = k - first < kRun ? k - first : kRun;
+    float kept[kRun] = {};
+    for_vectors(count, [&](size_t i, size_t m) {
+      const Vec v = load_n(x + first + i, m);
+      const Vec magnitude = (Vec)((VecInt)v & splat_int(0x7fffffff));
+      const VecInt inside = magnitude < splat(limit);
+      store_n(kept + i, (Vec)((VecInt)v & inside), m);
+    });
+    uint32_t codes[kRun];
+    for (size_t i = 0; i < kRun; i++) {
+      codes[i] = static_cast<uint32_t>(static_cast<int32_t>(__builtin_rintf(kept[i] * factor)) + 128);
+    }
+    for (size_t i = 0; i < count; i += 4) {
+      out[(first + i) / 4 * rows] = codes[i] | codes[i + 1] << 8 | codes[i + 2] << 16 | codes[i + 3] << 24;
+    }
+  }
+  return factor > 0 ? largest / 127.0f : 0.0f;
+}
+
+template <int ROWS>
+__attribute__((noinline)) void int8_rows(const uint32_t* a_start, const char* panel, size_t steps,
+                                         const float* row_scales, const float* scales, const int32_t* corrections,
+                                         float* c, const char* next) {
+  constexpr size_t kStepBytes = 4 * kPanelWidth;
+  for (int col = 0; col < kPanelWidth; col += kTileCols) {
+    VecInt sum[ROWS][2] = {};
+    const uint32_t* a = a_start;
+    const char* b = panel + col * 4;
+    for (size_t k = 0; k < steps; k++) {
+      if (ROWS <= kFewRows && col == 0) {
+        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
+      }
+      Int8Columns w[2];
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) w[v] = split_columns(load_int(b + v * kWidth * 4));
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; r++) add_products(sum[r], w, a[r]);
+      a += ROWS;
+      b += kStepBytes;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) {
+        const int at = col + v * kWidth;
+        const Vec whole = __builtin_convertvector(sum[r][v] - load_int(corrections + at), Vec);
+        store(c + r * kPanelWidth + at, whole * (load(scales + at) * splat(row_scales[r])));
+      }
+    }
+  }
+}
+
+template <int ROWS = kTileRows>
+inline void int8_dispatch(int rows, const uint32_t* a, const char* panel, size_t steps, const float* row_scales,
+                          const float* scales, const int32_t* corrections, float* c, const char* next) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS) {
+      int8_rows<ROWS>(a, panel, steps, row_scales, scales, corrections, c, next);
+    } else {
+      int8_dispatch<ROWS - 1>(rows, a, panel, steps, row_scales, scales, corrections, c, next);
+    }
+  }
+}
+
+void int8_tile(int rows, const void* a, const void* panel, size_t steps, const float* row_scales, const float* scales,
+               const int32_t* corrections, float* c, const void* next) {
+  int8_dispatch(rows, static_cast<const uint32_t*>(a), static_cast<const char*>(panel), steps, row_scales, scales,
+                corrections, c, static_cast<const char*>(next));
+}
+
+void int8_add_column(const void* panel, size_t col, float value, const float* scales, float* c) {
+  const char* b = static_cast<const char*>(panel) + col / 4 * (4 * kPanelWidth);
+  const int shift = 24 - 8 * static_cast<int>(col % 4);
+  for (int at = 0; at < kPanelWidth; at += kWidth) {
+    const VecInt whole = (load_int(b + at * 4) << shift) >> 24;
+    const Vec weight = __builtin_convertvector(whole, Vec) * load(scales + at);
+    store(c + at, load(c + at) + splat(value) * weight);
+  }
+}
+
+/** Codes to bf16 pairs; the product with the scale is rounded to fp32 first, as a weight is that is stored so. */
+void expand4(const void* groups, const float* values, size_t count, void* out) {
+  constexpr int kVectors = kPanelWidth / kWidth;
+  const Table4 table = load_table(values);
+  const char* from = static_cast<const char*>(groups);
+  float* to = static_cast<float*>(out);
+  for (size_t g = 0; g < count; g++, from += kGroup4Bytes) {
+    Vec scale[kVectors];
+    for (int v = 0; v < kVectors; v++) scale[v] = load(reinterpret_cast<const float*>(from) + v * kWidth);
+    const uint8_t* codes = reinterpret_cast<const uint8_t*>(from) + kPanelWidth * 4;
+    for (int pair = 0; pair < 32; pair++, codes += kPanelWidth, to += kPanelWidth) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) {
+        const VecInt both = load_bytes(codes + v * kWidth);
+        const Vec even = look_up(table, both & splat_int(15)) * scale[v];
+        const Vec odd = look_up(table, both >> 4) * scale[v];
+        store(to + v * kWidth, (Vec)bf16_pairs(even, odd));
+      }
+    }
+  }
+}
+
+constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column};

@@ -1,0 +1,49 @@
+/** Owns what `linear` asks of a weight matrix of any type: pack a tile of activations, multiply it with a panel. */
+#pragma once
+
+#include <vector>
+
+#include "ops/cpu/kernels.h"
+#include "ops/ops.h"
+
+namespace tessera::cpu {
+
+/** An activation too large for int8, multiplied on its own. */
+struct Outlier {
+  int row;  // in its tile
+  size_t col;
+  float value;
+};
+
+class WeightMatrix : public Matrix {
+ public:
+  size_t num_panels() const { return num_panels_; }
+
+  /** Bytes a packed row of activations takes; a multiple of 4. */
+  virtual size_t packed_row_bytes() const = 0;
+  /** Packs rows [rows][cols] of stride `stride` as one tile. `outliers` comes empty. */
+  virtual void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const = 0;
+  /** Scratch a thread lends to `open_panel` and `multiply`. */
+  virtual size_t scratch_bytes() const { return 0; }
+  /** Gets a panel ready for `num_tiles` products in `scratch`. */
+  virtual void open_panel(size_t panel, size_t num_tiles, char* scratch) const {
+    (void)panel, (void)num_tiles, (void)scratch;
+  }
+  /** sums [rows][32] of a packed tile and a panel opened for `num_tiles`. A row's bits do not depend on other rows. */
+  virtual void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel,
+                        size_t num_tiles, char* scratch, float* sums) const = 0;
+
+ protected:
+  WeightMatrix(size_t num_rows, size_t num_cols) : num_panels_((num_rows + kPanelWidth - 1) / kPanelWidth) {
+    rows = num_rows;
+    cols = num_cols;
+  }
+
+ private:
+  size_t num_panels_;
+};
+
+/** Bytes ahead of its own stream that weights are asked for while few rows read them. */
+inline constexpr size_t kAhead = 1024;
+
+}  // namespace tessera::cpu

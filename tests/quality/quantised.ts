@@ -1,0 +1,207 @@
+/**
+ * Prints what quantised weights cost in quality: how far next-token distributions move from bf16's, and how often the
+ * greedy token stays. On the embedded model with the demonstration's pictures, and on layers of true shape.
+ *
+ *     deno run --allow-all tests/quality/quantised.ts
+ */
+import { createTilePool } from "../../edge/tile/mod.ts";
+import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
+import type { Dtype, Engine } from "../../gpu-worker/engine/types.ts";
+import { loadTokenizer } from "../../gpu-worker/prompt/load_tokenizer.ts";
+import { buildPrompt } from "../../gpu-worker/prompt/prompt.ts";
+import { type ChatConfig, tinyConfig } from "../support/checkpoint_config.ts";
+import { CounterStream, randomTile } from "../support/counter_random.ts";
+import { argmax, type DriverPrompt, EngineDriver, textPrompt } from "../support/engine_driver.ts";
+import { openNative, withNativeEngine } from "../support/native_engine.ts";
+
+const DTYPES: readonly Dtype[] = ["fp32", "int8", "nf4", "fp4"];
+const DEMO = new URL("../../infra/demo/", import.meta.url);
+
+/** A prompt with the tokens bf16 went on with. */
+interface Continued {
+  readonly prompt: DriverPrompt;
+  readonly ids: readonly number[];
+  /** Logits each id was chosen from. */
+  readonly rows: readonly Float32Array[];
+}
+
+/** Logits at the places where `continued` has its ids. */
+async function rowsAlong(driver: EngineDriver, { prompt, ids }: Continued): Promise<Float32Array[]> {
+  const sequence = driver.add(prompt);
+  for (const id of ids.slice(0, -1)) driver.append(sequence, id);
+  const [rows] = await driver.logits([{ sequence, numTokens: sequence.tokenIds.length }]);
+  driver.free(sequence);
+  return rows!.slice(prompt.tokenIds.length - 1);
+}
+
+function logSoftmax(row: Float32Array): Float64Array {
+  const max = row.reduce((a, b) => Math.max(a, b), -Infinity);
+  const sum = row.reduce((total, x) => total + Math.exp(x - max), 0);
+  return Float64Array.from(row, (x) => x - max - Math.log(sum));
+}
+
+/** Sum of p log(p / q), in nats. */
+function divergence(p: Float32Array, q: Float32Array): number {
+  const logQ = logSoftmax(q);
+  return logSoftmax(p).reduce((total, logP, i) => total + Math.exp(logP) * (logP - logQ[i]!), 0);
+}
+
+/** One line of the table: `dtype` along what bf16 said. */
+async function measure(what: string, dtype: Dtype, engine: Engine, said: readonly Continued[]): Promise<void> {
+  const driver = new EngineDriver(engine);
+  const moved: number[] = [];
+  let numSame = 0;
+  let numAnswers = 0;
+  for (const continued of said) {
+    const rows = await rowsAlong(driver, continued);
+    rows.forEach((row, i) => {
+      moved.push(divergence(continued.rows[i]!, row));
+      numSame += Number(argmax(row) === continued.ids[i]);
+    });
+    const own = await driver.generate(continued.prompt, continued.ids.length);
+    numAnswers += Number(own.every((id, i) => id === continued.ids[i]));
+  }
+  const mean = moved.reduce((a, b) => a + b, 0) / moved.length;
+  const cells = [
+    what,
+    dtype,
+    (engine.info.weightBytes / 1e6).toFixed(2),
+    mean.toExponential(1),
+    Math.max(...moved).toExponential(1),
+    `${(100 * numSame / moved.length).toFixed(1)} %`,
+    `${numAnswers} of ${said.length}`,
+  ];
+  console.log(`| ${cells.join(" | ")} |`);
+}
+
+/** bf16's greedy answers of at most `count` tokens, ended by one of `eosIds`. */
+async function answers(
+  driver: EngineDriver,
+  prompts: readonly DriverPrompt[],
+  count: number,
+  eosIds: ReadonlySet<number>,
+): Promise<Continued[]> {
+  const said: Continued[] = [];
+  for (const prompt of prompts) {
+    const { ids, rows } = await driver.generateTogether([prompt], count, [Infinity]);
+    const end = ids[0]!.findIndex((id) => eosIds.has(id)) + 1 || count;
+    said.push({ prompt, ids: ids[0]!.slice(0, end), rows: rows[0]!.slice(0, end) });
+  }
+  return said;
+}
+
+/** The demonstration's pictures, cut, on the engine, each with the question the demonstration asks. */
+async function picturePrompts(engine: Engine, folder: string) {
+  const tokenizer = await loadTokenizer(folder);
+  const facts = await readModelFacts(folder, engine.info, tokenizer);
+  const { tileSize, minTiles, maxTiles, thumbnail } = facts;
+  await using pool = createTilePool({ workers: 1 });
+  const prompts: DriverPrompt[] = [];
+  let slot = 0;
+  for (const name of Object.keys(JSON.parse(await Deno.readTextFile(new URL("captions.json", DEMO))))) {
+    const bytes = await Deno.readFile(new URL(name, DEMO));
+    const cut = await pool.tileImage(bytes, { tileSize, minTiles, maxTiles, thumbnail });
+    const first = slot;
+    for (const tile of cut.tiles) await engine.encodeTiles(tile, Int32Array.of(slot++));
+    const prompt = buildPrompt(
+      {
+        messages: [{
+          role: "user",
+          parts: [{ type: "image", image: 0 }, { type: "text", text: "Describe the picture." }],
+        }],
+        images: [{ ...cut, tile_size: tileSize, tiles: cut.hashes }],
+      },
+      tokenizer,
+      facts,
+    );
+    prompts.push({
+      tokenIds: [...prompt.tokenIds],
+      embeddingRows: [...prompt.tileOf].map((tile, i) =>
+        tile < 0 ? -1 : (first + tile) * facts.tokensPerTile + prompt.rowOf[i]!
+      ),
+    });
+  }
+  return { prompts, eosIds: facts.eosIds };
+}
+
+async function embeddedModel(): Promise<void> {
+  const modelPath = await findCheckpoint("internvl3-tiny");
+  let said: Continued[] = [];
+  for (const dtype of ["bf16", ...DTYPES] as const) {
+    const engine = await openNative({
+      modelPath,
+      dtype,
+      device: "cpu",
+      numThreads: 2,
+      kvCacheBytes: 2 ** 24,
+      numTileSlots: 64,
+    });
+    const { prompts, eosIds } = await picturePrompts(engine, modelPath);
+    if (dtype === "bf16") said = await answers(new EngineDriver(engine), prompts, 48, eosIds);
+    await measure("internvl3-tiny", dtype, engine, said);
+    await engine.close();
+  }
+}
+
+/** A model with one or two layers of a published width, a small vocabulary and a small tile. */
+async function trueShape(what: string, config: ChatConfig): Promise<void> {
+  let said: Continued[] = [];
+  for (const dtype of ["bf16", ...DTYPES] as const) {
+    await withNativeEngine({ config, seed: 1 }, { dtype }, async (engine) => {
+      const { tileSize, tokensPerTile, vocabSize } = engine.info;
+      await engine.encodeTiles(randomTile(1, 0, tileSize), Int32Array.of(0));
+      const prompts = [1, 2, 3, 4].map((seed) => {
+        const random = new CounterStream(seed, "prompt");
+        const text = textPrompt(Array.from({ length: 24 }, (_, i) => random.integer(i, vocabSize)));
+        const rows = Array.from({ length: tokensPerTile }, (_, row) => row);
+        return {
+          tokenIds: [...rows.map(() => 0), ...text.tokenIds],
+          embeddingRows: [...rows, ...text.embeddingRows],
+        };
+      });
+      if (dtype === "bf16") said = await answers(new EngineDriver(engine), prompts, 32, new Set());
+      await measure(what, dtype, engine, said);
+    });
+  }
+}
+
+const TOWER = {
+  hidden_size: 1024,
+  num_attention_heads: 16,
+  intermediate_size: 4096,
+  patch_size: 14,
+  num_hidden_layers: 1,
+};
+
+console.log("| model | dtype | weights, MB | mean KL, nats | largest KL | same greedy token | same answers |");
+console.log("|---|---|---|---|---|---|---|");
+await embeddedModel();
+await trueShape(
+  "layers of the 1B",
+  tinyConfig({
+    tileSize: 56,
+    vision: TOWER,
+    decoder: {
+      hidden_size: 896,
+      num_attention_heads: 14,
+      num_key_value_heads: 2,
+      intermediate_size: 4864,
+      vocab_size: 2000,
+    },
+  }),
+);
+await trueShape(
+  "layers of the 2B",
+  tinyConfig({
+    tileSize: 56,
+    vision: TOWER,
+    decoder: {
+      hidden_size: 1536,
+      num_attention_heads: 12,
+      num_key_value_heads: 2,
+      intermediate_size: 8960,
+      num_hidden_layers: 1,
+      vocab_size: 2000,
+    },
+  }),
+);
