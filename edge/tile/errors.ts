@@ -21,6 +21,10 @@ export const TILE_REASONS = {
     class: "input",
     publicMessage: "Cannot read the image: it has more pixels than this server accepts.",
   },
+  too_much_memory: {
+    class: "input",
+    publicMessage: "Cannot read the image: decoding it takes more memory than this server gives to one.",
+  },
   timeout: { class: "input", publicMessage: "Cannot read the image: decoding it took too long." },
   decoder_failed: { class: "input", publicMessage: "Cannot read the image: the decoder failed on it." },
   out_of_memory: {
@@ -34,14 +38,21 @@ export const TILE_REASONS = {
 
 export type TileReason = keyof typeof TILE_REASONS;
 
+interface TileErrorOptions extends ErrorOptions {
+  readonly memory?: { readonly needBytes: number; readonly maxBytes: number };
+}
+
 /** The one error that leaves edge/tile. `message` is for the log; only `reason` and `publicMessage` may reach a client. */
 export class TileError extends Error {
   override readonly name = "TileError";
   readonly reason: TileReason;
+  /** Of `too_much_memory`: what the picture takes, and what there is. */
+  readonly memory: { readonly needBytes: number; readonly maxBytes: number } | undefined;
 
-  constructor(reason: TileReason, detail?: string, options?: ErrorOptions) {
+  constructor(reason: TileReason, detail?: string, options: TileErrorOptions = {}) {
     super(detail === undefined ? TILE_REASONS[reason].publicMessage : `${reason}: ${detail}`, options);
     this.reason = reason;
+    this.memory = options.memory;
   }
 
   get class(): TileErrorClass {

@@ -26,7 +26,9 @@ export interface CheckedPoolOptions {
   readonly maxQueue: number;
   readonly maxQueuedBytes: number;
   readonly timeoutMs: number;
+  readonly abortGraceMs: number;
   readonly maxIdleBytes: number;
+  readonly maxMemoryBytes: number;
 }
 
 export function checkTileOptions(options: TileOptions): CheckedOptions {
@@ -51,6 +53,8 @@ export function checkPoolOptions(options: TilePoolOptions): CheckedPoolOptions {
     maxQueue: inRange("maxQueue", options.maxQueue ?? 16 * workers, 0, 1_000_000),
     maxQueuedBytes: inRange("maxQueuedBytes", options.maxQueuedBytes ?? 128 * MIB, 0, Number.MAX_SAFE_INTEGER),
     timeoutMs: inRange("timeoutMs", options.timeoutMs ?? 10_000, 1, 3_600_000),
+    abortGraceMs: inRange("abortGraceMs", options.abortGraceMs ?? 200, 0, 3_600_000),
+    maxMemoryBytes: inRange("maxMemoryBytes", options.maxMemoryBytes ?? 768 * MIB, 1, Number.MAX_SAFE_INTEGER),
     maxIdleBytes: inRange("maxIdleBytes", options.maxIdleBytes ?? 128 * MIB, 0, Number.MAX_SAFE_INTEGER),
   };
 }

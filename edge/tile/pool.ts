@@ -1,4 +1,5 @@
-// Owns the pool: the bounded queue of pictures and the workers that tile them.
+// Owns the pool: the bounded queue of pictures, the memory they reserve, and the workers that tile them.
+import { heldBytes, place } from "./budget.ts";
 import { TileError } from "./errors.ts";
 import { Inspector } from "./inspector.ts";
 import { type CheckedOptions, type CheckedPoolOptions, checkPoolOptions, checkTileOptions } from "./options.ts";
@@ -21,6 +22,10 @@ const REAL_PARTS: PoolParts = {
 interface Waiting {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly options: CheckedOptions;
+  /** WASM memory it takes; undefined until its header was read. */
+  needBytes: number | undefined;
+  /** Where it runs. */
+  slot: Slot | undefined;
   readonly since: number;
   readonly resolve: (image: TiledImage) => void;
   readonly reject: (error: unknown) => void;
@@ -36,6 +41,8 @@ export class Pool implements TilePool {
   readonly #options: CheckedPoolOptions;
   readonly #module: Promise<WebAssembly.Module>;
   readonly #inspector: Inspector;
+  /** The module once it is loaded; workers start after that. */
+  #loaded: WebAssembly.Module | undefined;
   readonly #queue: Waiting[] = [];
   #slots: Slot[] = [];
   #queuedBytes = 0;
@@ -60,28 +67,34 @@ export class Pool implements TilePool {
       running: this.#running,
       queued: this.#queue.length,
       replaced: this.#replaced,
+      memoryBytes: heldBytes(this.#slots),
     };
   }
 
-  tileImage(bytes: Uint8Array, options: TileOptions, signal?: AbortSignal): Promise<TiledImage> {
+  tileImage(
+    bytes: Uint8Array,
+    options: TileOptions,
+    signal?: AbortSignal,
+    inspection?: ImageInspection,
+  ): Promise<TiledImage> {
     return new Promise((resolve, reject) => {
       const checked = checkTileOptions(options);
       if (this.#over !== undefined) throw this.#over;
       if (signal?.aborted) throw new TileError("aborted");
       if (bytes.length === 0) throw new TileError("empty");
-      const idle = this.#slots.some((slot) => slot.state === "idle");
-      const full = this.#queue.length >= this.#options.maxQueue ||
-        this.#queuedBytes + bytes.length > this.#options.maxQueuedBytes;
-      if (!idle && full) throw new TileError("busy", `${this.#queue.length} images wait`);
+      if (inspection !== undefined) this.#checkMemory(inspection);
 
       const onAbort = () => {
         this.#unqueue(waiting);
+        waiting.slot?.abandon();
         waiting.reject(new TileError("aborted"));
       };
       const settled = () => signal?.removeEventListener("abort", onAbort);
       const waiting: Waiting = {
         bytes: owned(bytes),
         options: checked,
+        needBytes: inspection?.needBytes,
+        slot: undefined,
         since: performance.now(),
         resolve: (image) => (settled(), resolve(image)),
         reject: (error) => (settled(), reject(error)),
@@ -90,12 +103,19 @@ export class Pool implements TilePool {
       this.#queue.push(waiting);
       this.#queuedBytes += waiting.bytes.length;
       this.#dispatch();
+      const { maxQueue, maxQueuedBytes } = this.#options;
+      if (this.#queue.length <= maxQueue && this.#queuedBytes <= maxQueuedBytes) return;
+      // Full before this one came; unless it found a worker at once, it has to go.
+      if (!this.#unqueue(waiting)) return;
+      waiting.reject(new TileError("busy", `${this.#queue.length} images wait`));
     });
   }
 
-  async inspectImage(bytes: Uint8Array, options: TileOptions): Promise<ImageInspection> {
+  async inspectImage(bytes: Uint8Array, options: TileOptions, fileLength?: number): Promise<ImageInspection> {
     const checked = checkTileOptions(options);
-    return this.#inspector.inspect(await this.#module, bytes, checked);
+    const inspection = this.#inspector.inspect(await this.#module, bytes, checked, fileLength);
+    this.#checkMemory(inspection);
+    return inspection;
   }
 
   close(): Promise<void> {
@@ -108,7 +128,7 @@ export class Pool implements TilePool {
   }
 
   async #start(parts: PoolParts): Promise<void> {
-    const { workers, limits, maxIdleBytes, timeoutMs } = this.#options;
+    const { workers, limits } = this.#options;
     let module: WebAssembly.Module;
     try {
       module = await this.#module;
@@ -116,10 +136,11 @@ export class Pool implements TilePool {
       return this.#end(new TileError("decoder_failed", "the WASM cannot be loaded", { cause }));
     }
     if (this.#over !== undefined) return;
-    let warm = 0;
+    this.#loaded = module;
+    const warm = new Set<Slot>();
     const events = {
-      onIdle: () => {
-        if (++warm === workers) this.#ready.resolve();
+      onIdle: (slot: Slot) => {
+        if (warm.add(slot).size === workers) this.#ready.resolve();
         this.#dispatch();
       },
       onStartFailed: (_: Slot, error: TileError) => {
@@ -129,8 +150,8 @@ export class Pool implements TilePool {
       },
       onReplaced: () => this.#replaced++,
     };
-    const init = { kind: "init" as const, module, limits, maxIdleBytes };
-    this.#slots = Array.from({ length: workers }, () => new Slot(init, parts.spawn, timeoutMs, events));
+    const init = { kind: "init" as const, module, limits };
+    this.#slots = Array.from({ length: workers }, () => new Slot(init, parts.spawn, this.#options, events));
     for (const slot of this.#slots) slot.start();
   }
 
@@ -141,34 +162,66 @@ export class Pool implements TilePool {
     this.#ready.reject(error);
   }
 
-  /** Gives waiting pictures to idle workers, oldest first. */
+  /**
+   * Gives waiting pictures to idle workers, oldest first. Nobody overtakes a picture that waits for memory: else large
+   * ones would wait forever.
+   */
   #dispatch(): void {
-    for (const slot of this.#slots) {
-      const waiting = slot.state === "idle" ? this.#queue[0] : undefined;
-      if (waiting === undefined) continue;
+    for (let waiting = this.#queue[0]; waiting !== undefined; waiting = this.#queue[0]) {
+      if (!this.#slots.some((slot) => slot.isIdle)) return;
+      let needBytes: number;
+      try {
+        needBytes = waiting.needBytes ??= this.#inspectWaiting(waiting).needBytes;
+      } catch (error) {
+        this.#unqueue(waiting);
+        waiting.reject(error);
+        continue;
+      }
+      const placement = place(this.#slots, needBytes, this.#options.maxMemoryBytes);
+      placement?.renew.forEach((slot) => slot.renew());
+      if (placement?.worker === undefined) return;
       this.#unqueue(waiting);
-      this.#run(slot, waiting);
+      this.#run(placement.worker, waiting, needBytes);
     }
   }
 
-  async #run(slot: Slot, { bytes, options, since, resolve, reject }: Waiting): Promise<void> {
+  /** Only with an idle worker, so the module is there. */
+  #inspectWaiting({ bytes, options }: Waiting): ImageInspection {
+    const inspection = this.#inspector.inspect(this.#loaded!, bytes, options);
+    this.#checkMemory(inspection);
+    return inspection;
+  }
+
+  #checkMemory({ needBytes }: ImageInspection): void {
+    const maxBytes = this.#options.maxMemoryBytes;
+    if (needBytes <= maxBytes) return;
+    const memory = { needBytes, maxBytes };
+    throw new TileError("too_much_memory", `${needBytes} bytes, expected ${maxBytes} at most`, { memory });
+  }
+
+  async #run(slot: Slot, waiting: Waiting, needBytes: number): Promise<void> {
+    const { bytes, options, since, resolve, reject } = waiting;
     const queueMs = performance.now() - since;
     this.#running++;
+    waiting.slot = slot;
     try {
-      const { image, timings }: SlotResult = await slot.run({ kind: "tile", bytes, options });
+      const { image, timings }: SlotResult = await slot.run({ kind: "tile", bytes, options }, needBytes);
       resolve({ ...image, timings: { ...timings, queueMs } });
     } catch (error) {
       reject(error);
     } finally {
+      waiting.slot = undefined;
       this.#running--;
     }
   }
 
-  #unqueue(waiting: Waiting): void {
+  /** Whether it was there. */
+  #unqueue(waiting: Waiting): boolean {
     const index = this.#queue.indexOf(waiting);
-    if (index < 0) return;
+    if (index < 0) return false;
     this.#queue.splice(index, 1);
     this.#queuedBytes -= waiting.bytes.length;
+    return true;
   }
 
   #rejectQueue(error: unknown): void {

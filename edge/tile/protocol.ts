@@ -8,7 +8,6 @@ export interface InitMessage {
   readonly kind: "init";
   readonly module: WebAssembly.Module;
   readonly limits: CheckedLimits;
-  readonly maxIdleBytes: number;
 }
 
 /** One picture. `bytes` is transferred to the worker. A worker gets the next one after its answer. */
@@ -23,9 +22,15 @@ export type ToWorker = InitMessage | TileMessage;
 export type WorkerTimings = Omit<TileTimings, "queueMs">;
 
 export type FromWorker =
-  /** The instance is there and warm. */
-  | { readonly kind: "ready" }
-  /** The tiles' buffers are transferred. */
-  | { readonly kind: "tiled"; readonly image: Omit<TiledImage, "timings">; readonly timings: WorkerTimings }
-  /** `broken`: the worker must be replaced. */
-  | { readonly kind: "failed"; readonly reason: TileReason; readonly detail: string; readonly broken: boolean };
+  & {
+    /** WASM memory of the worker's instance, which only grows. */
+    readonly memoryBytes: number;
+  }
+  & (
+    /** The instance is there and warm. */
+    | { readonly kind: "ready" }
+    /** The tiles' buffers are transferred. */
+    | { readonly kind: "tiled"; readonly image: Omit<TiledImage, "timings">; readonly timings: WorkerTimings }
+    /** `broken`: the worker must be replaced. */
+    | { readonly kind: "failed"; readonly reason: TileReason; readonly detail: string; readonly broken: boolean }
+  );

@@ -1,4 +1,4 @@
-// Owns the inside of a worker: one picture at a time, warm-up, and when an instance is thrown away.
+// Owns the inside of a worker: one instance, warmed up, one picture at a time.
 import { TileError } from "./errors.ts";
 import type { CheckedLimits, CheckedOptions } from "./options.ts";
 import type { FromWorker, InitMessage, TileMessage, ToWorker } from "./protocol.ts";
@@ -26,12 +26,9 @@ export function serve(scope: WorkerScope, createTiler: (module: WebAssembly.Modu
       init = data;
       tiler = createTiler(init.module);
       warmUp(tiler);
-      scope.postMessage({ kind: "ready" });
-    } else if (init !== undefined) {
-      // Memory never shrinks: after a huge picture the next one gets a new instance of the same compiled module.
-      if (tiler === undefined || tiler.memoryBytes > init.maxIdleBytes) tiler = createTiler(init.module);
+      scope.postMessage({ kind: "ready", memoryBytes: tiler.memoryBytes });
+    } else if (init !== undefined && tiler !== undefined) {
       answer(scope, tiler, data, init.limits);
-      if (tiler.memoryBytes > init.maxIdleBytes) tiler = undefined;
     }
   };
 }
@@ -48,12 +45,20 @@ async function answer(
     const hashes = await Promise.all(image.tiles.map(sha256));
     const hashMs = performance.now() - start;
     const transfer = image.tiles.map((tile) => tile.buffer);
-    scope.postMessage({ kind: "tiled", image: { ...image, hashes }, timings: { ...timings, hashMs } }, transfer);
+    const { memoryBytes } = tiler;
+    const message = {
+      kind: "tiled",
+      image: { ...image, hashes },
+      timings: { ...timings, hashMs },
+      memoryBytes,
+    } as const;
+    scope.postMessage(message, transfer);
   } catch (error) {
     const { reason, message, cause } = error instanceof TileError
       ? error
       : new TileError("decoder_failed", String(error), { cause: error });
-    scope.postMessage({ kind: "failed", reason, detail: message, broken: cause !== undefined });
+    const { memoryBytes } = tiler;
+    scope.postMessage({ kind: "failed", reason, detail: message, broken: cause !== undefined, memoryBytes });
   }
 }
 

@@ -17,10 +17,22 @@ export interface SlotEvents {
   onReplaced(): void;
 }
 
+export interface SlotOptions {
+  /** Time limit of one picture, in ms. */
+  readonly timeoutMs: number;
+  /** How long a picture nobody wants any more may go on, in ms. */
+  readonly abortGraceMs: number;
+  /** A worker that holds more than this after a picture is started anew. */
+  readonly maxIdleBytes: number;
+}
+
 interface Job {
+  /** What its picture may take, in bytes. */
+  readonly needBytes: number;
   readonly resolve: (result: SlotResult) => void;
   readonly reject: (error: TileError) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
+  /** The time limit; a shorter one once the picture was abandoned. */
+  timer: ReturnType<typeof setTimeout>;
 }
 
 /** Time a worker has to load, compile nothing and warm up. */
@@ -31,7 +43,7 @@ const LAST_RETRY_MS = 10_000;
 export class Slot {
   readonly #init: InitMessage;
   readonly #spawn: () => Worker;
-  readonly #timeoutMs: number;
+  readonly #options: SlotOptions;
   readonly #events: SlotEvents;
   #state: "starting" | "idle" | "running" | "failed" | "closed" = "starting";
   #worker: Worker | undefined;
@@ -39,16 +51,32 @@ export class Slot {
   /** While starting: the start's limit. While failed: the wait before the next try. */
   #startTimer: ReturnType<typeof setTimeout> | undefined;
   #retryMs = FIRST_RETRY_MS;
+  /** WASM memory of the worker when it was fresh, and now. */
+  #freshBytes = 0;
+  #memoryBytes = 0;
 
-  constructor(init: InitMessage, spawn: () => Worker, timeoutMs: number, events: SlotEvents) {
+  constructor(init: InitMessage, spawn: () => Worker, options: SlotOptions, events: SlotEvents) {
     this.#init = init;
     this.#spawn = spawn;
-    this.#timeoutMs = timeoutMs;
+    this.#options = options;
     this.#events = events;
   }
 
   get state(): "starting" | "idle" | "running" | "failed" | "closed" {
     return this.#state;
+  }
+
+  get isIdle(): boolean {
+    return this.#state === "idle";
+  }
+
+  /** WASM memory the worker holds beyond that of a fresh one, as of its last answer. */
+  get memoryBytes(): number {
+    return this.#memoryBytes - this.#freshBytes;
+  }
+
+  get reservedBytes(): number {
+    return this.#job?.needBytes ?? 0;
   }
 
   /** Starts a worker; ends in `onIdle` or `onStartFailed`. */
@@ -74,14 +102,12 @@ export class Slot {
   }
 
   /** Only when idle. Takes the picture's bytes with it. */
-  run(message: TileMessage): Promise<SlotResult> {
+  run(message: TileMessage, needBytes: number): Promise<SlotResult> {
     return new Promise((resolve, reject) => {
       this.#state = "running";
-      const timer = setTimeout(() => {
-        this.#settle()?.reject(new TileError("timeout", `no answer in ${this.#timeoutMs} ms`));
-        this.#replace();
-      }, this.#timeoutMs);
-      this.#job = { resolve, reject, timer };
+      const { timeoutMs } = this.#options;
+      const timer = this.#endIn(timeoutMs, () => new TileError("timeout", `no answer in ${timeoutMs} ms`));
+      this.#job = { needBytes, resolve, reject, timer };
       try {
         this.#post(message, [message.bytes.buffer]);
       } catch (cause) {
@@ -92,6 +118,22 @@ export class Slot {
     });
   }
 
+  /**
+   * Nobody waits for the running picture any more. A worker cannot be interrupted, and a new one costs about as much as
+   * a small picture: so it gets a little time to end by itself, then its worker is replaced.
+   */
+  abandon(): void {
+    if (this.#job === undefined) return;
+    clearTimeout(this.#job.timer);
+    this.#job.timer = this.#endIn(this.#options.abortGraceMs, () => new TileError("aborted"));
+  }
+
+  /** Only when idle: a new worker in place of this one, which gives its memory back. */
+  renew(): void {
+    this.#dropWorker();
+    this.start();
+  }
+
   close(): void {
     this.#state = "closed";
     clearTimeout(this.#startTimer);
@@ -99,12 +141,22 @@ export class Slot {
     this.#settle()?.reject(new TileError("closed"));
   }
 
+  /** Ends the running picture and its worker after a while. */
+  #endIn(ms: number, error: () => TileError): ReturnType<typeof setTimeout> {
+    return setTimeout(() => {
+      this.#settle()?.reject(error());
+      this.#replace();
+    }, ms);
+  }
+
   #post(message: ToWorker, transfer: Transferable[] = []): void {
     this.#worker?.postMessage(message, transfer);
   }
 
   #heard(message: FromWorker): void {
+    this.#memoryBytes = message.memoryBytes;
     if (message.kind === "ready") {
+      this.#freshBytes = message.memoryBytes;
       clearTimeout(this.#startTimer);
       this.#retryMs = FIRST_RETRY_MS;
       this.#idle();
@@ -114,6 +166,8 @@ export class Slot {
     if (message.kind === "tiled") job?.resolve({ image: message.image, timings: message.timings });
     else job?.reject(new TileError(message.reason, message.detail));
     if (message.kind === "failed" && message.broken) this.#replace();
+    // Dropping the instance alone would leave the memory to the garbage collector, which is in no hurry.
+    else if (message.memoryBytes > this.#options.maxIdleBytes) this.renew();
     else this.#idle();
   }
 
@@ -155,5 +209,6 @@ export class Slot {
   #dropWorker(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#memoryBytes = this.#freshBytes;
   }
 }

@@ -7,7 +7,15 @@ interface Exports {
   readonly memory: WebAssembly.Memory;
   tiler_report(): number;
   tiler_alloc(len: number): number;
-  tiler_open(tile: number, min: number, max: number, flags: number, maxPixels: number, maxSide: number): number;
+  tiler_open(
+    tile: number,
+    min: number,
+    max: number,
+    flags: number,
+    maxPixels: number,
+    maxSide: number,
+    fileLen: number,
+  ): number;
   tiler_decode(): number;
   tiler_resize(): number;
   tiler_cut(): number;
@@ -41,11 +49,16 @@ enum Field {
   TilesLen,
   MessageAt,
   MessageLen,
+  NeedKib,
+  PeakBytes,
+  Orientation,
   Count,
 }
 
 export interface CutImage extends ImageInspection {
   readonly tiles: Uint8Array<ArrayBuffer>[];
+  /** Most bytes of the instance that were in use at once. */
+  readonly peakBytes: number;
   readonly timings: Omit<TileTimings, "queueMs" | "hashMs">;
 }
 
@@ -64,15 +77,20 @@ export class Tiler {
     return this.#exports.memory.buffer.byteLength;
   }
 
-  /** Reads the header of `bytes`, which may be the beginning of a file only. */
-  inspect(bytes: Uint8Array, options: CheckedOptions, limits: CheckedLimits): ImageInspection {
-    return this.#guarded(() => this.#open(bytes, options, limits));
+  /** Reads the header of `bytes`, which may be the beginning of a file of `fileLength` bytes only. */
+  inspect(
+    bytes: Uint8Array,
+    options: CheckedOptions,
+    limits: CheckedLimits,
+    fileLength: number = bytes.length,
+  ): ImageInspection {
+    return this.#guarded(() => this.#open(bytes, options, limits, fileLength));
   }
 
   tile(bytes: Uint8Array, options: CheckedOptions, limits: CheckedLimits): CutImage {
     return this.#guarded(() => {
       const start = performance.now();
-      const inspection = this.#open(bytes, options, limits);
+      const inspection = this.#open(bytes, options, limits, bytes.length);
       this.#check(this.#exports.tiler_decode());
       const decoded = performance.now();
       this.#check(this.#exports.tiler_resize());
@@ -80,19 +98,26 @@ export class Tiler {
       this.#check(this.#exports.tiler_cut());
       const tiles = this.#copyTiles(options.tileSize);
       const timings = { decodeMs: decoded - start, resizeMs: resized - decoded, cutMs: performance.now() - resized };
-      return { ...inspection, tiles, timings };
+      return { ...inspection, tiles, peakBytes: this.#fields()[Field.PeakBytes]!, timings };
     });
   }
 
-  #open(bytes: Uint8Array, options: CheckedOptions, limits: CheckedLimits): ImageInspection {
+  #open(
+    bytes: Uint8Array,
+    options: CheckedOptions,
+    limits: CheckedLimits,
+    fileLength: number,
+  ): ImageInspection {
     if (bytes.length === 0) throw new TileError("empty");
     const at = this.#exports.tiler_alloc(bytes.length);
     if (at === 0) throw new TileError("out_of_memory", `no memory for a file of ${bytes.length} bytes`);
     new Uint8Array(this.#exports.memory.buffer, at, bytes.length).set(bytes);
     const { tileSize, minTiles, maxTiles } = options;
     const flags = (options.thumbnail ? FLAG_THUMBNAIL : 0) | (options.exact ? FLAG_EXACT : 0);
-    this.#check(this.#exports.tiler_open(tileSize, minTiles, maxTiles, flags, limits.maxPixels, limits.maxSide));
-    const [format, sourceWidth, sourceHeight, cols, rows, tileCount] = this.#fields();
+    const { maxPixels, maxSide } = limits;
+    this.#check(this.#exports.tiler_open(tileSize, minTiles, maxTiles, flags, maxPixels, maxSide, fileLength));
+    const fields = this.#fields();
+    const [format, sourceWidth, sourceHeight, cols, rows, tileCount] = fields;
     const size = { width: cols! * tileSize, height: rows! * tileSize };
     const name = FORMATS[format!];
     if (name === undefined) throw new TileError("decoder_failed", `format number ${format}`);
@@ -100,10 +125,12 @@ export class Tiler {
       format: name,
       sourceWidth: sourceWidth!,
       sourceHeight: sourceHeight!,
+      orientation: fields[Field.Orientation]!,
       cols: cols!,
       rows: rows!,
       ...size,
       tileCount: tileCount!,
+      needBytes: fields[Field.NeedKib]! * 1024,
     };
   }
 

@@ -26,6 +26,8 @@ export interface ImageInspection {
   /** Size of the picture as it will be tiled: after Exif orientation unless `exact`. */
   readonly sourceWidth: number;
   readonly sourceHeight: number;
+  /** Exif orientation 1..8 as the file says, whether it is applied or not. */
+  readonly orientation: number;
   readonly cols: number;
   readonly rows: number;
   /** Size the picture is resized to: cols * tileSize by rows * tileSize. */
@@ -33,6 +35,8 @@ export interface ImageInspection {
   readonly height: number;
   /** Number of tiles that will come out, the thumbnail included. */
   readonly tileCount: number;
+  /** WASM memory that tiling it takes at most. */
+  readonly needBytes: number;
 }
 
 export interface TileTimings {
@@ -45,6 +49,8 @@ export interface TileTimings {
 }
 
 export interface TiledImage extends ImageInspection {
+  /** Most bytes of the WASM memory that were in use at once. */
+  readonly peakBytes: number;
   /** RGB bytes, row-major, tileSize * tileSize * 3 each, each in a buffer of its own; row by row, the thumbnail last. */
   readonly tiles: Uint8Array<ArrayBuffer>[];
   /** SHA-256 of each tile in lower-case hex, same order, computed off the event loop. */
@@ -68,8 +74,15 @@ export interface TilePoolOptions extends ImageLimits {
   readonly maxQueuedBytes?: number;
   /** Time limit of one picture from the start of its decoding, in ms. Default 10,000. */
   readonly timeoutMs?: number;
-  /** A worker whose WASM memory grew past this drops its instance after that picture. Default 128 MiB. */
+  /** How long an aborted picture may hold its worker, in ms; then the worker is replaced. Default 200. */
+  readonly abortGraceMs?: number;
+  /** A worker whose WASM memory grew past this is started anew after that picture. Default 128 MiB. */
   readonly maxIdleBytes?: number;
+  /**
+   * WASM memory of all workers together, reserved by the headers before anything is decoded: pictures wait until it
+   * is free. A picture that needs more alone is refused with reason `too_much_memory`. Default 768 MiB.
+   */
+  readonly maxMemoryBytes?: number;
 }
 
 export interface TilePoolStats {
@@ -78,8 +91,10 @@ export interface TilePoolStats {
   readonly running: number;
   /** Pictures waiting for a worker. */
   readonly queued: number;
-  /** Workers that were thrown away and replaced since the start (time limit, trap, crash). */
+  /** Workers that were thrown away and replaced since the start (time limit, abort, trap, crash). */
   readonly replaced: number;
+  /** WASM memory that running pictures have reserved and idle workers hold, beyond that of fresh workers. */
+  readonly memoryBytes: number;
 }
 
 export interface TilePool {
@@ -87,13 +102,23 @@ export interface TilePool {
   readonly ready: Promise<void>;
   readonly stats: TilePoolStats;
   /**
-   * Decodes, resizes and cuts one picture in a worker.
+   * Decodes, resizes and cuts one picture in a worker, as soon as one is free and the picture's memory is. An abort
+   * ends the wait at once and frees place and memory within `abortGraceMs`. Who has the picture's inspection (of the
+   * same options) gives it along, so that the header is read once.
    * Takes ownership of `bytes`: a view over a whole ArrayBuffer is transferred (the caller's view becomes empty);
    * a view of a part is copied. Rejects with `TileError`, or `RangeError` for options out of range.
    */
-  tileImage(bytes: Uint8Array, options: TileOptions, signal?: AbortSignal): Promise<TiledImage>;
-  /** Reads the header only, on the calling thread; leaves `bytes` alone. Same errors and the same limits. */
-  inspectImage(bytes: Uint8Array, options: TileOptions): Promise<ImageInspection>;
+  tileImage(
+    bytes: Uint8Array,
+    options: TileOptions,
+    signal?: AbortSignal,
+    inspection?: ImageInspection,
+  ): Promise<TiledImage>;
+  /**
+   * Reads the header only, on the calling thread; leaves `bytes` alone. Same errors and the same limits. `bytes` may be
+   * the beginning of a file of `fileLength` bytes: where it does not tell enough, the reason is `truncated`.
+   */
+  inspectImage(bytes: Uint8Array, options: TileOptions, fileLength?: number): Promise<ImageInspection>;
   /** Ends every worker; what waits or runs fails with reason `closed`. Idempotent. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -1,7 +1,6 @@
 // Owns the proof that damaged input is refused with the right reason and never breaks a worker.
 import assert from "node:assert/strict";
-import fc from "fast-check";
-import { createTilePool, TILE_REASONS, TileError, type TileReason } from "../../edge/tile/mod.ts";
+import { TILE_REASONS, TileError, type TileReason } from "../../edge/tile/mod.ts";
 import { checked, limits, newTiler, picture, pictureNames, SMALL } from "./support.ts";
 
 function reason(bytes: Uint8Array): TileReason | "fine" {
@@ -61,43 +60,4 @@ Deno.test("public messages are sentences without internals", () => {
     assert.match(error.publicMessage, /^[A-Z][^/\\_]+\.$/);
     assert.match(error.message, /png\.rs/);
   }
-});
-
-/** A real file with some bytes changed, cut out, or put in. */
-const mutated = fc.record({
-  file: fc.constantFrom(...pictureNames().filter((name) => picture(name).length < 8000)),
-  edits: fc.array(fc.record({ at: fc.nat(8000), drop: fc.nat(4), put: fc.uint8Array({ maxLength: 4 }) }), {
-    minLength: 1,
-    maxLength: 6,
-  }),
-}).map(({ file, edits }) => {
-  let bytes: number[] = [...picture(file)];
-  for (const { at, drop, put } of edits) bytes = bytes.toSpliced(at % bytes.length, drop, ...put);
-  return new Uint8Array(bytes);
-});
-
-Deno.test("random and mutated files are tiled or refused, and no worker breaks", async () => {
-  // A mutation can promise a huge picture; the limit keeps this test quick.
-  await using pool = createTilePool({ workers: 2, maxPixels: 1_000_000 });
-  const property = fc.asyncProperty(
-    fc.oneof({ weight: 1, arbitrary: fc.uint8Array() }, { weight: 9, arbitrary: mutated }),
-    async (bytes) => {
-      const options = { ...SMALL, exact: bytes.length % 2 === 0 };
-      const inspected = await pool.inspectImage(bytes, options).catch((error) => error as TileError);
-      try {
-        const image = await pool.tileImage(bytes.slice(), options);
-        assert.equal(image.tiles.length, image.cols * image.rows + (image.cols * image.rows > 1 ? 1 : 0));
-        for (const tile of image.tiles) assert.equal(tile.length, 14 * 14 * 3);
-        assert.equal((inspected as typeof image).tileCount, image.tileCount);
-      } catch (error) {
-        assert.ok(error instanceof TileError, String(error));
-        assert.ok(
-          ["empty", "unsupported_format", "truncated", "corrupt", "too_many_pixels"].includes(error.reason),
-          error.message,
-        );
-      }
-    },
-  );
-  await fc.assert(property, { seed: 20_261_124, numRuns: 500 });
-  assert.equal(pool.stats.replaced, 0);
 });

@@ -1,4 +1,4 @@
-// Owns the commands of faulty_worker.ts: the last byte of a file says what goes wrong; other files are tiled.
+// Owns the commands of faulty_worker.ts: the byte behind a good picture says what goes wrong; other files are tiled.
 
 export enum Fault {
   Trap = 201,
@@ -6,6 +6,6 @@ export enum Fault {
   Uncaught = 203,
 }
 
-export function faultyFile(fault: Fault): Uint8Array<ArrayBuffer> {
-  return new Uint8Array([fault]);
+export function faultyFile(good: Uint8Array, fault: Fault): Uint8Array<ArrayBuffer> {
+  return new Uint8Array([...good, fault]);
 }

@@ -68,7 +68,12 @@ Deno.test("a whole buffer is transferred, a part of one is copied", async () => 
 Deno.test("the header says the same as the tiles", async () => {
   await using pool = createTilePool(ONE);
   for (const golden of goldens.cases) {
-    const { format: _, ...inspection } = await pool.inspectImage(picture(golden.file), golden.options);
+    const { format: _, orientation, needBytes, ...inspection } = await pool.inspectImage(
+      picture(golden.file),
+      golden.options,
+    );
+    assert.equal(orientation, Number(/^exif(\d)/.exec(golden.file)?.[1] ?? orientation), golden.file);
+    assert.ok(needBytes > golden.cols * golden.rows * golden.options.tileSize ** 2 * 3);
     assert.deepEqual(inspection, {
       sourceWidth: golden.sourceWidth,
       sourceHeight: golden.sourceHeight,
@@ -89,9 +94,29 @@ Deno.test("inspecting finds an orientation behind the pixels of a long file and 
   new DataView(filler.buffer).setUint32(0, 100_000);
   filler.set(new TextEncoder().encode("fiLl"), 4);
   const long = new Uint8Array([...file.subarray(0, 33), ...filler, ...file.subarray(33)]);
-  const { sourceWidth, sourceHeight } = await pool.inspectImage(long, SMALL);
+  const { sourceWidth, sourceHeight, orientation } = await pool.inspectImage(long, SMALL);
   assert.deepEqual([sourceWidth, sourceHeight], [37, 53]);
   assert.equal(long.length, file.length + filler.length);
+  const tiled = await pool.tileImage(long.slice(), SMALL);
+  assert.deepEqual([tiled.sourceWidth, tiled.orientation], [37, orientation]);
+});
+
+Deno.test("the same holds for a long WebP, and a beginning alone says that it is not enough", async () => {
+  await using pool = createTilePool(ONE);
+  const file = picture("exif.webp");
+  const inspection = await pool.inspectImage(file, SMALL);
+  const at = file.findLastIndex((_, i) => new TextDecoder().decode(file.subarray(i, i + 4)) === "EXIF");
+  const filler = new Uint8Array(200_008);
+  filler.set(new TextEncoder().encode("JUNK"));
+  new DataView(filler.buffer).setUint32(4, 200_000, true);
+  const long = new Uint8Array([...file.subarray(0, at), ...filler, ...file.subarray(at)]);
+  const { needBytes, ...rest } = await pool.inspectImage(long, SMALL);
+  assert.deepEqual({ ...rest, needBytes: inspection.needBytes }, inspection);
+  assert.ok(needBytes > inspection.needBytes);
+  await rejects(pool.inspectImage(long.subarray(0, 1000), SMALL, long.length), "truncated");
+  await rejects(pool.inspectImage(picture("large.jpg").subarray(0, 100), SMALL, 50_000), "truncated");
+  const { tileCount } = await pool.inspectImage(picture("large.jpg").subarray(0, 5_000), SMALL, 50_000);
+  assert.ok(tileCount > 1);
 });
 
 Deno.test("timers go on firing while pictures are tiled", async () => {
@@ -109,12 +134,15 @@ Deno.test("a full queue answers busy, and a place is free again when a picture l
   await using pool = createTilePool({ ...ONE, maxQueue: 2 });
   await pool.ready;
   const taken = Array.from({ length: 3 }, () => pool.tileImage(picture("420.jpg"), SMALL));
-  assert.deepEqual(pool.stats, { workers: 1, running: 1, queued: 2, replaced: 0 });
+  const { memoryBytes, ...busy } = pool.stats;
+  assert.deepEqual(busy, { workers: 1, running: 1, queued: 2, replaced: 0 });
+  assert.ok(memoryBytes > 0);
   await rejects(pool.tileImage(picture("420.jpg"), SMALL), "busy");
   await taken[0];
   await pool.tileImage(picture("420.jpg"), SMALL);
   await Promise.all(taken);
-  assert.deepEqual(pool.stats, { workers: 1, running: 0, queued: 0, replaced: 0 });
+  const { memoryBytes: _, ...idle } = pool.stats;
+  assert.deepEqual(idle, { workers: 1, running: 0, queued: 0, replaced: 0 });
 });
 
 Deno.test("the bytes that wait are bounded too", async () => {
@@ -140,7 +168,7 @@ Deno.test("an aborted picture frees its place in the queue", async () => {
 });
 
 Deno.test("an abort while the picture is tiled ends the wait, and the worker goes on to the next", async () => {
-  await using pool = createTilePool(ONE);
+  await using pool = createTilePool({ ...ONE, abortGraceMs: 10_000 });
   await pool.ready;
   const controller = new AbortController();
   const running = pool.tileImage(picture("large.jpg"), INTERNVL3, controller.signal);

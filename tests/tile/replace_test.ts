@@ -30,12 +30,27 @@ for (const [fault, reason] of BREAKS) {
   Deno.test(`after ${Fault[fault]} only that picture fails and the worker is replaced`, async () => {
     await using pool = faultyPool({ timeoutMs: fault === Fault.Loop ? 1000 : 20_000 });
     await pool.ready;
-    const files = [picture("420.jpg"), faultyFile(fault), picture("rgb8.png")];
+    const files = [picture("420.jpg"), faultyFile(picture("420.jpg"), fault), picture("rgb8.png")];
     const reasons = await Promise.all(files.map((file) => reasonOf(pool.tileImage(file, SMALL))));
     assert.deepEqual(reasons, ["fine", reason, "fine"]);
     assert.equal(pool.stats.replaced, 1);
   });
 }
+
+Deno.test("an aborted picture that goes on and on loses its worker, and its place and memory come free", async () => {
+  await using pool = faultyPool({ abortGraceMs: 50, timeoutMs: 60_000 });
+  await pool.ready;
+  const stop = new AbortController();
+  const looping = reasonOf(pool.tileImage(faultyFile(picture("420.jpg"), Fault.Loop), SMALL, stop.signal));
+  const next = reasonOf(pool.tileImage(picture("420.jpg"), SMALL));
+  assert.deepEqual([pool.stats.running, pool.stats.queued], [1, 1]);
+  const aborted = performance.now();
+  stop.abort();
+  assert.equal(await looping, "aborted");
+  assert.ok(performance.now() - aborted < 50, "the caller need not wait for that");
+  assert.equal(await next, "fine");
+  assert.deepEqual([pool.stats.running, pool.stats.replaced], [0, 1]);
+});
 
 Deno.test("a refusal is no reason to replace a worker", async () => {
   await using pool = faultyPool({});

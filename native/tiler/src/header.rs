@@ -21,6 +21,8 @@ pub struct Header {
     pub height: u32,
     /// Exif orientation 1..8.
     pub orientation: u8,
+    /// Upper bound of what the decoder allocates beside the file and the RGB pixels, in bytes.
+    pub working: u64,
 }
 
 impl Header {

@@ -10,6 +10,7 @@ mod exif;
 pub mod formats;
 pub mod grid;
 pub mod header;
+pub mod memory;
 pub mod picture;
 pub mod resample;
 pub mod tile;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 const FLAG_THUMBNAIL: u32 = 1;
 const FLAG_EXACT: u32 = 2;
 
-/// Indices of the report, an array of u32 at a fixed address. edge/tile/wasm.ts reads them by the same numbers.
+/// Indices of the report, an array of u32 at a fixed address. edge/tile/tiler.ts reads them by the same numbers.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Field {
@@ -40,6 +41,12 @@ enum Field {
     /// UTF-8 diagnostic of the last failure, or of the panic before a trap.
     MessageAt,
     MessageLen,
+    /// What the memory will grow to for this picture, in KiB. Told by the header alone.
+    NeedKib,
+    /// Most bytes that were live since `tiler_open`.
+    PeakBytes,
+    /// Exif orientation 1..8 as the file says, whether it is applied or not.
+    Orientation,
     Count,
 }
 
@@ -110,19 +117,31 @@ pub extern "C" fn tiler_alloc(len: u32) -> *mut u8 {
     })
 }
 
-/// Reads the header and chooses the grid; allocates nothing by the header's numbers.
+/// Reads the header and chooses the grid; allocates nothing by the header's numbers. The buffer may hold the beginning
+/// of a file alone; `file_len` is the length of the whole, which the memory it needs depends on.
 #[unsafe(no_mangle)]
-pub extern "C" fn tiler_open(tile: u32, min: u32, max: u32, flags: u32, max_pixels: u32, max_side: u32) -> u32 {
+pub extern "C" fn tiler_open(
+    tile: u32,
+    min: u32,
+    max: u32,
+    flags: u32,
+    max_pixels: u32,
+    max_side: u32,
+    file_len: u32,
+) -> u32 {
     step(|session| {
         let limits = Limits { max_pixels: max_pixels.into(), max_side };
         let mut header = header::read(&session.file, &limits)?;
         let exact = flags & FLAG_EXACT != 0;
+        report(Field::Orientation, header.orientation.into());
         if exact {
             header.orientation = 1;
         }
         let (width, height) = header.upright_size();
         let grid = grid::choose(width, height, tile, min, max)?;
         let thumbnail = flags & FLAG_THUMBNAIL != 0 && grid.cols * grid.rows > 1;
+        let need = memory::need(file_len as usize, &header, grid, tile, thumbnail);
+        memory::cap::set(need.peak.try_into().unwrap_or(usize::MAX));
         session.plan = Some(Plan { header, grid, tile, thumbnail, exact });
         report(Field::Format, header.format as usize);
         report(Field::SourceWidth, width as usize);
@@ -130,6 +149,7 @@ pub extern "C" fn tiler_open(tile: u32, min: u32, max: u32, flags: u32, max_pixe
         report(Field::Cols, grid.cols as usize);
         report(Field::Rows, grid.rows as usize);
         report(Field::TileCount, (grid.cols * grid.rows) as usize + usize::from(thumbnail));
+        report(Field::NeedKib, (need.footprint >> 10).try_into().unwrap_or(usize::MAX));
         Ok(())
     })
 }
@@ -154,10 +174,11 @@ pub extern "C" fn tiler_resize() -> u32 {
             return fail(Reason::Misuse, "resize before decode");
         };
         let tile = tile as usize;
+        // The larger first: its pieces go where the file and the planes were.
+        session.canvas = Some(resample::resize(&picture, grid.cols as usize * tile, grid.rows as usize * tile)?);
         if thumbnail {
             session.thumbnail = Some(resample::resize(&picture, tile, tile)?);
         }
-        session.canvas = Some(resample::resize(&picture, grid.cols as usize * tile, grid.rows as usize * tile)?);
         Ok(())
     })
 }
@@ -173,6 +194,7 @@ pub extern "C" fn tiler_cut() -> u32 {
         session.tiles = tile::cut(&canvas, session.thumbnail.take().as_ref(), grid, tile as usize)?;
         report(Field::TilesAt, session.tiles.as_ptr() as usize);
         report(Field::TilesLen, session.tiles.len());
+        report(Field::PeakBytes, memory::cap::peak());
         Ok(())
     })
 }
@@ -188,6 +210,7 @@ fn plan(session: &Session) -> Result<Plan> {
 #[unsafe(no_mangle)]
 pub extern "C" fn tiler_reset() {
     SESSION.with_borrow_mut(|session| *session = Session::default());
+    memory::cap::set(usize::MAX);
     for field in &REPORT {
         field.store(0, Relaxed);
     }

@@ -99,13 +99,27 @@ def cases():
             yield case(path.name, data, True, 37, 2, 40)
 
 
+def random_sizes(count):
+    """1 to 8000 each, by a generator that tests/tile/goldens_test.ts has too."""
+    state, sizes = 1, []
+    for _ in range(count):
+        pair = []
+        for _ in range(2):
+            state = (state * 1664525 + 1013904223) % 2**32
+            pair.append(1 + (state >> 8) % 8000)
+        sizes.append(tuple(pair))
+    return sizes
+
+
 def grids():
-    """Choices for thousands of sizes: all the small ones, where exact ties are, and a spread of large ones."""
+    """Choices for thousands of sizes up to 8000: all small ones and multiples, where ties are, a spread, random ones."""
     for size, min_num, max_num in ((448, 1, 12), (448, 1, 6), (448, 2, 12), (448, 1, 1), (28, 1, 40), (14, 3, 64)):
         ratios = target_ratios(min_num, max_num)
         sizes = [(w, h) for w in range(1, 49) for h in range(1, 49)]
         sizes += [(w, h) for w in range(50, 4000, 97) for h in range(50, 4000, 97)]
         sizes += [(w * 56, h * 56) for w in range(1, 33) for h in range(1, 33)]
+        sizes += [(w * 250, h * 250) for w in range(1, 33) for h in range(1, 33)]
+        sizes += random_sizes(8000)
         choices = [find_closest_aspect_ratio(w / h, ratios, w, h, size) for w, h in sizes]
         text = "\n".join(f"{w}x{h} {c}x{r}" for (w, h), (c, r) in zip(sizes, choices))
         yield {
@@ -134,4 +148,5 @@ def main():
     print(f"{len(goldens['cases'])} cases, {total} bytes of pictures")
 
 
-main()
+if __name__ == "__main__":
+    main()

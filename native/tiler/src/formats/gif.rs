@@ -74,8 +74,11 @@ fn parse(bytes: &[u8]) -> Result<FirstFrame<'_>> {
 }
 
 pub fn header(bytes: &[u8]) -> Result<Header> {
-    let (width, height) = parse(bytes)?.canvas;
-    Ok(Header { format: Format::Gif, width: width as u32, height: height as u32, orientation: 1 })
+    let frame = parse(bytes)?;
+    let (width, height) = (frame.canvas.0 as u32, frame.canvas.1 as u32);
+    // One index a pixel.
+    let working = (frame.width as u64) * (frame.height as u64);
+    Ok(Header { format: Format::Gif, width, height, orientation: 1, working })
 }
 
 pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {

@@ -20,6 +20,7 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
     let mut at = 2;
     let mut size = None;
     let mut orientation = None;
+    let mut working = 0;
     loop {
         // Fill bytes and junk between segments are skipped, as readers of real files must.
         while u8_at(bytes, at)? != 0xff {
@@ -60,6 +61,7 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
                     return fail(Reason::UnsupportedFormat, "CMYK with irregular sampling factors");
                 }
                 size = Some((width.into(), height.into()));
+                working = frame_bytes(marker, body)?;
             }
             _ => {}
         }
@@ -67,7 +69,39 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize)> {
     let Some((width, height)) = size else {
         return fail(Reason::Corrupt, "a scan comes before the frame header");
     };
-    Ok((Header { format: Format::Jpeg, width, height, orientation: orientation.unwrap_or(1) }, at))
+    // The decoder keeps copies of what stands before the first scan.
+    let working = working + at as u64;
+    Ok((Header { format: Format::Jpeg, width, height, orientation: orientation.unwrap_or(1), working }, at))
+}
+
+/// What the decoder allocates for a frame of this kind beside the RGB pixels: planes, coefficients, inks.
+fn frame_bytes(marker: u8, frame: &[u8]) -> Result<u64> {
+    let (height, width) = (u64::from(be16(frame, 1)?), u64::from(be16(frame, 3)?));
+    let components = usize::from(u8_at(frame, 5)?);
+    let mut factors = [(1u64, 1u64); 4];
+    for (index, factor) in factors.iter_mut().take(components).enumerate() {
+        let byte = u8_at(frame, 7 + index * 3)?;
+        *factor = (u64::from(byte >> 4), u64::from(byte & 15));
+    }
+    let (max_h, max_v) = factors.iter().fold((1, 1), |(h, v), &(fh, fv)| (h.max(fh), v.max(fv)));
+    let units = width.div_ceil(8 * max_h) * height.div_ceil(8 * max_v);
+    let planes: u64 = factors.iter().take(components).map(|(h, v)| units * h * v * 64).sum();
+    // A component that is neither full size nor halved is brought to full size as a whole, and so are CMYK's.
+    let odd = |&&(h, v): &&(u64, u64)| {
+        (h, v) != (max_h, max_v) && (components == 4 || h * 2 != max_h || (v != max_v && v * 2 != max_v))
+    };
+    let upsampled = factors.iter().take(components).filter(odd).count() as u64 * units * max_h * max_v * 64;
+    // CMYK is put out twice: by the decoder, and as the inks that become RGB.
+    let inks = if components == 4 { 4 * width * height } else { 0 };
+    let stored = match marker {
+        // Progressive: all coefficients as i16, and a byte for each block.
+        0xc2 | 0xca => planes * 2 + planes / 64,
+        // Lossless: samples as u16.
+        0xc3 | 0xcb => planes * 2,
+        _ => 0,
+    };
+    // What is stored is let go of before the planes are brought to full size.
+    Ok(planes + stored.max(upsampled + inks) + inks)
 }
 
 /// Whether the first and the last component are full size and the middle two alike, as Adobe and others write them. On

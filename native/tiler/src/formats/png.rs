@@ -9,13 +9,30 @@ use crate::picture::{Alpha, Picture};
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 use std::io::Cursor;
 
+/// Lines the decoder holds at most while it undoes the filters.
+const LINES_HELD: u64 = 8;
+
 pub fn header(bytes: &[u8]) -> Result<Header> {
     if slice(bytes, 12, 4)? != b"IHDR" {
         return fail(Reason::Corrupt, "the first chunk is not IHDR");
     }
     let (width, height) = (be32(bytes, 16)?, be32(bytes, 20)?);
     u8_at(bytes, 32)?;
-    Ok(Header { format: Format::Png, width, height, orientation: orientation(bytes) })
+    let line = line_bytes(bytes, width)?;
+    // An interlaced picture is kept whole as it is stored; of others a few lines are.
+    let lines = if u8_at(bytes, 28)? == 0 { LINES_HELD } else { u64::from(height) + LINES_HELD };
+    Ok(Header { format: Format::Png, width, height, orientation: orientation(bytes), working: lines * line })
+}
+
+/// Bytes of one stored line.
+fn line_bytes(bytes: &[u8], width: u32) -> Result<u64> {
+    let samples = match u8_at(bytes, 25)? {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    Ok((u64::from(width) * samples * u64::from(u8_at(bytes, 24)?)).div_ceil(8))
 }
 
 /// The eXIf chunk may stand before or after the pixels, so the chunks are walked; a cut file counts as upright.

@@ -9,7 +9,9 @@ use crate::picture::{Alpha, Picture};
 use image_webp::{DecodingError, WebPDecoder};
 use std::io::Cursor;
 
+const FLAG_ALPHA: u8 = 0x10;
 const FLAG_EXIF: u8 = 0x08;
+const FLAG_ANIMATION: u8 = 0x02;
 
 pub fn header(bytes: &[u8]) -> Result<Header> {
     let (mut width, mut height, mut orientation) = bitstream_size(bytes, 12)?;
@@ -23,7 +25,31 @@ pub fn header(bytes: &[u8]) -> Result<Header> {
                 .map_or(1, exif::orientation);
         }
     }
-    Ok(Header { format: Format::Webp, width, height, orientation })
+    let working = working(bytes, width, height)?;
+    Ok(Header { format: Format::Webp, width, height, orientation, working })
+}
+
+/// An upper bound by what the container allows: which bitstream a VP8X file holds is not looked for.
+fn working(bytes: &[u8], width: u32, height: u32) -> Result<u64> {
+    /// Prefix codes of a lossless stream.
+    const CODES: u64 = 4 << 20;
+    /// The decoder allocates a lossy partition by its announced length, 24 bits, before it looks whether it is there.
+    const PARTITION: u64 = 17 << 20;
+    let padded = u64::from(width).next_multiple_of(16) * u64::from(height).next_multiple_of(16);
+    // In quarters of a byte per pixel. Lossy: three planes. Lossless: RGBA, two transforms and the map of codes.
+    let (lossy, lossless) = (6, 19);
+    let quarters = match slice(bytes, 12, 4)? {
+        b"VP8 " => return Ok(padded * lossy / 4 + PARTITION),
+        b"VP8L" => return Ok(padded * lossless / 4 + CODES),
+        _ => {
+            let flags = u8_at(bytes, 20)?;
+            // Alpha: our RGBA beside the planes, and the alpha plane from a lossless stream of its own.
+            let frame = if flags & FLAG_ALPHA != 0 { 16 + lossy + 4 + lossless } else { lossless };
+            // Animations: the frame and the canvas it is laid on.
+            if flags & FLAG_ANIMATION != 0 { frame + 16 + 16 } else { frame }
+        }
+    };
+    Ok(padded * quarters / 4 + CODES + PARTITION)
 }
 
 pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {
