@@ -3,6 +3,7 @@ import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/share
 import { type Context, Hono } from "hono";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
+import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
 import { getModel, listModels } from "./routes/models.ts";
 
@@ -17,8 +18,14 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/models", listModels(deps));
   app.get("/v1/models/*", getModel(deps));
   app.post("/v1/chat/completions", chatCompletions(deps));
+  app.post("/v1/images/inspect", inspectImages(deps));
   for (
-    const [path, allow] of [["/v1/chat/completions", "POST"], ["/v1/models", "GET"], ["/v1/models/*", "GET"]] as const
+    const [path, allow] of [
+      ["/v1/chat/completions", "POST"],
+      ["/v1/images/inspect", "POST"],
+      ["/v1/models", "GET"],
+      ["/v1/models/*", "GET"],
+    ] as const
   ) {
     app.all(path, (c) => {
       c.header("allow", allow);

@@ -33,6 +33,8 @@ export interface EdgeConfig {
   readonly numTileWorkers: number;
   readonly maxInflight: number;
   readonly maxHeldBytes: number;
+  /** WASM memory of all tile workers together. */
+  readonly maxTileBytes: number;
   readonly deadlineMs: number;
   readonly drainMs: number;
   readonly allowPrivateUrls: boolean;
@@ -73,6 +75,7 @@ export function readEdgeConfig(get: (name: string) => string | undefined): EdgeC
       "TESSERA_TILE_WORKERS",
       "TESSERA_MAX_INFLIGHT",
       "TESSERA_HELD_MB",
+      "TESSERA_TILE_MB",
       "TESSERA_DEADLINE_MS",
       "TESSERA_DRAIN_MS",
       "TESSERA_ALLOW_PRIVATE_URLS",
@@ -87,6 +90,7 @@ export function readEdgeConfig(get: (name: string) => string | undefined): EdgeC
         numTileWorkers: env.TESSERA_TILE_WORKERS,
         maxInflight: env.TESSERA_MAX_INFLIGHT,
         maxHeldBytes: env.TESSERA_HELD_MB * 1024 * 1024,
+        maxTileBytes: env.TESSERA_TILE_MB * 1024 * 1024,
         deadlineMs: env.TESSERA_DEADLINE_MS,
         drainMs: env.TESSERA_DRAIN_MS,
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,

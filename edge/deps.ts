@@ -6,6 +6,7 @@ import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
 import type { Resolve } from "./media/fetch_picture.ts";
+import type { FetchSettings } from "./media/picture_bytes.ts";
 import type { TilePool } from "./tile/mod.ts";
 
 export interface EdgeDeps {
@@ -28,5 +29,14 @@ export interface EdgeContext {
     readonly requestedAt: number;
     /** Carries the request id. */
     readonly log: Logger;
+  };
+}
+
+/** How pictures are fetched. */
+export function fetchSettings({ config, resolve }: EdgeDeps): FetchSettings {
+  return {
+    allowPrivateUrls: config.allowPrivateUrls,
+    fetchMs: config.waits.fetchMs,
+    ...(resolve === undefined ? {} : { resolve }),
   };
 }

@@ -1,5 +1,13 @@
 /** An edge from its parts: starts it, drains it, closes it. For main.ts, tests and the all-in-one stack. */
-import { IMAGE_CONCURRENCY, type Logger, MAX_IMAGE_PIXELS, newId, TesseraError } from "@tessera/shared";
+import {
+  IMAGE_CONCURRENCY,
+  type Logger,
+  MAX_IMAGE_PIXELS,
+  MAX_IMAGE_SIDE,
+  MAX_TILE_MS,
+  newId,
+  TesseraError,
+} from "@tessera/shared";
 import { Admission } from "./admission.ts";
 import { createApp } from "./app.ts";
 import type { EdgeConfig } from "./config.ts";
@@ -45,6 +53,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   bus.onUp((nc) => directory.attach(nc));
   const tilePool = options.tilePool ?? createTilePool({
     maxPixels: MAX_IMAGE_PIXELS,
+    maxSide: MAX_IMAGE_SIDE,
+    timeoutMs: MAX_TILE_MS,
+    maxMemoryBytes: config.maxTileBytes,
     // Whoever is admitted gets a place; admission has counted the bytes.
     maxQueue: config.maxInflight * IMAGE_CONCURRENCY,
     maxQueuedBytes: config.maxHeldBytes,

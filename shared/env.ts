@@ -58,6 +58,11 @@ export const VARIABLES = {
     "Memory an edge gives to request bodies, pictures and tiles, in MiB; above it answers 429.",
     integer(16, 1_048_576),
   ),
+  TESSERA_TILE_MB: variable(
+    "768",
+    "Memory an edge's tile workers may take for decoding, in MiB; pictures wait for it, larger ones are refused.",
+    integer(32, 1_048_576),
+  ),
   TESSERA_DEADLINE_MS: variable(
     String(DEFAULT_DEADLINE_MS),
     "Longest time a request may take, in ms.",

@@ -6,6 +6,10 @@ export const MAX_BODY_BYTES = 64 * 1024 * 1024;
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 /** Largest picture, in pixels, refused from the header before anything is decoded. */
 export const MAX_IMAGE_PIXELS = 50_000_000;
+/** Longest side of a picture, in pixels. */
+export const MAX_IMAGE_SIDE = 16_384;
+/** Longest time to decode and tile one picture, from its start in a worker. */
+export const MAX_TILE_MS = 10_000;
 /** Pictures in one request. */
 export const MAX_IMAGES = 64;
 /** Tiles of all pictures in one request. */

@@ -1,32 +1,9 @@
 /** A chat completions body as the rest of the edge wants it: job messages, pictures to load, sampling filled in. */
-import {
-  type JobMessage,
-  type JobPart,
-  MAX_IMAGES,
-  MAX_TEXT_CHARS,
-  type Sampling,
-  TesseraError,
-} from "@tessera/shared";
+import { type JobMessage, type JobPart, MAX_TEXT_CHARS, type Sampling, TesseraError } from "@tessera/shared";
 import { invalidRequest } from "./issues.ts";
+import { checkNumPictures, type PictureSource, pictureSource, type TilingWish, tilingWish } from "./pictures.ts";
 import { ChatBody, type ChatMessage } from "./schema.ts";
 import { refuseUnsupported } from "./unsupported.ts";
-
-/** How a request wants its pictures cut; null: as the model does by default. */
-export interface TilingWish {
-  readonly minTiles: number | null;
-  readonly maxTiles: number | null;
-  readonly thumbnail: boolean | null;
-  readonly exact: boolean;
-}
-
-/** A picture to load; its index in the list is the one job parts refer to. */
-export interface PictureSource {
-  readonly url: string;
-  /** Where in the request, for errors. */
-  readonly param: string;
-  /** `detail: low`: one tile. */
-  readonly isLowDetail: boolean;
-}
 
 export interface ChatRequest {
   readonly model: string;
@@ -50,17 +27,11 @@ export function parseChatRequest(json: unknown): ChatRequest {
   const pictures: PictureSource[] = [];
   const messages = body.messages.map((message, i) => jobMessage(message, i, pictures));
   checkSizes(messages, pictures);
-  const wish = body.mm_processor_kwargs;
   return {
     model: body.model,
     messages,
     pictures,
-    tiling: {
-      minTiles: wish?.min_dynamic_patch ?? null,
-      maxTiles: wish?.max_dynamic_patch ?? null,
-      thumbnail: wish?.use_thumbnail ?? null,
-      exact: wish?.exact ?? false,
-    },
+    tiling: tilingWish(body.mm_processor_kwargs),
     sampling: sampling(body),
     isStream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
@@ -73,8 +44,8 @@ function jobMessage(message: ChatMessage, index: number, pictures: PictureSource
   if (typeof content === "string") return { role, parts: content === "" ? [] : [textPart(content)] };
   const parts = content.map((part, i): JobPart => {
     if (part.type === "text") return textPart(part.text);
-    const isLowDetail = part.image_url.detail === "low";
-    pictures.push({ url: part.image_url.url, param: `messages[${index}].content[${i}]`, isLowDetail });
+    const param = `messages[${index}].content[${i}]`;
+    pictures.push(pictureSource(part.image_url, param, `${param}.image_url`));
     return { type: "image", image: pictures.length - 1 };
   });
   return { role, parts };
@@ -107,12 +78,7 @@ function randomSeed(): number {
 }
 
 function checkSizes(messages: readonly JobMessage[], pictures: readonly PictureSource[]): void {
-  if (pictures.length > MAX_IMAGES) {
-    throw new TesseraError("too_many_images", {
-      message: `The request has ${pictures.length} pictures, at most ${MAX_IMAGES} are allowed.`,
-      param: pictures[MAX_IMAGES]!.param,
-    });
-  }
+  checkNumPictures(pictures);
   let numChars = 0;
   for (const message of messages) {
     for (const part of message.parts) if (part.type === "text") numChars += part.text.length;

@@ -1,7 +1,7 @@
 /** OpenAI's answer shapes: chat.completion, chat.completion.chunk, usage, and what Tessera adds to the last of them. */
 import type { FinishReason, JobImage, Usage } from "@tessera/shared";
 import type { AnswerEnd } from "../dispatch/mailbox.ts";
-import type { LoadTimings } from "../media/load_pictures.ts";
+import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
 
 /** What every part of one answer repeats. */
 export interface AnswerHead {
@@ -15,6 +15,8 @@ export interface AnswerHead {
 /** What the edge knows of an answer besides its text. */
 export interface AnswerFacts {
   readonly images: readonly JobImage[];
+  /** In the order of `images`. */
+  readonly pictureTimings: readonly PictureTimings[];
   readonly load: LoadTimings;
   /** Publication to first claim. */
   readonly queueMs: number;
@@ -23,8 +25,17 @@ export interface AnswerFacts {
   readonly totalMs: number;
 }
 
+/** One picture: its size, its grid, and where its time went. */
+export interface PictureFacts extends PictureTimings {
+  readonly width: number;
+  readonly height: number;
+  readonly cols: number;
+  readonly rows: number;
+  readonly tiles: number;
+}
+
 export interface TesseraFacts {
-  readonly images: { width: number; height: number; cols: number; rows: number; tiles: number }[];
+  readonly images: PictureFacts[];
   /** Milliseconds per stage, in the order they happen; stages overlap, so they need not add up to total_ms. */
   readonly timings: Record<string, number>;
 }
@@ -52,15 +63,21 @@ export function tesseraFacts(end: AnswerEnd, facts: AnswerFacts): TesseraFacts {
     first_token_ms: facts.firstTokenMs,
     total_ms: facts.totalMs,
   };
-  const timings = Object.fromEntries(Object.entries(stages).map(([name, ms]) => [name, Math.round(ms * 10) / 10]));
-  const images = facts.images.map(({ width, height, cols, rows, tiles }) => ({
+  const images = facts.images.map(({ width, height, cols, rows, tiles }, index) => ({
     width,
     height,
     cols,
     rows,
     tiles: tiles.length,
+    ...rounded(facts.pictureTimings[index]!),
   }));
-  return { images, timings };
+  return { images, timings: rounded(stages) };
+}
+
+/** To tenths of a millisecond. */
+function rounded<K extends string>(timings: Readonly<Record<K, number>>): Record<K, number> {
+  const entries = Object.entries<number>(timings).map(([name, ms]) => [name, Math.round(ms * 10) / 10]);
+  return Object.fromEntries(entries) as Record<K, number>;
 }
 
 /** The whole answer in one body. */

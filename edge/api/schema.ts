@@ -1,11 +1,12 @@
 /** The chat completions request as OpenAI's clients write it: field types and ranges. */
 import { MAX_MESSAGES, MAX_STOP_CHARS, MAX_STOP_STRINGS } from "@tessera/shared";
 import { z } from "zod";
+import { PictureFields, TilingOptions } from "./pictures.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 const ImagePart = z.object({
   type: z.literal("image_url"),
-  image_url: z.object({ url: z.string().min(1), detail: z.enum(["auto", "low", "high"]).nullish() }),
+  image_url: z.object(PictureFields),
 });
 
 const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart], {
@@ -21,15 +22,6 @@ const Message = z.discriminatedUnion("role", [
 ], { error: "expected a role out of system, developer, user, assistant" });
 
 const StopString = z.string().min(1).max(MAX_STOP_CHARS);
-
-/** The vendor's tiling options, under the name vLLM gave the field. */
-const TilingOptions = z.strictObject({
-  min_dynamic_patch: z.int().min(1).nullish(),
-  max_dynamic_patch: z.int().min(1).nullish(),
-  use_thumbnail: z.boolean().nullish(),
-  /** Pixels exactly as the vendor's Pillow code has them: Exif orientation and transparency ignored. */
-  exact: z.boolean().nullish(),
-});
 
 export const ChatBody = z.object({
   model: z.string().min(1),

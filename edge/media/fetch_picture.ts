@@ -3,12 +3,19 @@ import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import http, { type IncomingMessage, type RequestOptions } from "node:http";
 import https from "node:https";
 import { MAX_IMAGE_BYTES, MAX_REDIRECTS, TesseraError } from "@tessera/shared";
+import { concat } from "../api/blobs.ts";
 import { timeLimit } from "../wait.ts";
 import { isPublicAddress, parseV4, parseV6 } from "./address.ts";
 import { imageTooLarge } from "./data_url.ts";
 
 /** All addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>;
+
+/** Asked now and then while a picture comes in, with what is there; `total` is the announced length, if one is. */
+export type IsEnough = (beginning: Uint8Array<ArrayBuffer>, total: number | undefined) => Promise<boolean>;
+
+/** Bytes after which `isEnough` is asked first; after that at each doubling. */
+const FIRST_LOOK_BYTES = 64 * 1024;
 
 export interface FetchOptions {
   readonly allowPrivate: boolean;
@@ -18,6 +25,8 @@ export interface FetchOptions {
   readonly param: string;
   /** Called with the size of every piece before it is kept; throws to refuse it. */
   readonly onBytes: (numBytes: number) => void;
+  /** Ends the download early: the beginning is all that is wanted. */
+  readonly isEnough?: IsEnough;
   /** The system's resolver when absent. */
   readonly resolve?: Resolve;
 }
@@ -120,26 +129,27 @@ async function checkedLookup(hostname: string, options: FetchOptions): Promise<r
 
 async function readAll(response: IncomingMessage, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
+  const announced = response.headers["content-length"];
+  const total = announced === undefined ? undefined : Number(announced);
   let numBytes = 0;
+  let nextLook = FIRST_LOOK_BYTES;
   try {
-    if (Number(response.headers["content-length"] ?? 0) > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
+    if ((total ?? 0) > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
     for await (const chunk of response as AsyncIterable<Uint8Array>) {
       numBytes += chunk.length;
       if (numBytes > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
       options.onBytes(chunk.length);
       chunks.push(chunk);
+      if (options.isEnough === undefined || numBytes < nextLook) continue;
+      const beginning = concat(chunks);
+      if (await options.isEnough(beginning, total)) return beginning;
+      nextLook = numBytes * 2;
     }
   } finally {
     response.destroy();
   }
   if (!response.complete) throw failed("The picture's server closed the connection too early.", options.param);
-  const bytes = new Uint8Array(numBytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return concat(chunks);
 }
 
 function failed(message: string, param: string): TesseraError {

@@ -2,37 +2,47 @@
 import { type Announcement, IMAGE_CONCURRENCY, type JobImage, MAX_TILES, TesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
-import type { PictureSource, TilingWish } from "../api/chat_request.ts";
+import type { PictureSource, TilingWish } from "../api/pictures.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 import type { TiledImage, TileOptions, TilePool } from "../tile/mod.ts";
-import { isDataUrl, maxDataUrlBytes, parseDataUrl } from "./data_url.ts";
-import { fetchPicture, type Resolve } from "./fetch_picture.ts";
+import { type FetchSettings, pictureBytes } from "./picture_bytes.ts";
 import { fromTileError } from "./tile_errors.ts";
-import { oneTile, tileOptions } from "./tiling.ts";
+import { pictureOptions, tileOptions } from "./tiling.ts";
 
-export interface LoaderOptions {
+export interface LoaderOptions extends FetchSettings {
   readonly pool: TilePool;
-  readonly allowPrivateUrls: boolean;
-  readonly fetchMs: number;
-  readonly resolve?: Resolve;
+}
+
+/** Milliseconds of one picture. */
+export interface PictureTimings {
+  readonly fetch_ms: number;
+  /** Waiting for a tile worker and for memory. */
+  readonly wait_ms: number;
+  /** From the file to pixels. */
+  readonly decode_ms: number;
+  readonly resize_ms: number;
+  readonly cut_ms: number;
+  readonly hash_ms: number;
 }
 
 /** Milliseconds, summed over pictures except where said. */
 export interface LoadTimings {
-  fetch_ms: number;
+  readonly fetch_ms: number;
   /** Waiting for a tile worker. */
-  tile_wait_ms: number;
+  readonly tile_wait_ms: number;
   /** From a picture's file to pixels. */
-  decode_ms: number;
+  readonly decode_ms: number;
   /** Resize, cut and hash. */
-  tile_ms: number;
+  readonly tile_ms: number;
   /** Wall time of loading all pictures. */
-  images_ms: number;
+  readonly images_ms: number;
 }
 
 export interface LoadedPictures {
   /** In the order of the sources. */
   readonly images: JobImage[];
+  /** In the same order. */
+  readonly pictureTimings: PictureTimings[];
   /** Every distinct tile once; held on the ticket until it closes. */
   readonly tiles: JobTile[];
   readonly timings: LoadTimings;
@@ -51,27 +61,26 @@ export interface LoadRequest {
 /** @throws TesseraError naming the picture that could not be used */
 export async function loadPictures(options: LoaderOptions, request: LoadRequest): Promise<LoadedPictures> {
   const began = performance.now();
-  const timings: LoadTimings = { fetch_ms: 0, tile_wait_ms: 0, decode_ms: 0, tile_ms: 0, images_ms: 0 };
   const general = tileOptions(request.model, request.wish);
   const stop = new AbortController();
   const signal = AbortSignal.any([request.signal, stop.signal]);
+  const cuts = request.sources.map((source) => pictureOptions(request.model, general, source));
   const images = new Array<JobImage>(request.sources.length);
+  const pictureTimings = new Array<PictureTimings>(request.sources.length);
   const tiles = new Map<string, JobTile>();
   let numTiles = 0;
 
   const load = async (source: PictureSource, index: number) => {
-    const cut = source.isLowDetail ? oneTile(general) : general;
-    const bytes = await bytesOf(source, options, request, signal, timings);
+    const cut = cuts[index]!;
+    const { bytes, fetchMs } = await pictureBytes(source, options, { ...request, signal });
     const numBytes = bytes.length;
     const inspection = await options.pool.inspectImage(bytes, cut);
     numTiles += inspection.tileCount;
     if (numTiles > MAX_TILES) throw tooManyTiles(source.param);
     request.ticket.hold(inspection.tileCount * cut.tileSize * cut.tileSize * 3);
-    const tiled = await options.pool.tileImage(bytes, cut, signal);
+    const tiled = await options.pool.tileImage(bytes, cut, signal, inspection);
     request.ticket.release(numBytes);
-    timings.tile_wait_ms += tiled.timings.queueMs;
-    timings.decode_ms += tiled.timings.decodeMs;
-    timings.tile_ms += tiled.timings.resizeMs + tiled.timings.cutMs + tiled.timings.hashMs;
+    pictureTimings[index] = timingsOf(tiled, fetchMs);
     images[index] = jobImage(tiled, cut);
     tiled.tiles.forEach((pixels, i) => {
       const hash = tiled.hashes[i]!;
@@ -99,36 +108,31 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
   await Promise.allSettled(lanes);
   if (request.signal.aborted) throw new TesseraError("client_closed");
   if (stop.signal.aborted) throw stop.signal.reason;
-  timings.images_ms = performance.now() - began;
-  return { images, tiles: [...tiles.values()], timings };
+  const timings = summed(pictureTimings, performance.now() - began);
+  return { images, pictureTimings, tiles: [...tiles.values()], timings };
 }
 
-async function bytesOf(
-  { url, param }: PictureSource,
-  options: LoaderOptions,
-  { blobs, ticket }: LoadRequest,
-  signal: AbortSignal,
-  timings: LoadTimings,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const inline = blobs.get(url) ?? (isDataUrl(url) ? new TextEncoder().encode(url) : null);
-  if (inline !== null) {
-    const maxBytes = maxDataUrlBytes(inline.length);
-    ticket.hold(maxBytes);
-    const bytes = parseDataUrl(inline, param);
-    ticket.release(maxBytes - bytes.length);
-    return bytes;
-  }
-  const began = performance.now();
-  const bytes = await fetchPicture(url, {
-    allowPrivate: options.allowPrivateUrls,
-    timeoutMs: options.fetchMs,
-    signal,
-    param,
-    onBytes: (numBytes) => ticket.hold(numBytes),
-    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
-  });
-  timings.fetch_ms += performance.now() - began;
-  return bytes;
+function timingsOf({ timings }: TiledImage, fetchMs: number): PictureTimings {
+  return {
+    fetch_ms: fetchMs,
+    wait_ms: timings.queueMs,
+    decode_ms: timings.decodeMs,
+    resize_ms: timings.resizeMs,
+    cut_ms: timings.cutMs,
+    hash_ms: timings.hashMs,
+  };
+}
+
+function summed(pictures: readonly PictureTimings[], imagesMs: number): LoadTimings {
+  const sum = (pick: (timings: PictureTimings) => number) =>
+    pictures.reduce((total, timings) => total + pick(timings), 0);
+  return {
+    fetch_ms: sum((timings) => timings.fetch_ms),
+    tile_wait_ms: sum((timings) => timings.wait_ms),
+    decode_ms: sum((timings) => timings.decode_ms),
+    tile_ms: sum((timings) => timings.resize_ms + timings.cut_ms + timings.hash_ms),
+    images_ms: imagesMs,
+  };
 }
 
 function jobImage(tiled: TiledImage, cut: TileOptions): JobImage {

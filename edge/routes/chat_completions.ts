@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
-import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
 import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
 import { Answer } from "../stream/answer.ts";
 import { chunks } from "../stream/chunks.ts";
@@ -51,12 +51,14 @@ async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, 
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
   const { pictures: sources, ...request } = parseChatRequest(body.json);
   const model = deps.directory.find(request.model);
-  const pictures = await loadPictures({
-    pool: deps.tilePool,
-    allowPrivateUrls: deps.config.allowPrivateUrls,
-    fetchMs: deps.config.waits.fetchMs,
-    ...(deps.resolve === undefined ? {} : { resolve: deps.resolve }),
-  }, { sources, blobs: body.blobs, wish: request.tiling, model, ticket, signal });
+  const pictures = await loadPictures({ pool: deps.tilePool, ...fetchSettings(deps) }, {
+    sources,
+    blobs: body.blobs,
+    wish: request.tiling,
+    model,
+    ticket,
+    signal,
+  });
   checkContext(pictures, model);
   // The body ends here: nothing returned refers to it.
   ticket.release(body.numBytes);
@@ -91,6 +93,7 @@ async function dispatch(
     head,
     job: running,
     images: pictures.images,
+    pictureTimings: pictures.pictureTimings,
     load: pictures.timings,
     requestedAt,
     log: c.var.log,

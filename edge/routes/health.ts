@@ -6,7 +6,14 @@ export function home(c: Context<EdgeContext>): Response {
   return c.json({
     name: "tessera",
     about: "OpenAI-compatible server for InternVL3 vision-language models.",
-    routes: ["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{id}", "GET /healthz", "GET /readyz"],
+    routes: [
+      "POST /v1/chat/completions",
+      "POST /v1/images/inspect",
+      "GET /v1/models",
+      "GET /v1/models/{id}",
+      "GET /healthz",
+      "GET /readyz",
+    ],
   });
 }
 

@@ -3,12 +3,14 @@ import type { JobImage, Logger } from "@tessera/shared";
 import { type AnswerHead, type TesseraFacts, tesseraFacts } from "../api/response.ts";
 import type { AnswerEnd, AnswerPart } from "../dispatch/mailbox.ts";
 import type { RunningJob } from "../dispatch/running_job.ts";
-import type { LoadTimings } from "../media/load_pictures.ts";
+import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
 
 export interface AnswerOptions {
   readonly head: AnswerHead;
   readonly job: RunningJob;
   readonly images: readonly JobImage[];
+  /** In the order of `images`. */
+  readonly pictureTimings: readonly PictureTimings[];
   readonly load: LoadTimings;
   /** performance.now() when the request came. */
   readonly requestedAt: number;
@@ -35,9 +37,10 @@ export class Answer {
   /** What is said of the answer at its end; also logs it. Called once. */
   facts(end: AnswerEnd): TesseraFacts {
     const totalMs = this.#elapsedMs();
-    const { images, load, job, log } = this.#options;
+    const { images, pictureTimings, load, job, log } = this.#options;
     const facts = tesseraFacts(end, {
       images,
+      pictureTimings,
       load,
       queueMs: job.queueMs,
       firstTokenMs: this.#firstTokenMs ?? totalMs,

@@ -29,7 +29,7 @@ export function dataUrl(bytes: Uint8Array): string {
 
 export class FakeTilePool implements TilePool {
   readonly ready: Promise<void>;
-  readonly stats = { workers: 1, running: 0, queued: 0, replaced: 0 };
+  readonly stats = { workers: 1, running: 0, queued: 0, replaced: 0, memoryBytes: 0 };
   /** Pictures whose tiling was aborted. */
   numAborted = 0;
   /** What every picture throws, when set: a fault inside. */
@@ -52,11 +52,13 @@ export class FakeTilePool implements TilePool {
       format: "png",
       sourceWidth: 640,
       sourceHeight: 480,
+      orientation: 1,
       cols,
       rows,
       width,
       height,
       tileCount,
+      needBytes: 1,
     });
   }
 
@@ -71,6 +73,7 @@ export class FakeTilePool implements TilePool {
     const hashes = await Promise.all(tiles.map(sha256Hex));
     return {
       ...inspection,
+      peakBytes: 1,
       tiles,
       hashes,
       timings: { decodeMs: 1.26, resizeMs: 2, cutMs: 0.5, hashMs: 0.1, queueMs: 0 },

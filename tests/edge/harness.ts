@@ -91,6 +91,7 @@ export function testConfig(natsUrl: string, options: HarnessOptions = {}): EdgeC
     numTileWorkers: 1,
     maxInflight: 64,
     maxHeldBytes: 64 * 1024 * 1024,
+    maxTileBytes: 256 * 1024 * 1024,
     deadlineMs: 20_000,
     drainMs: 5_000,
     allowPrivateUrls: false,

@@ -61,7 +61,12 @@ Deno.test("pictures: cut by the model's numbers, sent to the worker, told in the
             await job.ack();
             const { tessera } = await (await asked).json();
             const facts = { width: 2 * TILE, height: TILE, cols: 2, rows: 1, tiles: 2 };
-            assert.deepEqual(tessera.images, [facts, facts]);
+            for (const { fetch_ms, decode_ms, resize_ms, wait_ms, cut_ms, hash_ms, ...image } of tessera.images) {
+              assert.deepEqual(image, facts);
+              assert.equal(fetch_ms > 0, url.startsWith("http"));
+              assert.ok(decode_ms > 0 && resize_ms > 0 && wait_ms >= 0 && cut_ms >= 0 && hash_ms >= 0);
+            }
+            assert.equal(tessera.images.length, 2);
             assert.ok(tessera.timings.decode_ms > 0 && tessera.timings.tile_ms > 0);
             if (url.startsWith("http")) assert.ok(tessera.timings.fetch_ms > 0);
           });
@@ -80,6 +85,25 @@ Deno.test("pictures: cut by the model's numbers, sent to the worker, told in the
           job.done(0, "ok");
           await job.ack();
           await (await asked).body?.cancel();
+        });
+        await t.step("tiles of one picture and of all", async () => {
+          const url = dataUrl(picture);
+          const one = { type: "image_url", image_url: { url, max_dynamic_patch: 1 } };
+          const general = { type: "image_url", image_url: { url } };
+          const four = { type: "image_url", image_url: { url, min_dynamic_patch: 4, max_dynamic_patch: 5 } };
+          const kwargs = { use_thumbnail: false, min_dynamic_patch: 2, max_dynamic_patch: 2 };
+          const asked = ask({
+            messages: [{ role: "user", content: [one, general, four] }],
+            mm_processor_kwargs: kwargs,
+          });
+          const job = await worker.pull();
+          assert.deepEqual(job.job.images.map(({ tiles }) => tiles.length), [1, 2, 4]);
+          await job.take();
+          job.done(0, "ok");
+          await job.ack();
+          const { tessera } = await (await asked).json();
+          const grids = tessera.images.map(({ cols, rows }: { cols: number; rows: number }) => [cols, rows]);
+          assert.deepEqual(grids, [[1, 1], [2, 1], [2, 2]]);
         });
         await t.step("pictures that are none", async () => {
           const huge = twoHalves(1, 1);

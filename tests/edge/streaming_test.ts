@@ -43,7 +43,8 @@ Deno.test("streaming: the chunks of OpenAI's protocol, in order", async () => {
     const last = await next();
     assert.deepEqual(last.choices[0].delta, {});
     assert.equal(last.choices[0].finish_reason, "length");
-    assert.deepEqual(last.tessera.images, [{ width: 640, height: 480, cols: 2, rows: 1, tiles: 3 }]);
+    const stagesOfOne = { fetch_ms: 0, wait_ms: 0, decode_ms: 1.3, resize_ms: 2, cut_ms: 0.5, hash_ms: 0.1 };
+    assert.deepEqual(last.tessera.images, [{ width: 640, height: 480, cols: 2, rows: 1, tiles: 3, ...stagesOfOne }]);
     const stages = ["fetch", "decode", "tile", "queue", "vision", "prefill", "generate", "first_token", "total"];
     for (const stage of stages) assert.equal(typeof last.tessera.timings[`${stage}_ms`], "number", stage);
     assert.equal(last.tessera.timings.decode_ms, 1.3);

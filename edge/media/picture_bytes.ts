@@ -1,0 +1,54 @@
+/** The bytes of one picture, from the request itself or from the web, every one of them held on the ticket. */
+import type { Ticket } from "../admission.ts";
+import type { Blobs } from "../api/blobs.ts";
+import type { PictureSource } from "../api/pictures.ts";
+import { isDataUrl, maxDataUrlBytes, parseDataUrl } from "./data_url.ts";
+import { fetchPicture, type IsEnough, type Resolve } from "./fetch_picture.ts";
+
+export interface FetchSettings {
+  readonly allowPrivateUrls: boolean;
+  readonly fetchMs: number;
+  readonly resolve?: Resolve;
+}
+
+export interface BytesRequest {
+  /** Bytes of the data: URLs that were taken out of the body. */
+  readonly blobs: Blobs;
+  readonly ticket: Ticket;
+  readonly signal: AbortSignal;
+  /** Ends a download early. */
+  readonly isEnough?: IsEnough;
+}
+
+export interface PictureBytes {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Download, in ms; 0 for what came with the request. */
+  readonly fetchMs: number;
+}
+
+/** @throws TesseraError naming the picture */
+export async function pictureBytes(
+  { url, param }: PictureSource,
+  settings: FetchSettings,
+  { blobs, ticket, signal, isEnough }: BytesRequest,
+): Promise<PictureBytes> {
+  const inline = blobs.get(url) ?? (isDataUrl(url) ? new TextEncoder().encode(url) : null);
+  if (inline !== null) {
+    const maxBytes = maxDataUrlBytes(inline.length);
+    ticket.hold(maxBytes);
+    const bytes = parseDataUrl(inline, param);
+    ticket.release(maxBytes - bytes.length);
+    return { bytes, fetchMs: 0 };
+  }
+  const began = performance.now();
+  const bytes = await fetchPicture(url, {
+    allowPrivate: settings.allowPrivateUrls,
+    timeoutMs: settings.fetchMs,
+    signal,
+    param,
+    onBytes: (numBytes) => ticket.hold(numBytes),
+    ...(isEnough === undefined ? {} : { isEnough }),
+    ...(settings.resolve === undefined ? {} : { resolve: settings.resolve }),
+  });
+  return { bytes, fetchMs: performance.now() - began };
+}
