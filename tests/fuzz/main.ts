@@ -1,0 +1,31 @@
+/** Runs a fuzzer: `deno task fuzz tiler [files] [seed]`. Exit code 1 on any trap, hang or growth. */
+import { fuzzTiler } from "./tiler.ts";
+
+const DEFAULT_FILES = 20_000;
+/** Resident memory may end this much above where it was after a tenth of the files: heaps settle late. */
+const MAX_GROWTH = 1.25;
+const SLACK_MIB = 32;
+
+async function tiler(numFiles: number, seed: number): Promise<boolean> {
+  const began = performance.now();
+  const report = await fuzzTiler(numFiles, seed, Math.min(4, navigator.hardwareConcurrency));
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`${numFiles} files from seed ${seed} in ${seconds.toFixed(0)} s`);
+  for (const [name, count] of Object.entries(report.outcomes).sort(([, a], [, b]) => b - a)) {
+    console.log(`${String(count).padStart(8)}  ${name}`);
+  }
+  const [early, late] = report.residentBytes.map((bytes) => Math.round(bytes / 1024 / 1024));
+  console.log(`resident memory: ${early} MiB after a tenth, ${late} MiB at the end`);
+  const hasGrown = late! > early! * MAX_GROWTH + SLACK_MIB;
+  if (hasGrown) console.error("FAULT memory has grown");
+  for (const fault of report.faults) console.error(`FAULT ${fault}`);
+  console.log(report.faults.length === 0 && !hasGrown ? "no trap, no hang, no growth" : "failed");
+  return report.faults.length === 0 && !hasGrown;
+}
+
+const [name, files, seed] = Deno.args;
+if (name !== "tiler") {
+  console.error("usage: deno task fuzz tiler [files] [seed]");
+  Deno.exit(2);
+}
+if (!await tiler(Number(files ?? DEFAULT_FILES), Number(seed ?? 1))) Deno.exit(1);
