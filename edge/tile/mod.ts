@@ -13,3 +13,4 @@ export type {
   TileTimings,
 } from "./types.ts";
 export { createTilePool } from "./pool.ts";
+export { closeTilePool, tileImage } from "./tile_image.ts";
