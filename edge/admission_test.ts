@@ -1,3 +1,4 @@
+/** Admission keeps its two bounds and lets go of everything, in any order of calls. */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { Admission, type Ticket } from "./admission.ts";

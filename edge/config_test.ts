@@ -1,3 +1,4 @@
+/** The environment becomes the edge's settings; every fault is told at once. */
 import { EnvError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { readEdgeConfig } from "./config.ts";

@@ -1,3 +1,4 @@
+/** The HTTP server streams, and notices a client that leaves at any moment. */
 import assert from "node:assert/strict";
 import { type FetchHandler, type HttpServer, listen } from "./http_server.ts";
 

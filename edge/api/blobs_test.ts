@@ -1,3 +1,4 @@
+/** Long data: URLs leave the JSON as bytes, and the rest parses as it stood. */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { extractBlobs, restoreBlobs } from "./blobs.ts";

@@ -1,3 +1,4 @@
+/** OpenAI's request body becomes a job's parts, or an error that names the field. */
 import { TesseraError } from "@tessera/shared";
 import fc from "fast-check";
 import assert from "node:assert/strict";

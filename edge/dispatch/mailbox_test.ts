@@ -1,3 +1,4 @@
+/** Text waits for a slow reader within its bound and comes out in order. */
 import { MAX_UNREAD_CHARS, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { type AnswerEnd, Mailbox } from "./mailbox.ts";

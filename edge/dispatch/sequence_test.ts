@@ -1,3 +1,4 @@
+/** Which token events are new, repeats or gaps, for any order of arrival. */
 import { type JobEvent, MAX_DELIVER } from "@tessera/shared";
 import fc from "fast-check";
 import assert from "node:assert/strict";

@@ -1,3 +1,4 @@
+/** Lists of NATS servers are read with their scheme and credentials, or refused. */
 import assert from "node:assert/strict";
 import { parseServers } from "./servers.ts";
 

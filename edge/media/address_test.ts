@@ -1,3 +1,4 @@
+/** Which addresses pictures may be fetched from. */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { isPublicAddress, parseV6 } from "./address.ts";

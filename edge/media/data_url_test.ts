@@ -1,3 +1,4 @@
+/** data: URLs are decoded as the platform does, or refused. */
 import { MAX_IMAGE_BYTES, TesseraError } from "@tessera/shared";
 import fc from "fast-check";
 import assert from "node:assert/strict";

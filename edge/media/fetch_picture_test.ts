@@ -1,3 +1,4 @@
+/** Pictures are fetched within limits of size, time, redirects and addresses. */
 import { MAX_IMAGE_BYTES, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { type FetchOptions, fetchPicture } from "./fetch_picture.ts";

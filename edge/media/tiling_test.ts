@@ -1,3 +1,4 @@
+/** How a request's own numbers of tiles meet the model's and the server's. */
 import { type Announcement, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { type PictureSource, tilingWish } from "../api/pictures.ts";

@@ -1,3 +1,4 @@
+/** Server-sent events: framing, keep-alive, errors, and the end. */
 import assert from "node:assert/strict";
 import { sseBody, sseResponse } from "./sse.ts";
 

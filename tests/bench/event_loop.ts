@@ -3,7 +3,7 @@ import { dataDir } from "../../infra/tools/paths.ts";
 import { startNatsServer } from "../../infra/nats/server.ts";
 import { createTilePool, type TilePool } from "../../edge/tile/mod.ts";
 import { DEFAULT_WAITS, startEdge } from "../../edge/mod.ts";
-import { silentLogger } from "../../shared/log.ts";
+import { silentLogger } from "@tessera/shared";
 import { jpeg } from "../support/jpeg_writer.ts";
 import { printTable, quantile } from "./report.ts";
 
