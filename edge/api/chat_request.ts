@@ -1,8 +1,9 @@
 /** A chat completions body as the rest of the edge wants it: job messages, pictures to load, sampling filled in. */
-import { type JobMessage, type JobPart, MAX_TEXT_CHARS, type Sampling, TesseraError } from "@tessera/shared";
+import { type JobMessage, MAX_TEXT_CHARS, type Sampling, TesseraError } from "@tessera/shared";
+import { jobContent } from "./content.ts";
 import { invalidRequest } from "./issues.ts";
-import { checkNumPictures, type PictureSource, pictureSource, type TilingWish, tilingWish } from "./pictures.ts";
-import { ChatBody, type ChatMessage } from "./schema.ts";
+import { checkNumPictures, type PictureSource, type TilingWish, tilingWish } from "./pictures.ts";
+import { ChatBody } from "./schema.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
 export interface ChatRequest {
@@ -24,8 +25,7 @@ export function parseChatRequest(json: unknown): ChatRequest {
   const parsed = ChatBody.safeParse(json);
   if (!parsed.success) throw invalidRequest(parsed.error);
   const body = parsed.data;
-  const pictures: PictureSource[] = [];
-  const messages = body.messages.map((message, i) => jobMessage(message, i, pictures));
+  const { messages, pictures } = jobContent(body.messages, body.mm_processor_kwargs?.combine_images ?? false);
   checkSizes(messages, pictures);
   return {
     model: body.model,
@@ -36,24 +36,6 @@ export function parseChatRequest(json: unknown): ChatRequest {
     isStream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
   };
-}
-
-function jobMessage(message: ChatMessage, index: number, pictures: PictureSource[]): JobMessage {
-  const role = message.role === "developer" ? "system" : message.role;
-  const content = message.content ?? "";
-  if (typeof content === "string") return { role, parts: content === "" ? [] : [textPart(content)] };
-  const parts = content.map((part, i): JobPart => {
-    if (part.type === "text") return textPart(part.text);
-    const param = `messages[${index}].content[${i}]`;
-    pictures.push(pictureSource(part.image_url, param, `${param}.image_url`));
-    return { type: "image", image: pictures.length - 1 };
-  });
-  return { role, parts };
-}
-
-/** Half a surrogate pair has no UTF-8; it becomes the replacement character here rather than somewhere later. */
-function textPart(text: string): JobPart {
-  return { type: "text", text: text.toWellFormed() };
 }
 
 /**

@@ -37,6 +37,8 @@ export const TilingOptions = z.strictObject({
   min_dynamic_patch: z.int().min(1).nullish(),
   max_dynamic_patch: z.int().min(1).nullish(),
   use_thumbnail: z.boolean().nullish(),
+  /** The pictures of each message under one placeholder. */
+  combine_images: z.boolean().nullish(),
   /** Pixels exactly as the vendor's Pillow code has them: Exif orientation and transparency ignored. */
   exact: z.boolean().nullish(),
 });

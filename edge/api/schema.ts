@@ -6,7 +6,11 @@ import { PictureFields, TilingOptions } from "./pictures.ts";
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 const ImagePart = z.object({
   type: z.literal("image_url"),
-  image_url: z.object(PictureFields),
+  image_url: z.object({
+    ...PictureFields,
+    /** Pictures of one message with the same group are combined under one placeholder. */
+    group: z.union([z.string().min(1), z.int()]).nullish(),
+  }),
 });
 
 const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart], {

@@ -44,7 +44,7 @@ export function preparePrompt(
 
 function tooLong(job: Job, facts: ModelFacts, { maxLength }: AdmissionLimits): TesseraError {
   const images = job.messages.flatMap(({ parts }) =>
-    parts.flatMap((part) => part.type === "image" ? [part.image] : [])
+    parts.flatMap((part) => part.type === "image" ? [part.image] : part.type === "images" ? part.images : [])
   );
   const numTiles = images.reduce((sum, image) => sum + (job.images[image]?.tiles.length ?? 0), 0);
   return new TesseraError("context_length_exceeded", {

@@ -43,7 +43,7 @@ export function buildPrompt(
   for (const piece of layOutPrompt(job.messages, facts.systemText)) {
     if (piece.type === "text") writer.text(piece.text);
     else if (piece.type === "control") writer.control(CONTROL_TOKENS[piece.token]);
-    else writer.image(imageAt(job.images, piece.image, facts.tileSize));
+    else writer.images(piece.images.map((index) => imageAt(job.images, index, facts.tileSize)));
   }
   return writer.finish();
 }
@@ -83,10 +83,11 @@ class PromptWriter {
     this.#push(this.#tokenizer.controlId(token), -1, 0);
   }
 
-  image(image: JobImage): void {
+  /** One placeholder for the tiles of all. */
+  images(images: readonly JobImage[]): void {
     this.control(CONTROL_TOKENS.imageStart);
     const context = this.#tokenizer.controlId(CONTROL_TOKENS.imageContext);
-    for (const hash of image.tiles) {
+    for (const hash of images.flatMap(({ tiles }) => tiles)) {
       const tile = this.#tiles.push(hash) - 1;
       for (let row = 0; row < this.#tokensPerTile; row++) this.#push(context, tile, row);
     }

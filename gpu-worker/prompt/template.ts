@@ -20,8 +20,8 @@ export type ControlName = "turnStart" | "turnEnd";
 export type PromptPiece =
   | { readonly type: "control"; readonly token: ControlName }
   | { readonly type: "text"; readonly text: string }
-  /** Index into the job's pictures. */
-  | { readonly type: "image"; readonly image: number };
+  /** Indices into the job's pictures; the tiles of all stand under one placeholder. */
+  | { readonly type: "images"; readonly images: readonly number[] };
 
 const control = (token: ControlName): PromptPiece => ({ type: "control", token });
 const text = (value: string): PromptPiece => ({ type: "text", text: value });
@@ -33,7 +33,7 @@ export function* layOutPrompt(messages: readonly JobMessage[], systemText: strin
     const pieces: PromptPiece[] = [];
     for (const part of parts) {
       if (part.type === "text") pieces.push(text(part.text));
-      else pieces.push({ type: "image", image: part.image }, text("\n"));
+      else pieces.push({ type: "images", images: part.type === "image" ? [part.image] : part.images }, text("\n"));
     }
     yield* turn(role, pieces);
   }

@@ -9,6 +9,8 @@ export const JobPart = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text"), text: z.string() }),
   /** Index into the job's `images`. */
   z.object({ type: z.literal("image"), image: z.int().min(0) }),
+  /** Pictures combined: the tiles of all, in this order, under one placeholder. */
+  z.object({ type: z.literal("images"), images: z.array(z.int().min(0)).min(1) }),
 ]);
 
 export const JobMessage = z.object({

@@ -13,6 +13,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "event_progress.json": JobEvent,
   "event_tokens.json": JobEvent,
   "job.json": Job,
+  "job_combined.json": Job,
 };
 const folder = new URL("./wire/", import.meta.url);
 

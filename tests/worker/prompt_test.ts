@@ -96,6 +96,20 @@ Deno.test("prompt: a picture is its tiles between <img> and </img>, and a newlin
   assert.deepEqual([...prompt.rowOf.slice(first, first + 9)], [0, 1, 2, 0, 1, 2, 0, 1, 2]);
 });
 
+Deno.test("prompt: combined pictures are the tiles of all between one <img> and </img>", () => {
+  const pictures = [image("p", "q"), image("r"), image("s")];
+  const build = (parts: JobMessage["parts"]) =>
+    buildPrompt({ messages: [{ role: "user", parts }], images: pictures }, handmadeTokenizer(), FACTS);
+  const combined = build([{ type: "images", images: [2, 0] }, { type: "image", image: 1 }]);
+  assert.deepEqual(combined.tiles, ["s", "p", "q", "r"]);
+  const ids = [...combined.tokenIds];
+  const numContext = (start: number) => ids.indexOf(ADDED["</img>"], start) - ids.indexOf(ADDED["<img>"], start) - 1;
+  assert.equal(numContext(0), 9);
+  assert.equal(numContext(ids.indexOf(ADDED["</img>"]) + 1), 3);
+  assert.equal(ids[ids.indexOf(ADDED["</img>"]) + 1], NEWLINE);
+  assert.deepEqual(build([{ type: "images", images: [1] }]), build([{ type: "image", image: 1 }]));
+});
+
 Deno.test("prompt: texts that touch are tokenised as one, also around a picture's newline", () => {
   const one = idsOf([text("user", "hello hello")]);
   const two = idsOf([{ role: "user", parts: [{ type: "text", text: "hel" }, { type: "text", text: "lo hello" }] }]);
