@@ -1,6 +1,7 @@
 /** Owns the facts of a checkpoint that its weights do not tell: name, tiling, system text, ids that end an answer. */
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findInternVL3, INTERNVL3_ORGANISATION } from "@tessera/shared";
 import { z } from "zod";
 import type { EngineInfo } from "./engine/types.ts";
 import { CONTROL_TOKENS, DEFAULT_SYSTEM_TEXT } from "./prompt/template.ts";
@@ -42,14 +43,24 @@ export interface ModelFacts {
   readonly eosIds: ReadonlySet<number>;
 }
 
-/** Folder of a checkpoint given as a folder, or as a name under `gpu-worker/models`. */
+/** Folder of a checkpoint given as a folder, or as a name under `pretrained` (where `tessera pull` puts it) or `models`. */
 export async function findCheckpoint(model: string): Promise<string> {
-  const bundled = fileURLToPath(new URL(`./models/${model}`, import.meta.url));
-  for (const folder of [resolve(model), bundled]) {
+  const known = findInternVL3(model);
+  const name = known?.name ?? model;
+  const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+  const folders = [
+    resolve(model),
+    resolve("pretrained", name),
+    here(`../pretrained/${name}`),
+    here(`./models/${name}`),
+  ];
+  for (const folder of folders) {
     const stat = await Deno.stat(`${folder}/config.json`).catch(() => null);
     if (stat?.isFile) return folder;
   }
-  throw new Error(`Cannot find checkpoint ${model}: no config.json in ${resolve(model)} or ${bundled}`);
+  const looked = [...new Set(folders)].join(", ");
+  const pull = known === undefined ? "" : `. Fetch it: deno task tessera pull ${INTERNVL3_ORGANISATION}/${known.name}`;
+  throw new Error(`Cannot find checkpoint ${model}: no config.json in ${looked}${pull}`);
 }
 
 /**

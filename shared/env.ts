@@ -23,7 +23,7 @@ export const VARIABLES = {
   TESSERA_PORT: variable("8000", "Port the edge listens on; 0 takes a free one.", integer(0, 65535)),
   TESSERA_MODEL: variable(
     "internvl3-tiny",
-    "Checkpoint: a folder, or a name under gpu-worker/models.",
+    "Checkpoint: a folder, or a name under pretrained/ or gpu-worker/models.",
     z.string().min(1),
   ),
   TESSERA_DEVICE: variable("auto", "Where the model runs: auto, cpu, cuda.", z.enum(["auto", "cpu", "cuda"])),
@@ -91,6 +91,8 @@ export const VARIABLES = {
     "Folder for what the tools download.",
     z.string().min(1),
   ),
+  HF_ENDPOINT: variable("https://huggingface.co", "Hub, or its mirror, that `tessera pull` downloads from.", z.url()),
+  HF_TOKEN: variable("", "Token for the hub, for private and gated repositories.", z.string()),
 } as const satisfies Record<string, Variable<unknown>>;
 
 export type VariableName = keyof typeof VARIABLES;

@@ -62,3 +62,9 @@ export const MAX_REDIRECTS = 5;
 export const IMAGE_CONCURRENCY = 4;
 /** Text an answer may pile up for a client that does not read, in characters; above it the job is cancelled. */
 export const MAX_UNREAD_CHARS = 4 * 1024 * 1024;
+
+/** Checkpoint downloads: longest silence of a connection, and tries in a row that bring nothing new. */
+export const PULL_STALL_MS = 30_000;
+export const PULL_MAX_TRIES = 6;
+/** Longest pause between tries, whatever the server asks for: longer ones are told to the user instead. */
+export const PULL_MAX_PAUSE_MS = 120_000;

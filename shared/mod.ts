@@ -8,6 +8,7 @@ export * from "./contract/tile.ts";
 export * from "./env.ts";
 export * from "./errors.ts";
 export * from "./ids.ts";
+export * from "./internvl3.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./streams.ts";

@@ -5,12 +5,15 @@ import { fail } from "../tools/terminal.ts";
 import { caption } from "./caption.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
+import { pullCommand } from "./pull.ts";
+import { UsageError } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera <command>
 
   caption <picture...>   describe pictures (files or https: addresses)
   chat                   talk, with --image <picture> (repeatable) about pictures
   models                 list what the server serves
+  pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
   env                    print the table of environment variables
 
 Options:
@@ -22,8 +25,15 @@ Options:
   --max-tokens <n>       longest answer
 `;
 
+/** Commands with options of their own. */
+const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
+  pull: pullCommand,
+};
+
 /** Runs one command; returns the exit code. */
 async function main(args: string[]): Promise<number> {
+  const own = Object.hasOwn(OWN_OPTIONS, args[0] ?? "") ? OWN_OPTIONS[args[0]!] : undefined;
+  if (own !== undefined) return await own(args.slice(1));
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
@@ -78,7 +88,7 @@ async function main(args: string[]): Promise<number> {
 try {
   Deno.exit(await main(Deno.args));
 } catch (error) {
-  const isOurs = error instanceof ApiError || error instanceof EnvError ||
+  const isOurs = error instanceof ApiError || error instanceof EnvError || error instanceof UsageError ||
     (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
   if (!isOurs) throw error;
   fail(error);
