@@ -72,15 +72,15 @@ Deno.test("progress: a bar that redraws itself with speed and time left; lines e
   const bar = new Progress(1_000_000, { isTerminal: true, columns: 80, write: (s) => written.push(s) }, () => now);
   bar.add(1);
   for (now = 500; now <= 2_000; now += 500) bar.add(100_000);
-  assert.match(written.at(-1)!, /^\r\x1b\[K█{10}░{14}  40 %  400 kB of 1\.00 MB {2}200 kB\/s {2}0:03 left$/);
+  assert.equal(written.at(-1), "\r\x1b[K██████████░░░░░░░░░░░░░░  40 %  400 kB of 1.00 MB  200 kB/s  0:03 left");
   bar.say("retry");
   assert.equal(written.at(-1), "\r\x1b[Kretry\n");
-  assert.ok(written.every((line) => line.replace(/\r\x1b\[K/, "").length <= 81));
+  assert.ok(written.every((line) => line.replace("\r\x1b[K", "").length <= 81));
   const lines: string[] = [];
   const plain = new Progress(100, { isTerminal: false, columns: 80, write: (s) => lines.push(s) }, () => now);
   for (let i = 0; i < 100; i++, now += 1_000) plain.add(1);
   assert.equal(lines.length, 10);
-  assert.match(lines[1]!, /^11 %  11 B of 100 B {2}1 B\/s {2}1:29 left\n$/);
+  assert.equal(lines[1], "11 %  11 B of 100 B  1 B/s  1:29 left\n");
 });
 
 Deno.test("bytesText: three figures in every unit", () => {
