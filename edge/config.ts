@@ -7,7 +7,9 @@ import {
   type LogFormat,
   type LogLevel,
   NO_WORKER_MS,
+  PROBE_MS,
   readEnv,
+  RESTART_MS,
   SILENCE_MS,
   STALL_MS,
 } from "@tessera/shared";
@@ -19,6 +21,8 @@ export interface Waits {
   readonly fetchMs: number;
   readonly keepAliveMs: number;
   readonly noWorkerMs: number;
+  readonly restartMs: number;
+  readonly probeMs: number;
   readonly silenceMs: number;
   readonly stallMs: number;
 }
@@ -46,6 +50,8 @@ export const DEFAULT_WAITS: Waits = {
   fetchMs: FETCH_TIMEOUT_MS,
   keepAliveMs: KEEP_ALIVE_MS,
   noWorkerMs: NO_WORKER_MS,
+  restartMs: RESTART_MS,
+  probeMs: PROBE_MS,
   silenceMs: SILENCE_MS,
   stallMs: STALL_MS,
 };

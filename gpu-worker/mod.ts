@@ -4,11 +4,13 @@ import {
   ACK_WAIT_MS,
   type Announcement,
   CLAIM_TIMEOUT_MS,
+  EDGE_GONE_MS,
   type Logger,
   newId,
   PROGRESS_MS,
   silentLogger,
   TILE_TIMEOUT_MS,
+  workerAlive,
 } from "@tessera/shared";
 import type { ModelFacts } from "./config.ts";
 import type { Engine } from "./engine/types.ts";
@@ -75,7 +77,13 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     tokenizer: deps.tokenizer,
     tokenBudget,
     maxSequences,
-    waits: { claimMs: CLAIM_TIMEOUT_MS, tileMs: TILE_TIMEOUT_MS, progressMs: PROGRESS_MS, ...waits },
+    waits: {
+      claimMs: CLAIM_TIMEOUT_MS,
+      tileMs: TILE_TIMEOUT_MS,
+      progressMs: PROGRESS_MS,
+      edgeGoneMs: EDGE_GONE_MS,
+      ...waits,
+    },
     log,
     onRoom: () => puller.poke(),
   });
@@ -106,6 +114,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     onMissing: ensure,
     log,
   });
+  nc.subscribe(workerAlive(workerId), { callback: (_error, msg) => void msg.respond() });
   await nc.flush();
   await announcer.start();
   puller.poke();

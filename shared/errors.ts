@@ -52,6 +52,7 @@ const TABLE = {
   no_worker: server("No worker is serving this model now. Try again in a moment.", 503, 5),
   shutting_down: server("The server is shutting down. Try again in a moment.", 503, 5),
   worker_lost: server("The worker stopped answering before the answer was complete. Try again.", 502, 1),
+  worker_crashed: server("The request ended every worker that took it, and is not tried again.", 500, null),
   deadline_exceeded: server("The request took longer than its time limit.", 504, null),
   internal_error: server("Something went wrong inside the server.", 500, null),
 } as const satisfies Record<string, ErrorRow>;

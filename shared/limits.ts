@@ -36,10 +36,32 @@ export const PROGRESS_MS = 2_000;
 export const ACK_WAIT_MS = 10_000;
 /** Times one job is handed out before it is given up. */
 export const MAX_DELIVER = 3;
+/**
+ * Attempts in a row that may end with their worker before the job counts as their cause: the first, and two more. One
+ * that brought new tokens starts the count anew, because what ends workers does so again at the same place.
+ */
+export const MAX_LOST_ATTEMPTS = 3;
+/** Lost attempts of one job in all, tokens or not: an end for a job that takes a worker with it at every step. */
+export const MAX_LOST_IN_ALL = 10;
+/** Attempts of one publication; what is published again counts on from there, so that no two share a number. */
+export const ATTEMPTS_PER_PUBLICATION = 100;
+/** How long a claimed job is silent before the edge asks whether its worker lives. Half a progress: no answer is slow. */
+export const PROBE_MS = PROGRESS_MS / 2;
+/** How long the one asked has to answer. Somebody gone is told by the server at once; this bounds a server that hangs. */
+export const PROBE_TIMEOUT_MS = 2_000;
+/** A claimed job that is silent for so long is published again: JetStream must have handed it out by then, or lost it. */
+export const LOST_MS = 2 * ACK_WAIT_MS;
+/** How long a worker finds nobody listening for an edge before it cancels that edge's jobs; an edge reconnects in less. */
+export const EDGE_GONE_MS = 5_000;
+/** Parked jobs: kept so long for whoever looks into them, and at most so many bytes. */
+export const DEAD_MAX_AGE_MS = 7 * 24 * 3_600_000;
+export const DEAD_MAX_BYTES = 256 * 1024 * 1024;
 /** How long a worker waits for an edge to answer a claim. */
 export const CLAIM_TIMEOUT_MS = 5_000;
 /** How long a worker waits for the next missing tile. */
 export const TILE_TIMEOUT_MS = 15_000;
+/** How long a job that has begun waits while no worker of its model lives: time to start one again and load its model. */
+export const RESTART_MS = 60_000;
 /** How long an edge hears nothing of a claimed job before it counts the worker as lost (a redelivery may still come). */
 export const SILENCE_MS = 4 * PROGRESS_MS;
 /** How long a job lives from its acceptance when the request names no deadline. */

@@ -1,6 +1,22 @@
 /** Configuration of the streams and buckets, as plain data; edge and worker create them alike, whoever comes first. */
-import { ACK_WAIT_MS, ANNOUNCEMENT_TTL_MS, DEFAULT_DEADLINE_MS, MAX_DELIVER, MAX_QUEUED_JOBS } from "./limits.ts";
-import { LIVE_JOBS_WILDCARD, LIVE_STREAM, liveConsumer, liveJobsSubject, WORKERS_BUCKET } from "./subjects.ts";
+import {
+  ACK_WAIT_MS,
+  ANNOUNCEMENT_TTL_MS,
+  DEAD_MAX_AGE_MS,
+  DEAD_MAX_BYTES,
+  DEFAULT_DEADLINE_MS,
+  MAX_DELIVER,
+  MAX_QUEUED_JOBS,
+} from "./limits.ts";
+import {
+  DEAD_STREAM,
+  DEAD_WILDCARD,
+  LIVE_JOBS_WILDCARD,
+  LIVE_STREAM,
+  liveConsumer,
+  liveJobsSubject,
+  WORKERS_BUCKET,
+} from "./subjects.ts";
 
 const NANOS_PER_MS = 1_000_000;
 
@@ -15,6 +31,17 @@ export const LIVE_STREAM_CONFIG = {
   max_age: DEFAULT_DEADLINE_MS * NANOS_PER_MS,
   /** Window in which a job id published twice counts once. */
   duplicate_window: 2 * 60_000 * NANOS_PER_MS,
+} as const;
+
+/** Jobs that ended their workers, oldest out first: a look-out for people, never a reason to refuse work. */
+export const DEAD_STREAM_CONFIG = {
+  name: DEAD_STREAM,
+  subjects: [DEAD_WILDCARD],
+  storage: "file",
+  retention: "limits",
+  discard: "old",
+  max_age: DEAD_MAX_AGE_MS * NANOS_PER_MS,
+  max_bytes: DEAD_MAX_BYTES,
 } as const;
 
 /** The consumer all workers of a model share. `ackWaitMs` is shorter in tests. */

@@ -37,6 +37,10 @@ export const edgeEvents = (edgeId: string): string => `tessera.edge.${edgeId}.ev
 export const tilesSubject = (workerId: string, jobId: string): string => `tessera.worker.${workerId}.tiles.${jobId}`;
 export const workerTiles = (workerId: string): string => `tessera.worker.${workerId}.tiles.*`;
 
+/** Answered by a worker, and by an edge, for as long as it lives; nobody listening there means that it is gone. */
+export const workerAlive = (workerId: string): string => `tessera.worker.${workerId}.alive`;
+export const edgeAlive = (edgeId: string): string => `tessera.edge.${edgeId}.alive`;
+
 /** The client of a job is gone; heard by every worker, because the job may not be claimed yet. */
 export const cancelSubject = (jobId: string): string => `tessera.cancel.${jobId}`;
 export const CANCEL_WILDCARD = "tessera.cancel.*";
@@ -45,6 +49,11 @@ export const CANCEL_WILDCARD = "tessera.cancel.*";
 export function jobIdOf(subject: string): string {
   return subject.slice(subject.lastIndexOf(".") + 1);
 }
+
+/** File-backed stream of jobs that were given up because they ended every worker that took them, with the reason. */
+export const DEAD_STREAM = "TESSERA_DEAD";
+export const DEAD_WILDCARD = "tessera.dead.>";
+export const deadSubject = (model: string): string => `tessera.dead.${modelToken(model)}`;
 
 /** JetStream's own notice that a job was handed out as often as allowed and nobody finished it. */
 export const LIVE_GIVEN_UP = `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${LIVE_STREAM}.*`;

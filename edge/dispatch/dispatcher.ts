@@ -5,7 +5,9 @@ import {
   checkPayload,
   Claim,
   type ClaimReply,
+  type DeadLetter,
   decodeMessage,
+  edgeAlive,
   edgeClaims,
   edgeEvents,
   encodeMessage,
@@ -16,11 +18,14 @@ import {
   type Logger,
   TesseraError,
   toTesseraError,
+  workerAlive,
 } from "@tessera/shared";
 import type { Waits } from "../config.ts";
 import type { Bus } from "./bus.ts";
 import type { WorkerDirectory } from "./directory.ts";
+import { storeDeadLetter } from "./dead_letters.ts";
 import { ensureLiveStream, storeJob, withdrawJob } from "./live_stream.ts";
+import { Prober } from "./probe.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
 import { TileSender } from "./send_tiles.ts";
 
@@ -38,6 +43,9 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #jobs = new Map<string, RunningJob>();
   readonly #sender = new TileSender();
+  readonly #prober = new Prober();
+  /** When the live stream was made, as the server says; another one means that what was in it is lost. */
+  #epoch: string | null = null;
   #sweeper: ReturnType<typeof setInterval> | null = null;
 
   constructor(options: DispatcherOptions) {
@@ -64,7 +72,8 @@ export class Dispatcher {
     options: { readonly deadlineAt: number; readonly signal: AbortSignal },
   ): Promise<RunningJob> {
     const { bus } = this.#options;
-    const nc = bus.connection;
+    // Throws where there is no connection.
+    void bus.connection;
     const bytes = encodeMessage(job, bus.maxPayload);
     checkTiles(tiles, bus.maxPayload);
     if (options.signal.aborted) throw new TesseraError("client_closed");
@@ -84,12 +93,11 @@ export class Dispatcher {
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
     options.signal.addEventListener("abort", cancel);
     try {
-      running.streamSeq = await storeJob(nc, running.id, running.model, bytes);
+      await this.#publish(running, bytes);
     } catch (thrown) {
       running.giveUp(toTesseraError(thrown));
       throw thrown;
     }
-    if (running.hasEnded && !running.isClaimed) void withdrawJob(nc, running.streamSeq);
     return running;
   }
 
@@ -124,9 +132,18 @@ export class Dispatcher {
       };
       nc.subscribe(edgeClaims(edgeId), { callback: guarded((msg) => this.#onClaim(nc, msg)) });
       nc.subscribe(edgeEvents(edgeId), { callback: guarded((msg) => this.#onEvent(msg)) });
-      nc.subscribe(LIVE_GIVEN_UP, { callback: guarded((msg) => this.#onGivenUp(nc, msg)) });
+      nc.subscribe(LIVE_GIVEN_UP, { callback: guarded((msg) => this.#onGivenUp(msg)) });
+      nc.subscribe(edgeAlive(edgeId), { callback: guarded((msg) => msg.respond()) });
     }
-    await ensureLiveStream(nc);
+    const epoch = await ensureLiveStream(nc);
+    const isLost = this.#epoch !== null && this.#epoch !== epoch;
+    this.#epoch = epoch;
+    if (!isLost) return;
+    // The stream is in memory, and the server was started anew. Jobs that run go on by themselves.
+    for (const job of this.#jobs.values()) {
+      if (job.workerId === null && job.publications.isOpen) job.publications.makeDue("the stream was lost");
+    }
+    this.#sweep();
   }
 
   #onClaim(nc: NatsConnection, msg: Msg): void {
@@ -136,6 +153,7 @@ export class Dispatcher {
     const gone: ClaimReply = { v: 1, granted: false, reason: "gone" };
     const reply = job === undefined || job.id !== claim.job_id ? gone : job.claim(claim);
     msg.respond(encodeMessage(reply, bus.maxPayload));
+    if (job !== undefined) this.#withdraw(job);
     const { job_id, worker_id, attempt } = claim;
     log.debug("claim", { job_id, worker_id, attempt, granted: reply.granted, num_want: claim.want.length });
     if (!reply.granted || job === undefined) return;
@@ -147,23 +165,65 @@ export class Dispatcher {
     job?.hear(decodeMessage(JobEvent, msg.data));
   }
 
-  #onGivenUp(nc: NatsConnection, msg: Msg): void {
+  #onGivenUp(msg: Msg): void {
     const { stream_seq } = msg.json<{ stream_seq?: number }>();
+    if (stream_seq === undefined) return;
     for (const job of this.#jobs.values()) {
-      if (stream_seq === undefined || job.streamSeq !== stream_seq) continue;
+      if (!job.publications.hasSeq(stream_seq)) continue;
       // It stays in the stream otherwise, counted as waiting, until it is too old.
-      void withdrawJob(nc, stream_seq);
-      job.giveUp(new TesseraError("worker_lost", { diagnostic: "Handed out as often as allowed" }));
+      const reason = "Handed out as often as allowed";
+      if (job.isClaimed) job.attemptLost(reason);
+      else job.giveUp(new TesseraError("worker_lost", { diagnostic: reason }));
     }
   }
 
+  /** Publishes a job, as the first time or again. What does not work because the bus is down is tried again. */
+  async #publish(job: RunningJob, encoded?: Uint8Array): Promise<void> {
+    const { bus } = this.#options;
+    const nc = bus.connection;
+    const publication = job.publications.begin();
+    const { base } = publication;
+    const envelope = base === 0 ? job.job : { ...job.job, attempt_base: base };
+    try {
+      const bytes = encoded ?? encodeMessage(envelope, bus.maxPayload);
+      const seq = await storeJob(nc, base === 0 ? job.id : `${job.id}.${base}`, job.model, bytes);
+      job.publications.stored(publication, seq);
+    } catch (error) {
+      if (bus.isConnected && encoded !== undefined) throw error;
+      this.#options.log.warn("job_not_stored", { job_id: job.id, error });
+      if (!job.hasEnded) job.publications.failed(publication);
+    }
+    this.#withdraw(job);
+  }
+
+  /** Takes publications that no longer count out of the stream. */
+  #withdraw(job: RunningJob): void {
+    const { bus } = this.#options;
+    if (!bus.isConnected) return;
+    for (const seq of job.publications.takeVoid()) void withdrawJob(bus.connection, seq);
+  }
+
   #sweep(): void {
-    const { directory, waits } = this.#options;
+    const { bus, directory, waits, log } = this.#options;
     const now = performance.now();
     for (const job of [...this.#jobs.values()]) {
       const { model } = job;
       job.sweep({ now, ...waits, isAlive: directory.isAlive(model), isServed: directory.isServed(model) });
+      if (job.hasEnded || !bus.isConnected) continue;
+      const reason = job.publications.dueReason;
+      if (reason !== null) {
+        log.warn("job_published_again", { job_id: job.id, attempt: job.attempt, reason });
+        void this.#publish(job);
+      } else if (job.workerId !== null && now - job.heardAt > waits.probeMs) this.#probe(job.workerId);
     }
+  }
+
+  /** Asks whether a worker lives; if not, what it had goes to others at once, long before JetStream would notice. */
+  #probe(workerId: string): void {
+    void this.#prober.ask(this.#options.bus.connection, workerAlive(workerId), () => {
+      for (const job of [...this.#jobs.values()]) if (job.workerId === workerId) job.attemptLost(`${workerId} is gone`);
+      this.#sweep();
+    });
   }
 
   #end(job: RunningJob, outcome: JobOutcome, error: TesseraError | null): void {
@@ -174,10 +234,31 @@ export class Dispatcher {
       this.#sweeper = null;
     }
     log.debug("job_ended", { job_id: job.id, outcome, attempt: job.attempt, error: error?.code ?? null });
-    if (outcome !== "given_up" || !bus.isConnected) return;
-    const nc = bus.connection;
-    nc.publish(cancelSubject(job.id));
-    if (!job.isClaimed && job.streamSeq !== null) void withdrawJob(nc, job.streamSeq);
+    if (outcome !== "given_up" && outcome !== "parked") return;
+    job.publications.close();
+    if (!bus.isConnected) return;
+    this.#withdraw(job);
+    if (outcome === "given_up") bus.connection.publish(cancelSubject(job.id));
+    else void this.#park(job, error);
+  }
+
+  /** Keeps a job that ended its workers, for people to look into. */
+  async #park(job: RunningJob, error: TesseraError | null): Promise<void> {
+    const { bus, log } = this.#options;
+    const letter: DeadLetter = {
+      v: 1,
+      parked_ms: Date.now(),
+      attempts: job.numLost,
+      reason: error?.code ?? "worker_crashed",
+      worker_ids: job.lostWorkerIds,
+      job: job.job,
+    };
+    log.error("job_parked", { job_id: job.id, worker_ids: letter.worker_ids });
+    try {
+      await storeDeadLetter(bus.connection, letter, bus.maxPayload);
+    } catch (cause) {
+      log.error("job_not_parked", { job_id: job.id, error: cause });
+    }
   }
 }
 

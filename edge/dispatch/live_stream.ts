@@ -1,20 +1,20 @@
 /** The live stream as the edge uses it: make sure it exists, store a job, take an unclaimed job back. */
 import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import { type NatsConnection, RequestError } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/nats-core";
 import { LIVE_STREAM, LIVE_STREAM_CONFIG, liveJobsSubject, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
+import { ensureStream } from "./ensure_stream.ts";
+import { hasNoResponders } from "./probe.ts";
 
-/** JetStream's codes: a limit of the stream is reached; the name is taken by a stream with other settings. */
+/** JetStream's code for a stream that is full. */
 const STORE_FAILED = 10077;
-const NAME_IN_USE = 10058;
 
-/** Creates the stream unless it is there; one that an operator made with other settings is used as it is. */
-export async function ensureLiveStream(nc: NatsConnection): Promise<void> {
+/**
+ * Creates the stream unless it is there; one that an operator made with other settings is used as it is.
+ * @returns when it was made, as the server says
+ */
+export async function ensureLiveStream(nc: NatsConnection): Promise<string> {
   const manager = await jetstreamManager(nc);
-  try {
-    await manager.streams.add({ ...LIVE_STREAM_CONFIG, subjects: [...LIVE_STREAM_CONFIG.subjects] });
-  } catch (error) {
-    if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
-  }
+  return (await ensureStream(manager, LIVE_STREAM_CONFIG)).created;
 }
 
 /**
@@ -27,7 +27,8 @@ export async function storeJob(nc: NatsConnection, jobId: string, model: string,
   const publish = () => jetstream(nc).publish(liveJobsSubject(model), bytes, options);
   try {
     return (await publish().catch(async (error) => {
-      if (!hasNoStream(error)) throw error;
+      // No stream listens to the subject: the server lost it, or it was never made.
+      if (!hasNoResponders(error) && !hasNoResponders((error as Error).cause)) throw error;
       await ensureLiveStream(nc);
       return await publish();
     })).seq;
@@ -47,10 +48,4 @@ export async function withdrawJob(nc: NatsConnection, streamSeq: number): Promis
   } catch {
     // Acknowledged, expired or out of reach.
   }
-}
-
-/** No stream listens to the subject: the server lost it, or it was never made. */
-function hasNoStream(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause instanceof RequestError ? error.cause : error;
-  return cause instanceof RequestError && cause.isNoResponders();
 }

@@ -1,6 +1,8 @@
 /** One job from its publication to its end: who works on it, what of the answer came, when to give it up. */
-import { type Claim, type ClaimReply, type Job, type JobEvent, MAX_DELIVER, TesseraError } from "@tessera/shared";
+import { type Claim, type ClaimReply, type Job, type JobEvent, LOST_MS, TesseraError } from "@tessera/shared";
+import { Losses } from "./losses.ts";
 import { type AnswerPart, Mailbox } from "./mailbox.ts";
+import { Publications } from "./publications.ts";
 import { TokenSequence } from "./sequence.ts";
 
 /** A tile kept until the job is over, for the worker that comes second as well. */
@@ -10,8 +12,11 @@ export interface JobTile {
   readonly pixels: Uint8Array;
 }
 
-/** Why a job ended: with its answer, by the worker's own word, or given up by the edge (workers must be told). */
-export type JobOutcome = "done" | "failed" | "given_up";
+/**
+ * Why a job ended: with its answer, by the worker's own word, given up by the edge (workers must be told), or parked
+ * because it ended every worker that took it.
+ */
+export type JobOutcome = "done" | "failed" | "given_up" | "parked";
 
 export interface RunningJobOptions {
   readonly job: Job;
@@ -27,6 +32,7 @@ export interface SweepFacts {
   readonly now: number;
   readonly silenceMs: number;
   readonly noWorkerMs: number;
+  readonly restartMs: number;
   /** A worker of the model lives; one lives that takes new jobs. */
   readonly isAlive: boolean;
   readonly isServed: boolean;
@@ -35,10 +41,11 @@ export interface SweepFacts {
 export class RunningJob {
   readonly id: string;
   readonly model: string;
-  /** Sequence number in the live stream; null until the stream has it. Set by the dispatcher. */
-  streamSeq: number | null = null;
+  /** Where it stands in the queue. The dispatcher publishes it whenever `isDue`. */
+  readonly publications = new Publications();
   readonly #options: RunningJobOptions;
   readonly #sequence = new TokenSequence();
+  readonly #losses = new Losses();
   readonly #mailbox = new Mailbox();
   readonly #tiles = new Map<string, JobTile>();
   readonly #createdAt = performance.now();
@@ -68,6 +75,30 @@ export class RunningJob {
     return this.#claimedAt !== null;
   }
 
+  get job(): Job {
+    return this.#options.job;
+  }
+
+  /** The worker that has it now, as far as is known. */
+  get workerId(): string | null {
+    return this.#losses.workerId;
+  }
+
+  /** Workers of the attempts that count against it. */
+  get lostWorkerIds(): string[] {
+    return this.#losses.workerIds;
+  }
+
+  /** Attempts that were lost, tokens or not. */
+  get numLost(): number {
+    return this.#losses.numInAll;
+  }
+
+  /** performance.now() when something of it was heard last. */
+  get heardAt(): number {
+    return this.#heardAt;
+  }
+
   /** From publication to the first claim, in ms. */
   get queueMs(): number {
     return (this.#claimedAt ?? this.#createdAt) - this.#createdAt;
@@ -91,12 +122,24 @@ export class RunningJob {
       this.giveUp(new TesseraError("internal_error", { diagnostic }));
       return { v: 1, granted: false, reason: "gone" };
     }
-    if (!this.#sequence.grant(claim.attempt)) return { v: 1, granted: false, reason: "superseded" };
+    if (!this.publications.has(claim.attempt)) return { v: 1, granted: false, reason: "gone" };
+    const { attempt, worker_id } = claim;
+    const isAgain = attempt === this.#sequence.attempt;
+    const isOthers = isAgain && this.workerId !== null && this.workerId !== worker_id;
+    if (isOthers || !this.#sequence.grant(attempt)) return { v: 1, granted: false, reason: "superseded" };
+    if (!isAgain) this.#losses.lost(this.#sequence.numIds);
+    if (this.#losses.isCause) {
+      this.#park();
+      return { v: 1, granted: false, reason: "gone" };
+    }
+    if (!isAgain || this.workerId === null) this.#losses.granted(worker_id, this.#sequence.numIds);
+    this.publications.claimed(attempt);
     const now = performance.now();
     this.#claimedAt ??= now;
     this.#heardAt = now;
     const remaining_ms = Math.max(1, Math.round(this.#options.deadlineAt - now));
-    return { v: 1, granted: true, resume_ids: this.#sequence.resumeIds(), remaining_ms };
+    const resume_ids = this.#sequence.resumeIds();
+    return { v: 1, granted: true, resume_ids, remaining_ms, ...(this.#losses.isSuspect ? { alone: true } : {}) };
   }
 
   /** Takes an event in. */
@@ -107,6 +150,7 @@ export class RunningJob {
     this.#heardAt = performance.now();
     switch (verdict.kind) {
       case "alive":
+        if (verdict.isHandedOver) this.#losses.handedOver();
         return;
       case "text":
         return this.#pass(verdict.text);
@@ -123,23 +167,39 @@ export class RunningJob {
         return this.#fail("failed", new TesseraError(code, details));
       }
       case "gap":
-        return this.giveUp(new TesseraError("worker_lost", { diagnostic: verdict.diagnostic }));
+        return this.attemptLost(verdict.diagnostic);
     }
+  }
+
+  /** Nothing more comes of the attempt that runs: another has to go on behind the last token, unless this one is to blame. */
+  attemptLost(reason: string): void {
+    if (this.#hasEnded) return;
+    this.#losses.lost(this.#sequence.numIds);
+    if (this.#losses.isCause) return this.#park();
+    this.#heardAt = performance.now();
+    this.publications.makeDue(reason);
   }
 
   /** Gives the job up when its time is over or nobody is left to run it. */
   sweep(facts: SweepFacts): void {
     if (this.#hasEnded) return;
     if (facts.now >= this.#options.deadlineAt) return this.giveUp(new TesseraError("deadline_exceeded"));
-    const isWaiting = this.#claimedAt === null || facts.now - this.#heardAt > facts.silenceMs;
-    const hasHope = this.#claimedAt === null ? facts.isServed : facts.isAlive;
+    const hasBegun = this.#claimedAt !== null;
+    const silentMs = facts.now - this.#heardAt;
+    const isWaiting = !hasBegun || silentMs > facts.silenceMs;
+    const hasHope = hasBegun ? facts.isAlive : facts.isServed;
     if (!isWaiting || hasHope) this.#aloneSince = null;
     else this.#aloneSince ??= facts.now;
-    const isAlone = this.#aloneSince !== null && facts.now - this.#aloneSince >= facts.noWorkerMs;
-    if (this.#claimedAt === null) {
-      if (isAlone) this.giveUp(new TesseraError("no_worker", { diagnostic: "Unclaimed, and no worker lives" }));
-    } else if (isWaiting && (isAlone || this.attempt >= MAX_DELIVER)) {
-      this.giveUp(new TesseraError("worker_lost", { diagnostic: `Silent in attempt ${this.attempt}` }));
+    const aloneMs = this.#aloneSince === null ? 0 : facts.now - this.#aloneSince;
+    if (!hasBegun) {
+      if (aloneMs < facts.noWorkerMs) return;
+      this.giveUp(new TesseraError("no_worker", { diagnostic: "Unclaimed, and no worker lives" }));
+    } else if (aloneMs >= facts.restartMs) {
+      this.giveUp(
+        new TesseraError("worker_lost", { diagnostic: `Silent in attempt ${this.attempt}, no worker lives` }),
+      );
+    } else if (silentMs > LOST_MS && this.workerId !== null) {
+      this.attemptLost(`silent for ${Math.round(silentMs)} ms`);
     }
   }
 
@@ -151,6 +211,14 @@ export class RunningJob {
   /** Ends the job from this side; the worker, if any, is told to stop. */
   giveUp(error: TesseraError): void {
     this.#fail("given_up", error);
+  }
+
+  /** Ends the job as the cause of its workers' ends. */
+  #park(): void {
+    const { id } = this.#options.job;
+    const message = `The request ended every worker that took it, and is not tried again. Its id is ${id}.`;
+    const diagnostic = `Lost with ${this.#losses.workerIds.join(", ")}`;
+    this.#fail("parked", new TesseraError("worker_crashed", { message, diagnostic }));
   }
 
   #pass(text: string): void {

@@ -8,8 +8,8 @@ type ErrorEvent = Extract<JobEvent, { type: "error" }>;
 export type Verdict =
   /** Of an older attempt, or heard before. */
   | { readonly kind: "drop" }
-  /** Nothing new, but the worker lives. */
-  | { readonly kind: "alive" }
+  /** Nothing new, but the worker lives; or it has given the job back. */
+  | { readonly kind: "alive"; readonly isHandedOver: boolean }
   /** Pass the text on; may be empty. */
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "done"; readonly event: DoneEvent }
@@ -50,7 +50,7 @@ export class TokenSequence {
     }
     switch (event.type) {
       case "progress":
-        return { kind: "alive" };
+        return { kind: "alive", isHandedOver: event.handed_over === true };
       case "error":
         return { kind: "error", event };
       case "done":

@@ -26,11 +26,12 @@ export async function requestClaim(
     const reply = await nc.request(claimSubject(job.edge_id, job.id), bytes, { timeout: timeoutMs });
     return decodeMessage(ClaimReply, reply.data);
   } catch (error) {
-    return { granted: false, reason: isNoResponders(error) ? "absent" : "silent" };
+    return { granted: false, reason: hasNoResponders(error) ? "absent" : "silent" };
   }
 }
 
-function isNoResponders(error: unknown): boolean {
+/** Whether a request failed because nobody listens on its subject. */
+export function hasNoResponders(error: unknown): boolean {
   return error instanceof NoRespondersError ||
-    (error instanceof RequestError && error.cause instanceof NoRespondersError);
+    (error instanceof RequestError && (error.isNoResponders() || error.cause instanceof NoRespondersError));
 }

@@ -1,6 +1,6 @@
 /** Owns the jobs a worker has, from delivery to ready: claims them, holds their slots, takes their tiles, ends them. */
 import type { NatsConnection } from "@nats-io/nats-core";
-import { type Logger, TesseraError, toTesseraError } from "@tessera/shared";
+import { type Logger, MAX_DELIVER, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 import { Answer } from "../publish/answer.ts";
@@ -10,6 +10,7 @@ import { preparePrompt, readJob } from "./admission.ts";
 import { Cancellations } from "./cancellations.ts";
 import { type ClaimOutcome, requestClaim } from "./claim.ts";
 import type { Delivery } from "./delivery.ts";
+import { EdgeWatch } from "./edge_watch.ts";
 import type { Link } from "./link.ts";
 import { LiveJob } from "./live_job.ts";
 import { TileReceiver } from "./tile_receiver.ts";
@@ -19,6 +20,7 @@ export interface IntakeWaits {
   readonly claimMs: number;
   readonly tileMs: number;
   readonly progressMs: number;
+  readonly edgeGoneMs: number;
 }
 
 export interface IntakeOptions {
@@ -37,6 +39,8 @@ export interface IntakeOptions {
   readonly onEnd: (job: LiveJob) => boolean;
 }
 
+/** Progress reports missed in a row after which the process was stopped, not busy. */
+const SLEPT_PERIODS = 3;
 /** A job whose edge does not answer is handed out again after this long. */
 const ABSENT_EDGE_DELAY_MS = 1_000;
 
@@ -49,7 +53,9 @@ export class Intake {
   readonly #settling = new Set<Promise<void>>();
   readonly #cancellations: Cancellations;
   readonly #receiver: TileReceiver;
+  readonly #edges: EdgeWatch;
   readonly #progressTimer: ReturnType<typeof setInterval>;
+  #reportedAt = performance.now();
   #isDraining = false;
 
   constructor(options: IntakeOptions) {
@@ -63,6 +69,7 @@ export class Intake {
       onTile: (jobId, hash, pixels) => this.#takeTile(jobId, hash, pixels),
       onBadTile: (jobId, error) => this.#failById(jobId, toTesseraError(error)),
     });
+    this.#edges = new EdgeWatch(nc, waits.edgeGoneMs, (edgeId) => this.#cancelOf(edgeId));
     this.#progressTimer = setInterval(() => this.#reportProgress(), waits.progressMs);
   }
 
@@ -98,12 +105,23 @@ export class Intake {
     this.#claimWhatFits();
   }
 
-  /** Jobs whose tiles are all encoded and that are not scheduled yet. */
+  /**
+   * Jobs whose tiles are all encoded and that are not scheduled yet. One that may end the engine waits until no other
+   * first step is due, and keeps others from joining until its own is over.
+   */
   *ready(): Generator<LiveJob> {
+    if (this.#some((job) => job.isUntried && job.grant!.isAlone)) return;
     for (const job of this.#jobs.values()) {
       if (job.grant === null || job.at.ready !== undefined || job.missing.size > 0) continue;
-      if (job.tiles.every((hash) => this.#options.tiles.isReady(hash))) yield job;
+      if (!job.tiles.every((hash) => this.#options.tiles.isReady(hash))) continue;
+      if (job.grant.isAlone && this.#some(({ isUntried }) => isUntried)) return;
+      yield job;
+      if (job.grant?.isAlone) return;
     }
+  }
+
+  #some(holds: (job: LiveJob) => boolean): boolean {
+    return this.#jobs.values().some(holds);
   }
 
   /** Ends a job with its last event; the delivery is acknowledged when the server has had it. */
@@ -112,7 +130,7 @@ export class Intake {
     const usage = job.usage();
     const timings = job.timings(performance.now());
     events.done(answer.end(), answer.finish!, usage, timings);
-    this.#options.log.info("job_done", { job_id: job.id, attempt: job.delivery.attempt, ...usage, ...timings });
+    this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settle(job);
   }
@@ -186,8 +204,8 @@ export class Intake {
       maxTokens: Math.min(max_tokens ?? room, room),
     });
     answer.replay(outcome.resume_ids);
-    const events = new EventWriter(nc, job.job.edge_id, job.id, job.delivery.attempt, answer.numIds);
-    job.grant = { events, answer, resumeIds: outcome.resume_ids };
+    const events = new EventWriter(nc, job.job.edge_id, job.id, job.attempt, answer.numIds);
+    job.grant = { events, answer, resumeIds: outcome.resume_ids, isAlone: outcome.alone === true };
     job.at.claimed = performance.now();
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
     if (prompt instanceof TesseraError) return this.fail(job, prompt);
@@ -199,15 +217,18 @@ export class Intake {
 
   #ask(job: LiveJob): Promise<ClaimOutcome> {
     const { nc, workerId, waits } = this.#options;
-    const request = { job: job.job, workerId, attempt: job.delivery.attempt, want: [...job.missing] };
+    const request = { job: job.job, workerId, attempt: job.attempt, want: [...job.missing] };
     return requestClaim(nc, request, waits.claimMs);
   }
 
   #refused(job: LiveJob, reason: Exclude<ClaimOutcome, { granted: true }>["reason"]): void {
-    this.#options.log.info("claim_refused", { job_id: job.id, attempt: job.delivery.attempt, reason });
+    this.#options.log.info("claim_refused", { job_id: job.id, attempt: job.attempt, reason });
     this.#end(job);
     if (reason === "gone") job.delivery.ack();
-    else if (reason !== "superseded") job.delivery.nak(ABSENT_EDGE_DELAY_MS);
+    else if (reason === "superseded") return;
+    // The last delivery: nobody would take the job out of the queue.
+    else if (reason === "absent" && job.delivery.attempt >= MAX_DELIVER) job.delivery.term();
+    else job.delivery.nak(ABSENT_EDGE_DELAY_MS);
   }
 
   async #reclaim(job: LiveJob): Promise<void> {
@@ -249,7 +270,13 @@ export class Intake {
     return true;
   }
 
+  /** An edge is gone and its clients with it. */
+  #cancelOf(edgeId: string): void {
+    for (const job of [...this.#jobs.values()]) if (job.job.edge_id === edgeId) this.#cancel(job.id);
+  }
+
   #giveBack(job: LiveJob): void {
+    job.grant?.events.handOver();
     this.#end(job);
     job.delivery.nak();
   }
@@ -286,7 +313,14 @@ export class Intake {
   }
 
   #reportProgress(): void {
-    if (!this.#options.link.isUp) return;
+    const { link, waits } = this.#options;
+    const now = performance.now();
+    const wasAway = now - this.#reportedAt > SLEPT_PERIODS * waits.progressMs;
+    this.#reportedAt = now;
+    if (!link.isUp) return;
+    // The process was stopped for a while: others may have its jobs by now.
+    if (wasAway) this.reclaimAll();
+    this.#edges.check([...this.#jobs.values()].map(({ job }) => job.edge_id));
     for (const job of this.#jobs.values()) {
       job.delivery.working();
       if (job.grant === null) continue;

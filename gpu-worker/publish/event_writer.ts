@@ -36,6 +36,11 @@ export class EventWriter {
     this.#publish({ v: 1, attempt: this.#attempt, type: "progress" });
   }
 
+  /** The job goes back to the queue unfinished. */
+  handOver(): void {
+    this.#publish({ v: 1, attempt: this.#attempt, type: "progress", handed_over: true });
+  }
+
   tokens(ids: number[], text: string): void {
     this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq: this.#seq, ids, text });
     this.#seq += ids.length;

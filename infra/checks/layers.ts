@@ -15,7 +15,7 @@ const HOMES: readonly { readonly pattern: RegExp; readonly home: RegExp; readonl
   { pattern: /^\s*#include\s*[<"](cuda|cublas)/, home: /^native\/engine\/ops\/cuda\//, what: "CUDA headers" },
   { pattern: /tessera\.node/, home: /^(native\/|gpu-worker\/engine\/native\.ts$|infra\/)/, what: "the addon's path" },
   {
-    pattern: /["'`]tessera\.(jobs|edge|worker|cancel)\./,
+    pattern: /["'`]tessera\.(jobs|edge|worker|cancel|dead|tiles|events|answers)\./,
     home: /^(shared\/subjects\.ts$|tests\/|infra\/nats\/)/,
     what: "a subject",
   },

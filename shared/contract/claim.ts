@@ -22,6 +22,8 @@ export const ClaimReply = z.discriminatedUnion("granted", [
     resume_ids: z.array(z.int().min(0)),
     /** Time the request has left, in ms; a duration, so that clocks need not agree. */
     remaining_ms: z.int().positive(),
+    /** Earlier attempts ended with their workers: its first token is sampled while no other job waits for its first. */
+    alone: z.boolean().optional(),
   }),
   /** The client is gone, the job is over, or a newer attempt runs: drop it. */
   z.object({ v: z.literal(1), granted: z.literal(false), reason: z.enum(["gone", "superseded"]) }),

@@ -31,7 +31,12 @@ export const FinishReason = z.enum(["stop", "length"]);
 
 export const JobEvent = z.discriminatedUnion("type", [
   /** Nothing new, still at it. */
-  z.object({ ...base, type: z.literal("progress") }),
+  z.object({
+    ...base,
+    type: z.literal("progress"),
+    /** The worker gives the job back unfinished, as when it is asked to stop; another will go on. */
+    handed_over: z.boolean().optional(),
+  }),
   /** `seq` is the index of `ids[0]` among the answer's tokens; `text` is what these ids add, possibly nothing yet. */
   z.object({
     ...base,

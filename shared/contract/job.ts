@@ -48,6 +48,8 @@ export const Job = z.object({
   edge_id: z.string().min(1),
   /** Unix time in ms on the edge's clock. */
   created_ms: z.number(),
+  /** Added to the number of a delivery to make its attempt; a job that is published again starts behind the earlier ones. */
+  attempt_base: z.int().min(0).optional(),
   messages: z.array(JobMessage).min(1),
   images: z.array(JobImage),
   sampling: Sampling,

@@ -20,6 +20,7 @@ import {
   newId,
   parseTile,
   tilesSubject,
+  workerAlive,
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
 import assert from "node:assert/strict";
@@ -83,6 +84,7 @@ export class FakeWorker {
     await manager.consumers.add(LIVE_STREAM, config);
     const consumer = await jetstream(nc).consumers.get(LIVE_STREAM, config.durable_name);
     const bucket = await new Kvm(nc).create(WORKERS_BUCKET_CONFIG.name, { ...WORKERS_BUCKET_CONFIG.options });
+    nc.subscribe(workerAlive(announcement.worker_id), { callback: (_error, msg) => void msg.respond() });
     const worker = new FakeWorker(announcement, nc, bucket, consumer);
     await worker.announce();
     return worker;
@@ -158,7 +160,7 @@ export class FakeJob {
     this.#workerId = workerId;
     this.#message = message;
     this.job = decodeMessage(Job, message.data);
-    this.attempt = message.info.deliveryCount;
+    this.attempt = (this.job.attempt_base ?? 0) + message.info.deliveryCount;
     this.cancelled = new Promise((resolve) => {
       nc.subscribe(cancelSubject(this.job.id), { max: 1, callback: () => resolve() });
     });

@@ -1,5 +1,15 @@
 /** Workers that die, stall, repeat themselves or leave gaps: what the client sees is whole, or an honest error. */
-import { MAX_DELIVER } from "@tessera/shared";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import {
+  type ClaimReply,
+  DEAD_STREAM,
+  DeadLetter,
+  deadSubject,
+  decodeMessage,
+  MAX_DELIVER,
+  MAX_LOST_ATTEMPTS,
+} from "@tessera/shared";
 import assert from "node:assert/strict";
 import { fakePicture } from "./fake_tile_pool.ts";
 import { FAKE_MODEL } from "./fake_worker.ts";
@@ -84,7 +94,7 @@ Deno.test("a worker dies before the first token: the answer is as if nothing was
   });
 });
 
-Deno.test("a gap in the sequence ends the answer as worker_lost and cancels the job", async () => {
+Deno.test("a gap in the sequence: the job goes to the queue again and on behind the last token", async () => {
   await withEdge({}, async ({ ask, worker, lines }) => {
     const asked = ask({ stream: true });
     const job = await worker.pull();
@@ -92,13 +102,73 @@ Deno.test("a gap in the sequence ends the answer as worker_lost and cancels the 
     job.tokens(0, [1], "a");
     const response = await asked;
     job.tokens(2, [3], "c");
-    await job.cancelled;
-    const { text, code, items } = await readStream(response);
-    assert.equal(text, "a");
-    assert.equal(code, "worker_lost");
-    assert.ok(!items.includes("[DONE]"));
-    assert.match(JSON.stringify(lines.filter(({ event }) => event === "stream_failed")), /tokens at seq 2\.\.3/);
-    await job.ack();
+    const again = await worker.pull();
+    assert.equal(again.job.id, job.job.id);
+    assert.ok(again.attempt > job.attempt);
+    assert.deepEqual(await again.take(), [1]);
+    job.tokens(1, [2, 3], "stale");
+    assert.deepEqual(await job.claim([]), { v: 1, granted: false, reason: "gone" });
+    again.tokens(1, [2], "b");
+    again.done(2);
+    await again.ack();
+    const { text, code } = await readStream(response);
+    assert.equal(text, "ab");
+    assert.equal(code, null);
+    assert.match(JSON.stringify(lines.filter(({ event }) => event === "job_published_again")), /tokens at seq 2\.\.3/);
+    await until(async () => await worker.numQueued() === 0);
+  });
+});
+
+Deno.test("a worker that is gone is noticed at once, not after JetStream's wait", async () => {
+  const waits = { probeMs: 100 };
+  await withEdge({ worker: { ackWaitMs: 60_000 }, waits }, async ({ ask, worker, addWorker }) => {
+    const asked = ask({ stream: true });
+    const first = await worker.pull();
+    await first.take();
+    first.tokens(0, [1], "a");
+    const response = await asked;
+    const other = await addWorker({ ackWaitMs: 60_000 });
+    await worker.die();
+    const second = await other.pull();
+    assert.deepEqual(await second.take(), [1]);
+    second.tokens(1, [2], "b");
+    second.done(2);
+    await second.ack();
+    assert.equal((await readStream(response)).text, "ab");
+  });
+});
+
+Deno.test("a request that ends every worker is parked after three, and its client told", async () => {
+  const waits = { probeMs: 100 };
+  await withEdge({ waits }, async ({ ask, worker, addWorker, natsUrl }) => {
+    const asked = ask({ stream: true });
+    let victim = worker;
+    const replies: ClaimReply[] = [];
+    for (let attempt = 0; attempt < MAX_LOST_ATTEMPTS; attempt++) {
+      const job = await victim.pull();
+      replies.push(await job.claim());
+      const next = await addWorker();
+      await victim.die();
+      victim = next;
+    }
+    assert.deepEqual(replies.map((reply) => reply.granted && reply.alone), [undefined, true, true]);
+    const response = await asked;
+    const error = await errorOf(response, 500);
+    assert.equal(error.code, "worker_crashed");
+    assert.match(error.message, /job-[0-9a-z]{21}/);
+    await until(async () => await victim.numQueued() === 0);
+    const nc = await connect({ servers: natsUrl });
+    const manager = await jetstreamManager(nc);
+    await until(async () => (await manager.streams.info(DEAD_STREAM).catch(() => null))?.state.messages === 1);
+    const stored = await manager.streams.getMessage(DEAD_STREAM, { last_by_subj: deadSubject(FAKE_MODEL) });
+    const letter = decodeMessage(DeadLetter, stored!.data);
+    assert.equal(letter.attempts, MAX_LOST_ATTEMPTS);
+    assert.equal(letter.worker_ids.length, MAX_LOST_ATTEMPTS);
+    assert.match(error.message, new RegExp(letter.job.id));
+    await nc.close();
+    // The fleet goes on.
+    victim.serve(["ok"]);
+    assert.equal((await (await ask()).json()).choices[0].message.content, "ok");
   });
 });
 
@@ -112,7 +182,7 @@ async function silence({ ask, worker }: Harness, then: () => Promise<unknown>): 
 }
 
 Deno.test("silence without any worker left: worker_lost", async () => {
-  await withEdge({ waits: { silenceMs: 200, noWorkerMs: 200 } }, async (harness) => {
+  await withEdge({ waits: { silenceMs: 200, restartMs: 200 } }, async (harness) => {
     const response = await silence(harness, () => harness.worker.stop());
     const error = await errorOf(response, 502);
     assert.equal(error.code, "worker_lost");

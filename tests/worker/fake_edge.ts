@@ -6,6 +6,7 @@ import {
   Claim,
   type ClaimReply,
   decodeMessage,
+  edgeAlive,
   edgeClaims,
   edgeEvents,
   encodeMessage,
@@ -117,6 +118,7 @@ export class FakeEdge {
     this.nc = nc;
     this.#options = options;
     nc.subscribe(edgeClaims(this.id), { callback: (_error, msg) => void msg.respond(this.#claim(msg.data)) });
+    nc.subscribe(edgeAlive(this.id), { callback: (_error, msg) => void msg.respond() });
     nc.subscribe(edgeEvents(this.id), {
       callback: (_error, msg) => this.jobs.get(jobIdOf(msg.subject))?.hear(decodeMessage(JobEvent, msg.data)),
     });

@@ -1,0 +1,32 @@
+/** Which jobs count as the end of their workers: those that never get past the same token. */
+import assert from "node:assert/strict";
+import { Losses } from "./losses.ts";
+
+Deno.test("losses: three attempts without a token make the job the cause; the second runs alone", () => {
+  const losses = new Losses();
+  for (const [attempt, workerId] of ["a", "b", "c"].entries()) {
+    assert.equal(losses.isSuspect, attempt > 0);
+    assert.equal(losses.isCause, false);
+    losses.granted(workerId, 5);
+    losses.lost(5);
+  }
+  assert.equal(losses.isCause, true);
+  assert.deepEqual(losses.workerIds, ["a", "b", "c"]);
+});
+
+Deno.test("losses: a token, or a hand-over, is not held against the job", () => {
+  const losses = new Losses();
+  for (let numIds = 0; numIds < 3; numIds++) {
+    losses.granted("a", numIds);
+    losses.lost(numIds);
+    losses.granted("b", numIds);
+    losses.lost(numIds + 1);
+    assert.equal(losses.isSuspect, false);
+  }
+  for (let attempt = 0; attempt < 10; attempt++) {
+    losses.granted("a", 10);
+    losses.handedOver();
+    losses.lost(10);
+  }
+  assert.equal(losses.isSuspect, false);
+});

@@ -1,0 +1,95 @@
+/** Where a job stands in the queue: each time it was published, which attempts may still come of it, whether it is due again. */
+import { ATTEMPTS_PER_PUBLICATION } from "@tessera/shared";
+
+/** One publication of a job. */
+export interface Publication {
+  /** Attempts of it are base + 1 and up. */
+  readonly base: number;
+  /** Sequence number in the stream; null until it is known. */
+  streamSeq: number | null;
+}
+
+/** Pure; the dispatcher talks to the stream. */
+export class Publications {
+  /** Those of which a claim is taken, oldest first. */
+  #open: Publication[] = [];
+  #nextBase = 0;
+  /** Sequence numbers of those that no longer count, to be taken out of the stream. */
+  readonly #void: number[] = [];
+  #dueReason: string | null = "new";
+
+  /** Why the job has to be published now; null when it has not. */
+  get dueReason(): string | null {
+    return this.#dueReason;
+  }
+
+  get isOpen(): boolean {
+    return this.#open.length > 0;
+  }
+
+  /** Whether a message of the stream is one of the job's. */
+  hasSeq(streamSeq: number): boolean {
+    return this.#open.some((publication) => publication.streamSeq === streamSeq);
+  }
+
+  /** Whether a claim of that attempt counts. */
+  has(attempt: number): boolean {
+    return this.#find(attempt) !== undefined;
+  }
+
+  /** What is out no longer counts; the job has to be published again. */
+  makeDue(reason: string): void {
+    for (const publication of this.#open.splice(0)) this.#discard(publication);
+    this.#dueReason = reason;
+  }
+
+  /** Publishes once more; until one of them is claimed, all that are out count. */
+  begin(): Publication {
+    this.#dueReason = null;
+    const publication = { base: this.#nextBase, streamSeq: null };
+    this.#nextBase += ATTEMPTS_PER_PUBLICATION;
+    this.#open.push(publication);
+    return publication;
+  }
+
+  /** The stream has it. */
+  stored(publication: Publication, streamSeq: number): void {
+    publication.streamSeq = streamSeq;
+    if (!this.#open.includes(publication)) this.#void.push(streamSeq);
+  }
+
+  /** The stream does not have it; whether it ever will is not known. */
+  failed(publication: Publication): void {
+    const index = this.#open.indexOf(publication);
+    if (index === -1) return;
+    this.#open.splice(index, 1);
+    if (this.#open.length === 0) this.#dueReason ??= "not stored";
+  }
+
+  /** The publication of that attempt is the one that counts from now on. */
+  claimed(attempt: number): void {
+    const claimed = this.#find(attempt);
+    for (const publication of this.#open) if (publication !== claimed) this.#discard(publication);
+    this.#open = claimed === undefined ? [] : [claimed];
+    this.#dueReason = null;
+  }
+
+  /** Nothing of the job is wanted any more. */
+  close(): void {
+    for (const publication of this.#open.splice(0)) this.#discard(publication);
+    this.#dueReason = null;
+  }
+
+  /** Sequence numbers to take out of the stream; each is told once. */
+  takeVoid(): number[] {
+    return this.#void.splice(0);
+  }
+
+  #find(attempt: number): Publication | undefined {
+    return this.#open.find(({ base }) => attempt > base && attempt <= base + ATTEMPTS_PER_PUBLICATION);
+  }
+
+  #discard(publication: Publication): void {
+    if (publication.streamSeq !== null) this.#void.push(publication.streamSeq);
+  }
+}
