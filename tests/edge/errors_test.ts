@@ -224,6 +224,7 @@ Deno.test("every code a client can meet was met", () => {
     "client_closed",
     "shutting_down",
     "worker_lost",
+    "worker_crashed",
     "deadline_exceeded",
     "image_fetch_failed",
   ];
