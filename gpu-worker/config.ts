@@ -1,7 +1,7 @@
 /** Owns the facts of a checkpoint that its weights do not tell: name, tiling, system text, ids that end an answer. */
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findInternVL3, INTERNVL3_ORGANISATION } from "@tessera/shared";
+import { findInternVL3, GenerationDefaults, INTERNVL3_ORGANISATION } from "@tessera/shared";
 import { z } from "zod";
 import type { EngineInfo } from "./engine/types.ts";
 import { CONTROL_TOKENS, DEFAULT_SYSTEM_TEXT } from "./prompt/template.ts";
@@ -13,6 +13,16 @@ const Ids = z.union([z.int(), z.array(z.int())]).nullish().transform((ids) =>
   typeof ids === "number" ? [ids] : ids ?? []
 );
 const Language = z.looseObject({ eos_token_id: Ids });
+/** A file's own nonsense is no reason not to serve its weights: what is out of range counts as absent. */
+const GenerationFile = z.looseObject({
+  eos_token_id: Ids,
+  do_sample: GenerationDefaults.shape.do_sample.catch(false),
+  temperature: GenerationDefaults.shape.temperature.catch(null),
+  top_p: GenerationDefaults.shape.top_p.catch(null),
+  top_k: GenerationDefaults.shape.top_k.catch(null),
+  repetition_penalty: GenerationDefaults.shape.repetition_penalty.catch(null),
+  max_new_tokens: GenerationDefaults.shape.max_new_tokens.catch(null),
+});
 const ConfigFile = z.looseObject({
   template: z.string().nullish(),
   system_message: z.string().nullish(),
@@ -41,6 +51,7 @@ export interface ModelFacts {
   readonly tokensPerTile: number;
   readonly systemText: string;
   readonly eosIds: ReadonlySet<number>;
+  readonly generation: GenerationDefaults;
 }
 
 /** Folder of a checkpoint given as a folder, or as a name under `pretrained` (where `tessera pull` puts it) or `models`. */
@@ -73,7 +84,7 @@ export async function readModelFacts(
   tokenizer: Tokenizer,
 ): Promise<ModelFacts> {
   const config = ConfigFile.parse(await readJson(`${folder}/config.json`));
-  const generation = Language.parse(await readJson(`${folder}/generation_config.json`, {}));
+  const generation = GenerationFile.parse(await readJson(`${folder}/generation_config.json`, {}));
   const preprocessor = PreprocessorFile.parse(await readJson(`${folder}/preprocessor_config.json`, {}));
   const template = config.template ?? TEMPLATE;
   if (template !== TEMPLATE) {
@@ -103,6 +114,8 @@ export async function readModelFacts(
     tokensPerTile: info.tokensPerTile,
     systemText: config.system_message || DEFAULT_SYSTEM_TEXT,
     eosIds,
+    // Without the fields that it does not have.
+    generation: GenerationDefaults.parse(generation),
   };
 }
 

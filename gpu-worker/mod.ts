@@ -104,6 +104,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     dtype: engine.info.dtype,
     isa: engine.info.isa,
     draining: isDraining,
+    generation: facts.generation,
   });
   const announcer = new Announcer({ nc, workerId, describe, log });
   const puller = new Puller({

@@ -4,6 +4,7 @@ export * from "./contract/claim.ts";
 export * from "./contract/codec.ts";
 export * from "./contract/dead_letter.ts";
 export * from "./contract/events.ts";
+export * from "./contract/generation.ts";
 export * from "./contract/job.ts";
 export * from "./contract/tile.ts";
 export * from "./env.ts";

@@ -1,6 +1,14 @@
 /** A chat completions body as the rest of the edge wants it: job messages, pictures to load, sampling filled in. */
-import { type JobMessage, MAX_TEXT_CHARS, type Sampling, TesseraError } from "@tessera/shared";
+import {
+  type GenerationDefaults,
+  GREEDY,
+  type JobMessage,
+  MAX_TEXT_CHARS,
+  type Sampling,
+  TesseraError,
+} from "@tessera/shared";
 import { jobContent } from "./content.ts";
+import { withGeneration } from "./generation.ts";
 import { invalidRequest } from "./issues.ts";
 import { checkNumPictures, type PictureSource, type TilingWish, tilingWish } from "./pictures.ts";
 import { ChatBody } from "./schema.ts";
@@ -19,8 +27,14 @@ export interface ChatRequest {
 /** Smallest top_p that is not zero: the most likely token alone. */
 const TINY_TOP_P = 1e-6;
 
-/** @throws TesseraError `invalid_request`, `unsupported_parameter`, `too_many_images` or `request_too_large` */
-export function parseChatRequest(json: unknown): ChatRequest {
+/**
+ * @param generationOf how a model wants to be decoded where the request says nothing; may throw for one there is not
+ * @throws TesseraError `invalid_request`, `unsupported_parameter`, `too_many_images` or `request_too_large`
+ */
+export function parseChatRequest(
+  json: unknown,
+  generationOf: (model: string) => GenerationDefaults = () => GREEDY,
+): ChatRequest {
   if (typeof json === "object" && json !== null) refuseUnsupported(json as Record<string, unknown>);
   const parsed = ChatBody.safeParse(json);
   if (!parsed.success) throw invalidRequest(parsed.error);
@@ -32,7 +46,7 @@ export function parseChatRequest(json: unknown): ChatRequest {
     messages,
     pictures,
     tiling: tilingWish(body.mm_processor_kwargs),
-    sampling: sampling(body),
+    sampling: sampling(withGeneration(body, generationOf(body.model))),
     isStream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
   };

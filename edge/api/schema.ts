@@ -1,6 +1,7 @@
 /** The chat completions request as OpenAI's clients write it: field types and ranges. */
 import { MAX_MESSAGES, MAX_STOP_CHARS, MAX_STOP_STRINGS } from "@tessera/shared";
 import { z } from "zod";
+import { GenerationFields } from "./generation.ts";
 import { PictureFields, TilingOptions } from "./pictures.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
@@ -38,6 +39,7 @@ export const ChatBody = z.object({
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   stop: z.union([StopString, z.array(StopString).max(MAX_STOP_STRINGS)]).nullish(),
+  ...GenerationFields,
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   mm_processor_kwargs: TilingOptions.nullish(),

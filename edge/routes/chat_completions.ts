@@ -1,5 +1,5 @@
 /** POST /v1/chat/completions: parse, admit, tile, dispatch, stream. */
-import { type Announcement, type Job, newId, TesseraError } from "@tessera/shared";
+import { type Announcement, GREEDY, type Job, newId, TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { readJsonBody } from "../api/body.ts";
@@ -49,7 +49,8 @@ export function chatCompletions(deps: EdgeDeps) {
 /** The request understood, its model found, its pictures cut into tiles. */
 async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, signal: AbortSignal) {
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
-  const { pictures: sources, ...request } = parseChatRequest(body.json);
+  const generationOf = (name: string) => deps.directory.find(name).generation ?? GREEDY;
+  const { pictures: sources, ...request } = parseChatRequest(body.json, generationOf);
   const model = deps.directory.find(request.model);
   const pictures = await loadPictures({ pool: deps.tilePool, ...fetchSettings(deps) }, {
     sources,

@@ -1,5 +1,6 @@
 /** A worker's announcement in the workers bucket: what it serves and how busy it is. Renewed by heartbeat. */
 import { z } from "zod";
+import { GenerationDefaults } from "./generation.ts";
 
 export const Announcement = z.object({
   v: z.literal(1),
@@ -21,6 +22,8 @@ export const Announcement = z.object({
   isa: z.string(),
   /** True while it finishes what it has and takes nothing new. */
   draining: z.boolean(),
+  /** How the checkpoint wants to be decoded; absent: greedily. */
+  generation: GenerationDefaults.optional(),
 });
 
 export type Announcement = z.infer<typeof Announcement>;

@@ -14,6 +14,7 @@ import type { z } from "zod";
 
 const SNAPSHOTS: Record<string, z.ZodType> = {
   "announcement.json": Announcement,
+  "announcement_generation.json": Announcement,
   "claim.json": Claim,
   "claim_granted.json": ClaimReply,
   "claim_refused.json": ClaimReply,
@@ -29,7 +30,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_again.json": Job,
 };
 /** Fields that older messages do not have. */
-const OPTIONAL = new Set(["alone", "attempt_base", "handed_over"]);
+const OPTIONAL = new Set(["alone", "attempt_base", "handed_over", "generation"]);
 const folder = new URL("./wire/", import.meta.url);
 
 for (const [name, schema] of Object.entries(SNAPSHOTS)) {

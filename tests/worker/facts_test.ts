@@ -1,6 +1,6 @@
 /** What a worker reads before it serves: checkpoint facts, server lists, the device. */
 import assert from "node:assert/strict";
-import { silentLogger } from "@tessera/shared";
+import { GREEDY, silentLogger } from "@tessera/shared";
 import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
 import { openChosenEngine } from "../../gpu-worker/engine/select.ts";
 import type { EngineOptions } from "../../gpu-worker/engine/types.ts";
@@ -34,7 +34,7 @@ Deno.test("facts: the original layout", () =>
       use_thumbnail: false,
       llm_config: { eos_token_id: 11 },
     },
-    "generation_config.json": { eos_token_id: [12, 13] },
+    "generation_config.json": { eos_token_id: [12, 13], do_sample: true, temperature: 0.7, top_k: 20, top_p: "none" },
   }, async (folder) => {
     const { created, ...facts } = await readModelFacts(folder, INFO, handmadeTokenizer());
     assert.ok(Math.abs(created - Date.now() / 1_000) < 60);
@@ -47,6 +47,7 @@ Deno.test("facts: the original layout", () =>
       tokensPerTile: 256,
       systemText: DEFAULT_SYSTEM_TEXT,
       eosIds: new Set([12, 13, 11, ADDED["<|im_end|>"]]),
+      generation: { ...GREEDY, do_sample: true, temperature: 0.7, top_k: 20 },
     });
   }));
 
@@ -59,6 +60,7 @@ Deno.test("facts: the transformers layout, and what is missing", () =>
     assert.equal(facts.maxTiles, 9);
     assert.equal(facts.thumbnail, true);
     assert.deepEqual(facts.eosIds, new Set([11, ADDED["<|im_end|>"]]));
+    assert.deepEqual(facts.generation, GREEDY);
   }));
 
 Deno.test("facts: a template or vocabulary that is not ours is refused", async () => {

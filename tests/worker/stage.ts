@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { createLogger, type Job, LIVE_STREAM, liveConsumer } from "@tessera/shared";
+import { createLogger, GREEDY, type Job, LIVE_STREAM, liveConsumer } from "@tessera/shared";
 import type { ModelFacts } from "../../gpu-worker/config.ts";
 import { connectNats } from "../../gpu-worker/intake/connect.ts";
 import { type RunningWorker, startWorker, type WorkerLimits } from "../../gpu-worker/mod.ts";
@@ -23,6 +23,7 @@ export const FACTS: ModelFacts = {
   tokensPerTile: FAKE_INFO.tokensPerTile,
   systemText: "be",
   eosIds: new Set([ADDED["<|im_end|>"]]),
+  generation: GREEDY,
 };
 
 const MAX_TEST_MS = 30_000;
