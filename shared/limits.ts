@@ -21,6 +21,20 @@ export const MAX_TEXT_CHARS = 1_000_000;
 /** Stop strings in one request, and the length of each. */
 export const MAX_STOP_STRINGS = 16;
 export const MAX_STOP_CHARS = 256;
+/** Token ids that end an answer, in one request; each is compared with every token. */
+export const MAX_STOP_TOKEN_IDS = 64;
+/** Answers to one prompt: as many as the sequences a worker of default size runs, twice. */
+export const MAX_CHOICES = 32;
+/** Alternatives told with each token, as OpenAI's. */
+export const MAX_TOP_LOGPROBS = 20;
+/** Biased token ids in one request; the list goes to the engine with every token. */
+export const MAX_LOGIT_BIAS = 1_024;
+/** Largest `repetition_penalty`; the weights make nothing of it beyond about 2. */
+export const MAX_REPETITION_PENALTY = 100;
+/** Priorities go from minus to plus this. */
+export const MAX_PRIORITY = 1_000;
+/** Longest `cache_salt`; 43 characters hold 256 bits. */
+export const MAX_CACHE_SALT_CHARS = 256;
 
 /** Jobs that may wait in the live stream; above it the edge answers 429. */
 export const MAX_QUEUED_JOBS = 10_000;

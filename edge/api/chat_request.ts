@@ -11,7 +11,9 @@ import { jobContent } from "./content.ts";
 import { withGeneration } from "./generation.ts";
 import { invalidRequest } from "./issues.ts";
 import { checkNumPictures, type PictureSource, type TilingWish, tilingWish } from "./pictures.ts";
+import { jobSampling } from "./sampling.ts";
 import { ChatBody } from "./schema.ts";
+import { type Turn, turnOf } from "./turn.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
 export interface ChatRequest {
@@ -20,12 +22,10 @@ export interface ChatRequest {
   readonly pictures: PictureSource[];
   readonly tiling: TilingWish;
   readonly sampling: Sampling;
+  readonly turn: Turn;
   readonly isStream: boolean;
   readonly includeUsage: boolean;
 }
-
-/** Smallest top_p that is not zero: the most likely token alone. */
-const TINY_TOP_P = 1e-6;
 
 /**
  * @param generationOf how a model wants to be decoded where the request says nothing; may throw for one there is not
@@ -46,31 +46,11 @@ export function parseChatRequest(
     messages,
     pictures,
     tiling: tilingWish(body.mm_processor_kwargs),
-    sampling: sampling(withGeneration(body, generationOf(body.model))),
+    sampling: jobSampling(withGeneration(body, generationOf(body.model))),
+    turn: turnOf(body),
     isStream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
   };
-}
-
-/**
- * Without a temperature the answer is greedy, as in the vendor's quick start (OpenAI's default would be 1): the same
- * question gets the same answer unless the client asks for variety.
- */
-function sampling(body: ChatBody): Sampling {
-  const stop = body.stop ?? [];
-  return {
-    temperature: body.temperature ?? 0,
-    top_p: Math.max(body.top_p ?? 1, TINY_TOP_P),
-    top_k: Math.max(body.top_k ?? 0, 0),
-    // Drawn here, so that a second attempt draws the same tokens.
-    seed: body.seed === null || body.seed === undefined ? randomSeed() : Math.abs(body.seed),
-    max_tokens: body.max_completion_tokens ?? body.max_tokens ?? null,
-    stop: (typeof stop === "string" ? [stop] : stop).map((text) => text.toWellFormed()),
-  };
-}
-
-function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
 
 function checkSizes(messages: readonly JobMessage[], pictures: readonly PictureSource[]): void {

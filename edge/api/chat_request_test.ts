@@ -1,5 +1,5 @@
 /** OpenAI's request body becomes a job's parts, or an error that names the field. */
-import { TesseraError } from "@tessera/shared";
+import { Sampling, TesseraError } from "@tessera/shared";
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { parseChatRequest } from "./chat_request.ts";
@@ -10,12 +10,14 @@ Deno.test("request: greedy without a temperature, everything filled in", () => {
   const { sampling, ...request } = parseChatRequest(minimal);
   const { seed, ...rest } = sampling;
   assert.ok(Number.isSafeInteger(seed) && seed >= 0);
-  assert.deepEqual(rest, { temperature: 0, top_p: 1, top_k: 0, max_tokens: null, stop: [] });
+  const plain = { temperature: 0, top_p: 1, top_k: 0, seed, max_tokens: null, stop: [] };
+  assert.deepEqual({ ...rest, seed }, Sampling.parse(plain));
   assert.deepEqual(request, {
     model: "m",
     messages: [{ role: "user", parts: [{ type: "text", text: "x" }] }],
     pictures: [],
     tiling: { minTiles: null, maxTiles: null, thumbnail: null, exact: false },
+    turn: { priority: 0, deadlineMs: null, cacheSalt: "" },
     isStream: false,
     includeUsage: false,
   });

@@ -1,7 +1,8 @@
 /** OpenAI's answer shapes: chat.completion, chat.completion.chunk, usage, and what Tessera adds to the last of them. */
-import type { FinishReason, JobImage, Usage } from "@tessera/shared";
+import type { FinishReason, JobImage, TokenLogprobs, Usage } from "@tessera/shared";
 import type { AnswerEnd } from "../dispatch/mailbox.ts";
 import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
+import { logprobsBody } from "./logprobs.ts";
 
 /** What every part of one answer repeats. */
 export interface AnswerHead {
@@ -80,19 +81,27 @@ function rounded<K extends string>(timings: Readonly<Record<K, number>>): Record
   return Object.fromEntries(entries) as Record<K, number>;
 }
 
+/** One of the answers to a prompt, whole. */
+export interface Choice {
+  readonly content: string;
+  readonly finishReason: FinishReason;
+  /** Of every token; null where the client does not want them. */
+  readonly logprobs: readonly TokenLogprobs[] | null;
+}
+
 /** The whole answer in one body. */
-export function completion(head: AnswerHead, content: string, end: AnswerEnd, tessera: TesseraFacts) {
+export function completion(head: AnswerHead, choices: readonly Choice[], end: AnswerEnd, tessera: TesseraFacts) {
   return {
     id: head.id,
     object: "chat.completion",
     created: head.created,
     model: head.model,
-    choices: [{
-      index: 0,
+    choices: choices.map(({ content, finishReason, logprobs }, index) => ({
+      index,
       message: { role: "assistant", content, refusal: null },
-      logprobs: null,
-      finish_reason: end.finishReason,
-    }],
+      logprobs: logprobsBody(logprobs),
+      finish_reason: finishReason,
+    })),
     usage: usageBody(end.usage),
     system_fingerprint: null,
     tessera,
@@ -105,15 +114,24 @@ export interface ChunkDelta {
   readonly content?: string;
 }
 
+/** Beside the text of a chunk. */
+export interface ChunkFields {
+  /** Which of the answers; default the first. */
+  readonly index?: number;
+  readonly finishReason?: FinishReason;
+  readonly logprobs?: readonly TokenLogprobs[] | undefined;
+}
+
 /** A piece of a streamed answer. `usage` is null in all chunks but the last when the client asked for usage. */
-export function chunk(head: AnswerHead, delta: ChunkDelta, finishReason: FinishReason | null, includeUsage: boolean) {
+export function chunk(head: AnswerHead, delta: ChunkDelta, fields: ChunkFields, includeUsage: boolean) {
+  const { index = 0, finishReason = null, logprobs = null } = fields;
   return {
     id: head.id,
     object: "chat.completion.chunk",
     created: head.created,
     model: head.model,
     system_fingerprint: null,
-    choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
+    choices: [{ index, delta, logprobs: logprobsBody(logprobs), finish_reason: finishReason }],
     ...(includeUsage ? { usage: null } : {}),
   };
 }

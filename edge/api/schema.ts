@@ -1,8 +1,10 @@
 /** The chat completions request as OpenAI's clients write it: field types and ranges. */
-import { MAX_MESSAGES, MAX_STOP_CHARS, MAX_STOP_STRINGS } from "@tessera/shared";
+import { MAX_MESSAGES } from "@tessera/shared";
 import { z } from "zod";
 import { GenerationFields } from "./generation.ts";
 import { PictureFields, TilingOptions } from "./pictures.ts";
+import { SamplingFields } from "./sampling.ts";
+import { TurnFields } from "./turn.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 const ImagePart = z.object({
@@ -26,20 +28,12 @@ const Message = z.discriminatedUnion("role", [
   z.object({ role: z.literal("assistant"), content: z.union([z.string(), z.array(PlainPart)]).nullish() }),
 ], { error: "expected a role out of system, developer, user, assistant" });
 
-const StopString = z.string().min(1).max(MAX_STOP_CHARS);
-
 export const ChatBody = z.object({
   model: z.string().min(1),
   messages: z.array(Message).min(1).max(MAX_MESSAGES),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  /** -1 and 0 are off. */
-  top_k: z.int().min(-1).nullish(),
-  seed: z.int().nullish(),
-  max_tokens: z.int().min(1).nullish(),
-  max_completion_tokens: z.int().min(1).nullish(),
-  stop: z.union([StopString, z.array(StopString).max(MAX_STOP_STRINGS)]).nullish(),
+  ...SamplingFields,
   ...GenerationFields,
+  ...TurnFields,
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   mm_processor_kwargs: TilingOptions.nullish(),

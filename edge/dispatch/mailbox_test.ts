@@ -13,14 +13,14 @@ Deno.test("mailbox: each text is a part of its own, the end comes last", async (
   const mailbox = new Mailbox();
   const waiting = mailbox.next();
   mailbox.push("");
-  assert.deepEqual(await waiting, { type: "text", text: "" });
+  assert.deepEqual(await waiting, { type: "text", choice: 0, text: "" });
   mailbox.push("a");
   mailbox.push("b");
   mailbox.finish({ end: END });
   mailbox.finish({ error: new TesseraError("worker_lost") });
   assert.ok(mailbox.push("after the end"));
-  assert.deepEqual(await mailbox.next(), { type: "text", text: "a" });
-  assert.deepEqual(await mailbox.next(), { type: "text", text: "b" });
+  assert.deepEqual(await mailbox.next(), { type: "text", choice: 0, text: "a" });
+  assert.deepEqual(await mailbox.next(), { type: "text", choice: 0, text: "b" });
   assert.deepEqual(await mailbox.next(), { type: "end", end: END });
 });
 

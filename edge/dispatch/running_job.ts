@@ -1,7 +1,7 @@
 /** One job from its publication to its end: who works on it, what of the answer came, when to give it up. */
 import { type Claim, type ClaimReply, type Job, type JobEvent, LOST_MS, TesseraError } from "@tessera/shared";
 import { Losses } from "./losses.ts";
-import { type AnswerPart, Mailbox } from "./mailbox.ts";
+import { type AnswerPart, Mailbox, type TextPart } from "./mailbox.ts";
 import { Publications } from "./publications.ts";
 import { TokenSequence } from "./sequence.ts";
 
@@ -44,7 +44,7 @@ export class RunningJob {
   /** Where it stands in the queue. The dispatcher publishes it whenever `isDue`. */
   readonly publications = new Publications();
   readonly #options: RunningJobOptions;
-  readonly #sequence = new TokenSequence();
+  readonly #sequence: TokenSequence;
   readonly #losses = new Losses();
   readonly #mailbox = new Mailbox();
   readonly #tiles = new Map<string, JobTile>();
@@ -60,6 +60,7 @@ export class RunningJob {
     this.#options = options;
     this.id = options.job.id;
     this.model = options.job.model;
+    this.#sequence = new TokenSequence(options.job.sampling.n);
     for (const tile of options.tiles) this.#tiles.set(tile.hash, tile);
   }
 
@@ -139,7 +140,9 @@ export class RunningJob {
     this.#heardAt = now;
     const remaining_ms = Math.max(1, Math.round(this.#options.deadlineAt - now));
     const resume_ids = this.#sequence.resumeIds();
-    return { v: 1, granted: true, resume_ids, remaining_ms, ...(this.#losses.isSuspect ? { alone: true } : {}) };
+    const others = this.#options.job.sampling.n > 1 ? { resume_choices: this.#sequence.resumeChoices() } : {};
+    const alone = this.#losses.isSuspect ? { alone: true } : {};
+    return { v: 1, granted: true, resume_ids, ...others, remaining_ms, ...alone };
   }
 
   /** Takes an event in. */
@@ -153,10 +156,15 @@ export class RunningJob {
         if (verdict.isHandedOver) this.#losses.handedOver();
         return;
       case "text":
-        return this.#pass(verdict.text);
+        return this.#pass(verdict);
+      case "choice_done": {
+        const { choice, text, finishReason } = verdict;
+        if (text !== "") this.#pass({ choice, text });
+        return this.#mailbox.finishChoice(choice, finishReason);
+      }
       case "done": {
         const { text, finish_reason, usage, timings } = verdict.event;
-        if (text !== "") this.#pass(text);
+        if (text !== "") this.#pass({ choice: 0, text });
         this.#mailbox.finish({ end: { finishReason: finish_reason, usage, timings } });
         return this.#end("done", null);
       }
@@ -221,8 +229,8 @@ export class RunningJob {
     this.#fail("parked", new TesseraError("worker_crashed", { message, diagnostic }));
   }
 
-  #pass(text: string): void {
-    if (this.#mailbox.push(text)) return;
+  #pass({ choice, text, logprobs }: Omit<TextPart, "type">): void {
+    if (this.#mailbox.push(text, choice, logprobs)) return;
     this.giveUp(new TesseraError("client_closed", { diagnostic: "The client does not read its answer" }));
   }
 

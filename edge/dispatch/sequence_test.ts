@@ -30,7 +30,12 @@ Deno.test("sequence: nothing counts before a claim, and older attempts cannot co
   assert.ok(!sequence.grant(1));
   assert.ok(sequence.grant(2));
   assert.equal(sequence.accept(tokens(1, 0, [1], "a")).kind, "drop");
-  assert.deepEqual(sequence.accept(tokens(2, 0, [1], "a")), { kind: "text", text: "a" });
+  assert.deepEqual(sequence.accept(tokens(2, 0, [1], "a")), {
+    kind: "text",
+    choice: 0,
+    text: "a",
+    logprobs: undefined,
+  });
   assert.equal(sequence.accept(tokens(3, 1, [2], "b")).kind, "gap");
 });
 
@@ -41,7 +46,12 @@ Deno.test("sequence: repeats are dropped, gaps and halves are found", () => {
   assert.equal(sequence.accept(tokens(1, 0, [1, 2], "ab")).kind, "drop");
   assert.equal(sequence.accept(tokens(1, 1, [2], "b")).kind, "drop");
   assert.equal(sequence.accept(tokens(1, 1, [], "?")).kind, "drop");
-  assert.deepEqual(sequence.accept(tokens(1, 2, [], "held back")), { kind: "text", text: "held back" });
+  assert.deepEqual(sequence.accept(tokens(1, 2, [], "held back")), {
+    kind: "text",
+    choice: 0,
+    text: "held back",
+    logprobs: undefined,
+  });
   assert.equal(sequence.accept(tokens(1, 1, [2, 3], "bc")).kind, "gap");
   assert.equal(sequence.accept(tokens(1, 3, [4], "d")).kind, "gap");
   assert.equal(sequence.accept(done(1, 3)).kind, "gap");

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
+import { tenantOf } from "../api/turn.ts";
 import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
 import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
 import { Answer } from "../stream/answer.ts";
@@ -22,7 +23,7 @@ export function chatCompletions(deps: EdgeDeps) {
       const { request, pictures, model } = await prepare(deps, c, ticket, client.signal);
       const answer = await dispatch(deps, c, request, pictures, model, client.signal);
       if (!request.isStream) {
-        const response = await oneCompletion(answer);
+        const response = await oneCompletion(answer, request.sampling.logprobs !== null);
         ticket.close();
         return response;
       }
@@ -85,14 +86,18 @@ async function dispatch(
     messages: request.messages,
     images: pictures.images,
     sampling: request.sampling,
+    tenant: await tenantOf(c.req.header("authorization")),
+    priority: request.turn.priority,
+    cache_salt: request.turn.cacheSalt,
   };
-  const deadlineAt = requestedAt + deps.config.deadlineMs;
+  const deadlineAt = requestedAt + Math.min(request.turn.deadlineMs ?? Infinity, deps.config.deadlineMs);
   const running = await deps.dispatcher.start(job, pictures.tiles, { deadlineAt, signal });
   const head = { id: `chatcmpl-${job.id.slice("job-".length)}`, created: Math.floor(now / 1000), model: job.model };
   c.var.log.debug("job_started", { job_id: job.id, num_images: job.images.length, num_tiles: pictures.tiles.length });
   return new Answer({
     head,
     job: running,
+    numChoices: job.sampling.n,
     images: pictures.images,
     pictureTimings: pictures.pictureTimings,
     load: pictures.timings,

@@ -8,6 +8,8 @@ import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
 export interface AnswerOptions {
   readonly head: AnswerHead;
   readonly job: RunningJob;
+  /** Answers to the one prompt. */
+  readonly numChoices: number;
   readonly images: readonly JobImage[];
   /** In the order of `images`. */
   readonly pictureTimings: readonly PictureTimings[];
@@ -19,11 +21,13 @@ export interface AnswerOptions {
 
 export class Answer {
   readonly head: AnswerHead;
+  readonly numChoices: number;
   readonly #options: AnswerOptions;
   #firstTokenMs: number | null = null;
 
   constructor(options: AnswerOptions) {
     this.head = options.head;
+    this.numChoices = options.numChoices;
     this.#options = options;
   }
 

@@ -1,6 +1,6 @@
 /** An answer as the chunks of OpenAI's stream: role, content, finish reason, usage, or an error in their place. */
-import { type Logger, toTesseraError } from "@tessera/shared";
-import { chunk, usageChunk } from "../api/response.ts";
+import { type FinishReason, type Logger, toTesseraError } from "@tessera/shared";
+import { chunk, type ChunkDelta, type ChunkFields, usageChunk } from "../api/response.ts";
 import type { AnswerPart } from "../dispatch/mailbox.ts";
 import type { Answer } from "./answer.ts";
 
@@ -17,17 +17,31 @@ export async function* chunks(
   includeUsage: boolean,
   log: Logger,
 ): AsyncGenerator<string, void> {
-  const { head } = answer;
-  yield JSON.stringify(chunk(head, { role: "assistant", content: "" }, null, includeUsage));
+  const { head, numChoices } = answer;
+  const write = (delta: ChunkDelta, fields: ChunkFields) => JSON.stringify(chunk(head, delta, fields, includeUsage));
+  for (let index = 0; index < numChoices; index++) yield write({ role: "assistant", content: "" }, { index });
+  let numOpen = numChoices;
+  let last = 0;
+  let lastReason: FinishReason | null = null;
   try {
     for (let part = first;; part = await answer.next()) {
       if (part.type === "text") {
-        if (part.text !== "") yield JSON.stringify(chunk(head, { content: part.text }, null, includeUsage));
+        const { choice: index, text, logprobs } = part;
+        if (text !== "" || logprobs !== undefined) yield write({ content: text }, { index, logprobs });
+        continue;
+      }
+      if (part.type === "choice_end") {
+        last = part.choice;
+        numOpen -= 1;
+        // The last one ends with all.
+        if (numOpen > 0) yield write({}, { index: last, finishReason: part.finishReason });
+        else lastReason = part.finishReason;
         continue;
       }
       const { end } = part;
-      const last = chunk(head, {}, end.finishReason, includeUsage);
-      yield JSON.stringify({ ...last, tessera: answer.facts(end) });
+      const finishReason = lastReason ?? end.finishReason;
+      const ending = chunk(head, {}, { index: last, finishReason }, includeUsage);
+      yield JSON.stringify({ ...ending, tessera: answer.facts(end) });
       if (includeUsage) yield JSON.stringify(usageChunk(head, end.usage));
       yield DONE;
       return;

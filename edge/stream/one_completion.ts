@@ -1,13 +1,27 @@
-/** An answer as one chat.completion body. */
-import { completion } from "../api/response.ts";
+/** An answer, or several to one prompt, as one chat.completion body. */
+import type { FinishReason, TokenLogprobs } from "@tessera/shared";
+import { type Choice, completion } from "../api/response.ts";
 import type { Answer } from "./answer.ts";
 
 /** Waits for the end. @throws TesseraError when the answer failed */
-export async function oneCompletion(answer: Answer): Promise<Response> {
-  let content = "";
+export async function oneCompletion(answer: Answer, wantsLogprobs: boolean): Promise<Response> {
+  const contents = new Array<string>(answer.numChoices).fill("");
+  const logprobs = contents.map((): TokenLogprobs[] => []);
+  const reasons: FinishReason[] = [];
   for (;;) {
     const part = await answer.next();
-    if (part.type === "text") content += part.text;
-    else return Response.json(completion(answer.head, content, part.end, answer.facts(part.end)));
+    if (part.type === "text") {
+      contents[part.choice] += part.text;
+      logprobs[part.choice]!.push(...part.logprobs ?? []);
+    } else if (part.type === "choice_end") {
+      reasons[part.choice] = part.finishReason;
+    } else {
+      const choices = contents.map((content, i): Choice => ({
+        content,
+        finishReason: reasons[i] ?? part.end.finishReason,
+        logprobs: wantsLogprobs ? logprobs[i]! : null,
+      }));
+      return Response.json(completion(answer.head, choices, part.end, answer.facts(part.end)));
+    }
   }
 }

@@ -20,6 +20,8 @@ export const ClaimReply = z.discriminatedUnion("granted", [
     granted: z.literal(true),
     /** Ids the edge has already passed on; the worker goes on behind them. Empty on a first attempt. */
     resume_ids: z.array(z.int().min(0)),
+    /** The same for the second answer to the prompt and those after it. */
+    resume_choices: z.array(z.array(z.int().min(0))).optional(),
     /** Time the request has left, in ms; a duration, so that clocks need not agree. */
     remaining_ms: z.int().positive(),
     /** Earlier attempts ended with their workers: its first token is sampled while no other job waits for its first. */

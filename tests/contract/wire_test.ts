@@ -12,32 +12,57 @@ import {
 import assert from "node:assert/strict";
 import type { z } from "zod";
 
+/** Snapshots are never changed: a message that has got fields gets another one. */
 const SNAPSHOTS: Record<string, z.ZodType> = {
   "announcement.json": Announcement,
   "announcement_generation.json": Announcement,
   "claim.json": Claim,
   "claim_granted.json": ClaimReply,
+  "claim_granted_2.json": ClaimReply,
   "claim_refused.json": ClaimReply,
   "claim_granted_alone.json": ClaimReply,
   "dead_letter.json": DeadLetter,
+  "event_choice_done.json": JobEvent,
   "event_done.json": JobEvent,
   "event_error.json": JobEvent,
   "event_handed_over.json": JobEvent,
   "event_progress.json": JobEvent,
   "event_tokens.json": JobEvent,
+  "event_tokens_2.json": JobEvent,
   "job.json": Job,
+  "job_2.json": Job,
   "job_combined.json": Job,
   "job_again.json": Job,
 };
 /** Fields that older messages do not have. */
-const OPTIONAL = new Set(["alone", "attempt_base", "handed_over", "generation"]);
+const OPTIONAL = new Set([
+  "alone",
+  "attempt_base",
+  "handed_over",
+  "generation",
+  "choice",
+  "logprobs",
+  "resume_choices",
+  "tenant",
+  "priority",
+  "cache_salt",
+]);
+
+/** `decoded` without what defaults added to `sent`. */
+function common(decoded: unknown, sent: unknown): unknown {
+  if (typeof sent !== "object" || sent === null || Array.isArray(sent)) return decoded;
+  const fields = decoded as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(sent).map(([name, value]) => [name, common(fields[name], value)]));
+}
+
 const folder = new URL("./wire/", import.meta.url);
 
 for (const [name, schema] of Object.entries(SNAPSHOTS)) {
   Deno.test(`wire: ${name} decodes to itself and survives a round trip`, async () => {
     const bytes = await Deno.readFile(new URL(name, folder));
     const message = decodeMessage(schema, bytes);
-    assert.deepEqual(message, JSON.parse(new TextDecoder().decode(bytes)));
+    const sent = JSON.parse(new TextDecoder().decode(bytes));
+    assert.deepEqual(common(message, sent), sent);
     assert.deepEqual(decodeMessage(schema, encodeMessage(message, 1_000_000)), message);
   });
 

@@ -1,4 +1,5 @@
 /** Streaming and whole answers over real NATS with a fake worker, byte for byte and through OpenAI's own client. */
+import { Sampling } from "@tessera/shared";
 import OpenAI from "openai";
 import assert from "node:assert/strict";
 import { fakePicture } from "./fake_tile_pool.ts";
@@ -99,7 +100,8 @@ Deno.test("the job: parts in order, pictures as indices, sampling filled in, til
     assert.deepEqual(messages[3]!.parts, [{ type: "text", text: "And" }, { type: "image", image: 2 }]);
     assert.deepEqual(images.map(({ tiles }) => tiles.length), [1, 4, 1]);
     assert.match(edge_id, /^edge-/);
-    assert.deepEqual(sampling, { temperature: 0, top_p: 0.5, top_k: 20, seed: 5, max_tokens: 8, stop: ["END"] });
+    const plain = { temperature: 0, top_p: 0.5, top_k: 20, seed: 5, max_tokens: 8, stop: ["END"] };
+    assert.deepEqual(sampling, Sampling.parse(plain));
 
     const want = [images[1]!.tiles[3]!, images[0]!.tiles[0]!, images[1]!.tiles[0]!];
     await job.take(want);

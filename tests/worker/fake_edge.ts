@@ -2,6 +2,7 @@
 import { jetstream } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/nats-core";
 import {
+  ANONYMOUS,
   cancelSubject,
   Claim,
   type ClaimReply,
@@ -15,6 +16,7 @@ import {
   jobIdOf,
   liveJobsSubject,
   newId,
+  Sampling,
   sha256Hex,
   tileHeaders,
   tilesSubject,
@@ -35,9 +37,12 @@ export async function makeTile(seed: number): Promise<Tile> {
   return { hash: await sha256Hex(pixels), pixels };
 }
 
+/** What a test says of a job that is not as usual. */
+export type JobFields = Partial<Omit<Job, "sampling">> & { readonly sampling?: Partial<Sampling> };
+
 /** A job of one user message: its pictures (one tile each), then the text. */
-export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [], more: Partial<Job> = {}): Job {
-  const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 1, max_tokens: 8, stop: [] };
+export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [], more: JobFields = {}): Job {
+  const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 1, max_tokens: 8, stop: [], ...more.sampling };
   return {
     v: 1,
     id: newId("job"),
@@ -49,8 +54,11 @@ export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [
       parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text", text }],
     }],
     images: tiles.map(({ hash }) => ({ width: 4, height: 4, cols: 1, rows: 1, tile_size: 4, tiles: [hash] })),
+    tenant: ANONYMOUS,
+    priority: 0,
+    cache_salt: "",
     ...more,
-    sampling: { ...sampling, ...more.sampling },
+    sampling: Sampling.parse(sampling),
   };
 }
 
@@ -137,7 +145,7 @@ export class FakeEdge {
     return running;
   }
 
-  ask(text: string, tiles: readonly Tile[] = [], more: Partial<Job> = {}): Promise<EdgeJob> {
+  ask(text: string, tiles: readonly Tile[] = [], more: JobFields = {}): Promise<EdgeJob> {
     return this.send(makeJob(this.id, text, tiles, more), tiles);
   }
 
