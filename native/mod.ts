@@ -1,2 +1,2 @@
 /** The native package as others use it: building the engine, and where its addon lies. */
-export { addonPath, buildAddon, buildEngineTests, type BuildOptions } from "./build.ts";
+export { addonPath, buildAddon, buildBench, buildEngineTests, type BuildOptions } from "./build.ts";

@@ -3,13 +3,13 @@
  * multiply-adds and the read bandwidth measured in the same run, on the same threads.
  */
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "../bench/machine.h"
 #include "ops/cpu/cpu_ops.h"
 #include "runtime/aligned_memory.h"
 #include "tests/support.h"
@@ -18,19 +18,7 @@ namespace {
 
 using namespace tessera;
 
-/** Best seconds of several runs: the machine may be shared. */
-double best_seconds(const std::function<void()>& work) {
-  double best = 1e30;
-  double spent = 0;
-  for (int i = 0; i < 50 && (i < 3 || spent < 1.0); i++) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::min(best, seconds);
-    spent += seconds;
-  }
-  return best;
-}
+using bench::best_seconds;
 
 /** Peak of one kernel's products: a tile whose operands stay in L1. */
 double peak_gflops(const cpu::Kernels& kernels, const cpu::MatrixKernel& kernel, ThreadPool& pool) {
@@ -48,26 +36,7 @@ double peak_gflops(const cpu::Kernels& kernels, const cpu::MatrixKernel& kernel,
   return 2e-9 * k * rows * cpu::kPanelWidth * calls * pool.num_threads() / seconds;
 }
 
-double read_gbytes(ThreadPool& pool) {
-  const size_t bytes = 256u << 20;
-  AlignedMemory memory(bytes);
-  std::fill(memory.as<uint64_t>(), memory.as<uint64_t>() + bytes / 8, 1);
-  const size_t parts = 64;
-  std::vector<uint64_t> sums(parts * 8);
-  const double seconds = best_seconds([&] {
-    pool.parallel_for(parts, [&](size_t part, int) {
-      const uint64_t* at = memory.as<uint64_t>() + part * (bytes / 8 / parts);
-      uint64_t sum[8] = {};
-      for (size_t i = 0; i < bytes / 8 / parts; i += 8) {
-        for (size_t j = 0; j < 8; j++) sum[j] |= at[i + j];
-      }
-      for (size_t j = 0; j < 8; j++) sums[part * 8 + j] = sum[j];
-    });
-  });
-  return 1e-9 * bytes / seconds;
-}
-
-struct Bench {
+struct OpsBench {
   Dtype dtype;
   WeightType type;
   int num_threads;
@@ -76,12 +45,12 @@ struct Bench {
   cpu::CpuOps ops;
   tests::Random random{1};
 
-  Bench(Dtype dtype, WeightType type, int num_threads, const cpu::Kernels& kernels)
+  OpsBench(Dtype dtype, WeightType type, int num_threads, const cpu::Kernels& kernels)
       : dtype(dtype), type(type), num_threads(num_threads), ops(dtype, num_threads, kernels) {
     ThreadPool pool(num_threads);
     const auto& kernel = dtype == Dtype::kBf16 ? kernels.bf16 : dtype == Dtype::kFp16 ? kernels.f16 : kernels.f32;
     peak = peak_gflops(kernels, kernel, pool);
-    reads = read_gbytes(pool);
+    reads = bench::read_gbytes(pool);
     std::printf("%s, %d threads: tile in L1 %.0f GFLOP/s, reading memory %.1f GB/s\n", kernels.name, num_threads, peak,
                 reads);
   }
@@ -182,16 +151,27 @@ struct Bench {
 }  // namespace
 
 /**
- * Arguments: threads (default 1), dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak).
+ * What the machine can do, as one line of JSON: {"isa": "avx512_bf16", "readGBs": 48.1, "bf16GFlops": 462, "int8GOps": 920}.
+ */
+int print_machine(int num_threads) {
+  ThreadPool pool(num_threads);
+  std::printf("{\"isa\":\"%s\",\"readGBs\":%.2f,\"bf16GFlops\":%.1f,\"int8GOps\":%.1f}\n", cpu::choose_kernels().name,
+              bench::read_gbytes(pool), bench::bf16_peak(pool), bench::int8_peak(pool));
+  return 0;
+}
+
+/**
+ * Arguments: threads (default 1), `machine` for its limits alone, or dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak).
  * TESSERA_ISA chooses the kernels.
  */
 int main(int argc, char** argv) {
   const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const std::string dtype = argc > 2 ? argv[2] : "bf16";
+  if (dtype == "machine") return print_machine(num_threads);
   const WeightType type = dtype == "int8"  ? WeightType::kInt8
                           : dtype == "nf4" ? WeightType::kNf4
                           : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
-  Bench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, type, num_threads,
+  OpsBench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, type, num_threads,
               cpu::choose_kernels());
   bench.linear("ViT qkv 1025 x 3072 x 1024", 1025, 3072, 1024);
   bench.linear("ViT proj 1025 x 1024 x 1024", 1025, 1024, 1024);

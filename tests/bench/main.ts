@@ -1,9 +1,11 @@
 /** Runs a benchmark: `deno task bench <name>`. Results are ratios and figures of this machine at this hour. */
+import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
 import { benchMemory } from "./memory.ts";
 import { benchTiler } from "./tiler.ts";
 
-const BENCHES: Record<string, () => Promise<void>> = {
+const BENCHES: Record<string, (args: readonly string[]) => Promise<void>> = {
+  "engine": benchEngine,
   "tiler": benchTiler,
   "event-loop": benchEventLoop,
   "memory": benchMemory,
@@ -14,4 +16,4 @@ if (bench === undefined) {
   console.error(`usage: deno task bench ${Object.keys(BENCHES).join("|")}`);
   Deno.exit(2);
 }
-await bench();
+await bench(Deno.args.slice(1));

@@ -64,8 +64,9 @@ export function shuffled(length: number, seed: number): number[] {
 export class EngineDriver {
   readonly #free: number[];
 
-  constructor(readonly engine: Engine, seed = 1) {
-    this.#free = shuffled(engine.info.numKvBlocks, seed);
+  /** `order`: blocks as they are handed out, last one first. */
+  constructor(readonly engine: Engine, seed = 1, order: readonly number[] = shuffled(engine.info.numKvBlocks, seed)) {
+    this.#free = [...order];
   }
 
   get info(): EngineInfo {

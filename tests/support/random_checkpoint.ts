@@ -28,7 +28,8 @@ export function randomTensors(config: ChatConfig, seed: number): Tensor[] {
   }));
 }
 
-function encodeValues(values: Float32Array, storage: "BF16" | "F32"): Uint8Array {
+/** Little-endian values as they lie in a file. */
+export function encodeValues(values: Float32Array, storage: "BF16" | "F32"): Uint8Array {
   if (storage === "F32") return new Uint8Array(values.slice().buffer);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);
