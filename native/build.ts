@@ -1,12 +1,10 @@
 /** Builds the C++ engine with nothing but a compiler: `build/tessera.node`, the addon, and `build/engine_tests`. */
-import { createHash } from "node:crypto";
-import { availableParallelism } from "node:os";
-import { basename, join, relative } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ENGINE, instructionSet, listSources, SourceHasher, type TargetKind } from "./sources.ts";
-import { findToolchain, run, type Toolchain } from "./toolchain.ts";
+import { compileAll, link } from "./compile.ts";
+import { ENGINE, instructionSet, listSources, type TargetKind } from "./sources.ts";
+import { findToolchain, type Toolchain } from "./toolchain.ts";
 
-const NATIVE = fileURLToPath(new URL(".", import.meta.url));
 const BUILD = fileURLToPath(new URL("./build", import.meta.url));
 const MODULES = fileURLToPath(new URL("../node_modules", import.meta.url));
 
@@ -73,8 +71,18 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
   using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
   await lock.lock(true);
   const toolchain = await findToolchain(folder);
-  const paths = await compileAll(target, toolchain, objects, options);
-  await link(target, toolchain, paths, options);
+  const sources = (await listSources(target.kind)).filter((source) => {
+    const set = instructionSet(source);
+    return set === undefined || set in toolchain.sets;
+  });
+  const { progress = () => {} } = options;
+  const jobs = sources.map((path) => ({
+    path,
+    flags: compileFlags(path, target, toolchain, options.sanitize ?? false),
+  }));
+  const paths = await compileAll(jobs, { toolchain, folder: objects, progress });
+  const flags = [...target.linkFlags, "-pthread", ...(options.sanitize ? SANITIZE_FLAGS : toolchain.runtime)];
+  await link({ output: target.output, objects: paths, flags, toolchain, progress });
   return target.output;
 }
 
@@ -92,69 +100,6 @@ function compileFlags(source: string, target: Target, toolchain: Toolchain, sani
     flags.push("-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", "-isystem", join(headers, "include"), "-isystem", wrapper);
   }
   return flags;
-}
-
-/** Compiles what changed, as many files at once as there are cores; returns the object of every source. */
-async function compileAll(
-  target: Target,
-  toolchain: Toolchain,
-  folder: string,
-  options: BuildOptions,
-): Promise<string[]> {
-  const sources = (await listSources(target.kind)).filter((source) => {
-    const set = instructionSet(source);
-    return set === undefined || set in toolchain.sets;
-  });
-  const hasher = new SourceHasher();
-  const jobs = await Promise.all(sources.map(async (source) => {
-    const flags = compileFlags(source, target, toolchain, options.sanitize ?? false);
-    const hash = await hasher.hash(source, [toolchain.compiler, toolchain.version, ...flags].join(" "));
-    const name = relative(NATIVE, source).replaceAll("/", "-").replace(/\.cpp$/, "");
-    return { source, flags, name, object: join(folder, `${name}-${hash}.o`) };
-  }));
-  const existing = new Set(Array.from(Deno.readDirSync(folder), (entry) => entry.name));
-  const stale = jobs.filter((job) => !existing.has(basename(job.object)));
-  const queue = stale.map((job, index) => ({ ...job, index }));
-  const worker = async (): Promise<void> => {
-    for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
-      options.progress?.(`[${job.index + 1}/${stale.length}] ${relative(NATIVE, job.source)}`);
-      const temporary = `${job.object}.tmp`;
-      const { ok, output } = await run(toolchain.compiler, [...job.flags, "-c", job.source, "-o", temporary]);
-      if (!ok) {
-        queue.length = 0;
-        throw new Error(`Cannot compile ${job.source}:\n${output}`);
-      }
-      if (output.trim() !== "") options.progress?.(output.trimEnd());
-      await Deno.rename(temporary, job.object);
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: availableParallelism() }, worker));
-  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-  for (const { name, object } of stale) {
-    const old = [...existing].filter((file) => file.replace(/-[0-9a-f]{24}\.o(\.tmp)?$/, "") === name);
-    for (const file of old) if (file !== basename(object)) await Deno.remove(join(folder, file)).catch(() => {});
-  }
-  return jobs.map((job) => job.object);
-}
-
-/** Links into a temporary file and moves it into place, so that nobody ever opens half of one. */
-async function link(
-  target: Target,
-  toolchain: Toolchain,
-  objects: readonly string[],
-  options: BuildOptions,
-): Promise<void> {
-  const flags = [...target.linkFlags, "-pthread", ...(options.sanitize ? SANITIZE_FLAGS : toolchain.runtime)];
-  const key = createHash("sha256").update([toolchain.version, ...flags, ...objects].join("\0")).digest("hex");
-  const keyPath = `${target.output}.key`;
-  const isThere = await Deno.stat(target.output).then(() => true, () => false);
-  if (isThere && await Deno.readTextFile(keyPath).catch(() => "") === key) return;
-  options.progress?.(`link ${basename(target.output)}`);
-  const temporary = `${target.output}.tmp`;
-  const { ok, output } = await run(toolchain.compiler, [...flags, ...objects, "-o", temporary]);
-  if (!ok) throw new Error(`Cannot link ${target.output}:\n${output}`);
-  await Deno.rename(temporary, target.output);
-  await Deno.writeTextFile(keyPath, key);
 }
 
 if (import.meta.main) {

@@ -6,6 +6,9 @@ import { fileURLToPath } from "node:url";
 /** Root of the engine's sources; includes are written from here. */
 export const ENGINE = fileURLToPath(new URL("./engine", import.meta.url));
 
+/** Root of the GPU emulator's sources. */
+export const EMULATOR = fileURLToPath(new URL("./emulator", import.meta.url));
+
 const BENCH = fileURLToPath(new URL("./bench", import.meta.url));
 
 /** What can be built. */
@@ -16,23 +19,23 @@ const CORE = ["model", "ops", "runtime"];
 /** A folder inside those that the addon goes without. */
 const REFERENCE = "reference";
 
+/** `.cpp` files in a folder and those below it that `enters` lets through, in a fixed order. */
+export async function listFolder(folder: string, enters: (name: string) => boolean = () => true): Promise<string[]> {
+  const files: string[] = [];
+  for await (const entry of Deno.readDir(folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory && enters(entry.name)) files.push(...await listFolder(path, enters));
+    if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
+  }
+  return files.sort();
+}
+
 /** `.cpp` files of a target, in a fixed order. */
 export async function listSources(target: TargetKind): Promise<string[]> {
-  const files: string[] = [];
-  const walk = async (folder: string): Promise<void> => {
-    for await (const entry of Deno.readDir(folder)) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory && (entry.name !== REFERENCE || target !== "addon")) await walk(path);
-      if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
-    }
-  };
-  for (const part of CORE) await walk(join(ENGINE, part));
-  if (target === "bench") {
-    files.push(join(ENGINE, "tests/support.cpp"));
-    await walk(BENCH);
-  } else {
-    await walk(join(ENGINE, target));
-  }
+  const enters = (name: string) => name !== REFERENCE || target !== "addon";
+  const folders = [...CORE.map((part) => join(ENGINE, part)), target === "bench" ? BENCH : join(ENGINE, target)];
+  const files = (await Promise.all(folders.map((folder) => listFolder(folder, enters)))).flat();
+  if (target === "bench") files.push(join(ENGINE, "tests/support.cpp"));
   return files.sort();
 }
 
@@ -56,7 +59,7 @@ export class SourceHasher {
 
   /** The file an `#include "..."` names, or undefined for one outside the engine. */
   async #resolve(from: string, name: string): Promise<string | undefined> {
-    for (const folder of [dirname(from), ENGINE, join(ENGINE, "include")]) {
+    for (const folder of [dirname(from), ENGINE, join(ENGINE, "include"), EMULATOR]) {
       const path = join(folder, name);
       if (await this.#text(path) !== undefined) return path;
     }

@@ -1,5 +1,6 @@
 /** All set-up, each part done once: npm packages, nats-server, the engine's addon; for tests also Python's OpenAI client. */
 import { ensureNatsServer } from "../nats/binary.ts";
+import { ensureCudaHeaders } from "./cuda_headers.ts";
 import { ROOT } from "./paths.ts";
 import { run } from "./process.ts";
 import { ensurePythonClient } from "./python.ts";
@@ -14,7 +15,10 @@ export async function setUp(options: { forTests: boolean }): Promise<void> {
     const { buildAddon } = await import("@tessera/native");
     await buildAddon({ progress });
   });
-  if (options.forTests) await step("Python's openai package", ensurePythonClient);
+  if (options.forTests) {
+    await step("Python's openai package", ensurePythonClient);
+    if (Deno.build.arch === "x86_64" && Deno.build.os === "linux") await step("CUDA headers", ensureCudaHeaders);
+  }
 }
 
 if (import.meta.main) await setUp({ forTests: Deno.args.includes("--test") }).catch(fail);

@@ -1,0 +1,83 @@
+/** Builds programs whose CUDA kernels run on the emulator, as they are, with sanitizers, or with the race detector. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileAll, type CompileJob, link } from "../compile.ts";
+import { EMULATOR, ENGINE, listFolder } from "../sources.ts";
+import { findToolchain } from "../toolchain.ts";
+
+const BUILD = fileURLToPath(new URL("../build/emulated", import.meta.url));
+
+/** `fast`; `sanitize`: address and undefined behaviour; `race`: what no barrier orders, and memory nobody wrote. */
+export type Variant = "fast" | "sanitize" | "race";
+
+export interface EmulatedBuildOptions {
+  /** Folder of NVIDIA's headers. */
+  readonly headers: string;
+  readonly progress?: (line: string) => void;
+}
+
+const FLAGS = [
+  "-std=c++20",
+  "-g",
+  "-Wall",
+  "-Wextra",
+  // Kernels read bytes as what they are not; without this gcc makes silently wrong code of them.
+  "-fno-strict-aliasing",
+  "-DTESSERA_EMULATED_GPU",
+  "-pthread",
+  "-fPIC",
+];
+const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
+
+/** Flags of a source. Kernels are instrumented for the race detector; the emulator itself, which reports to it, is not. */
+function flagsOf(source: string, variant: Variant, headers: string): string[] {
+  const flags = [...FLAGS, `-I${EMULATOR}`, `-I${ENGINE}`, `-I${join(ENGINE, "include")}`, "-isystem", headers];
+  if (variant === "fast") return [...flags, "-O2"];
+  if (variant === "sanitize") return [...flags, "-O1", ...SANITIZE];
+  const isEmulator = source.startsWith(join(EMULATOR, "device")) || source.startsWith(join(EMULATOR, "runtime")) ||
+    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(ENGINE, "tests"));
+  return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : ["-O1", "-fsanitize=thread"])];
+}
+
+/** Builds one program from the emulator and `sources`; returns its path. */
+export async function buildEmulated(
+  name: string,
+  sources: readonly string[],
+  variant: Variant,
+  { headers, progress = () => {} }: EmulatedBuildOptions,
+): Promise<string> {
+  const folder = join(BUILD, variant);
+  const objects = join(folder, "objects");
+  await Deno.mkdir(objects, { recursive: true });
+  using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
+  await lock.lock(true);
+  const toolchain = await findToolchain(folder);
+  const parts = ["device", "runtime", ...(variant === "race" ? ["race"] : [])];
+  const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
+  const jobs = [...emulator.flat(), ...sources].map((path): CompileJob => ({
+    path,
+    flags: flagsOf(path, variant, headers),
+  }));
+  const compiled = await compileAll(jobs, { toolchain, folder: objects, progress });
+  const output = join(folder, name);
+  // The race detector's hooks stand in for the sanitizer's own runtime.
+  const flags = ["-pthread", ...(variant === "sanitize" ? SANITIZE : [])];
+  await link({ output, objects: compiled, flags, toolchain, progress });
+  return output;
+}
+
+/** The emulator's own tests. */
+export function buildEmulatorTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
+  const sources = ["emulator/tests/language_test.cpp", "emulator/tests/runtime_test.cpp"].map(inNative);
+  const harness = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative);
+  return buildEmulated("emulator_tests", [...sources, ...harness], variant, options);
+}
+
+/** Kernels and calls with faults that the emulator must find. */
+export function buildEmulatorFaults(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
+  return buildEmulated("emulator_faults", [inNative("emulator/tests/faults.cpp")], variant, options);
+}
+
+function inNative(path: string): string {
+  return fileURLToPath(new URL(`../${path}`, import.meta.url));
+}

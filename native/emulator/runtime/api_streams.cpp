@@ -1,0 +1,196 @@
+/** Owns the runtime's calls about order: streams, events, graphs. */
+#include <algorithm>
+#include <utility>
+
+#include "runtime/runtime.h"
+
+using cuemu::Capture;
+using cuemu::remember;
+using cuemu::Runtime;
+
+namespace {
+
+bool is_known(Runtime& runtime, cudaStream_t stream) { return runtime.streams.contains(stream); }
+
+/** The stream of `event` is part of a capture: who waits for it becomes part of it too. */
+cudaError_t join(CUstream_st* stream, const CUevent_st& event) {
+  if (stream->capture != nullptr && stream->capture != event.capture) return remember(cudaErrorStreamCaptureInvalidated);
+  Capture& capture = *event.capture;
+  if (stream->capture == nullptr) {
+    stream->capture = event.capture;
+    capture.apart.push_back(stream);
+  }
+  if (stream == capture.origin) std::erase(capture.apart, event.captured_on);
+  return cudaSuccess;
+}
+
+}  // namespace
+
+extern "C" {
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
+  *stream = new CUstream_st{.device = Runtime::device(), .tasks = {}, .capture = {}};
+  runtime.streams.insert(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  runtime.drain(stream);
+  runtime.streams.erase(stream);
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (stream == nullptr) {
+    runtime.drain_device(Runtime::device());
+    return cudaSuccess;
+  }
+  if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (stream->capture != nullptr) {
+    stream->capture->is_invalid = true;
+    return remember(cudaErrorStreamCaptureUnsupported);
+  }
+  runtime.drain(stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  runtime.may_advance();
+  return stream->tasks.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
+  runtime.drain_device(Runtime::device());
+  return cudaSuccess;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t call, void* data) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  return runtime.enqueue(stream, {[=] { call(data); }, {}});
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (event->num_completed < event->num_recorded) runtime.wait_for(*event, event->num_recorded);
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (stream != nullptr && !is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (stream != nullptr && stream->capture != nullptr) {
+    event->capture = stream->capture;
+    event->captured_on = stream;
+    return cudaSuccess;
+  }
+  event->capture = nullptr;
+  const uint64_t record = ++event->num_recorded;
+  return runtime.enqueue(stream, {[=] { event->num_completed = std::max(event->num_completed, record); }, {}});
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (event->capture != nullptr) return join(stream, *event);
+  const uint64_t record = event->num_recorded;
+  return runtime.enqueue(stream, {[] {}, [=] { return event->num_completed >= record; }});
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  runtime.wait_for(*event, event->num_recorded);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  runtime.may_advance();
+  return event->num_completed >= event->num_recorded ? cudaSuccess : cudaErrorNotReady;
+}
+
+/** Time passes only on a device: what is measured here is nothing. */
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t, cudaEvent_t) {
+  *ms = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (!is_known(runtime, stream) || stream->capture != nullptr) return remember(cudaErrorInvalidValue);
+  stream->capture = std::make_shared<Capture>();
+  stream->capture->origin = stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  *graph = nullptr;
+  if (!is_known(runtime, stream) || stream->capture == nullptr) return remember(cudaErrorInvalidValue);
+  const std::shared_ptr<Capture> capture = stream->capture;
+  if (capture->origin != stream) return remember(cudaErrorStreamCaptureInvalidated);
+  for (CUstream_st* other : runtime.streams) {
+    if (other->capture == capture) other->capture = nullptr;
+  }
+  if (capture->is_invalid) return remember(cudaErrorStreamCaptureInvalidated);
+  if (!capture->apart.empty()) return remember(cudaErrorStreamCaptureUnjoined);
+  *graph = new CUgraph_st{std::move(capture->tasks)};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{graph->tasks};
+  return cudaSuccess;
+}
+
+/** One task of the stream: the graph's, in the order they were recorded. */
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  return runtime.enqueue(stream, {[tasks = executable->tasks] {
+    for (const cuemu::Task& task : tasks) task.run();
+  }, {}});
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,60 @@
+/** Owns the state behind the runtime's API: devices, memory, streams and their order. One for the process. */
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "device/block.h"
+#include "runtime/memory.h"
+#include "runtime/stream.h"
+
+namespace cuemu {
+
+class Runtime {
+ public:
+  static Runtime& instance();
+
+  /** Held by whoever is in a call; kernels run under it. */
+  std::recursive_mutex mutex;
+  Memory memory;
+  std::set<CUstream_st*> streams;
+  /** Dynamic shared memory that kernels were allowed beyond 48 KiB, in bytes. */
+  std::map<const void*, int> dynamic_limits;
+
+  /** CUEMU_DEVICES; 0 is a machine without one. */
+  int num_devices() const { return num_devices_; }
+  /** Device of the calling thread. */
+  static int& device();
+
+  /**
+   * Takes work for a stream: now into its line, or into the graph it records. With no stream all earlier work of the
+   * device is done first, then this.
+   */
+  cudaError_t enqueue(CUstream_st* stream, Task task);
+  /** Runs the stream's work, and of others what that waits for. A wait for nothing is a deadlock and ends the program. */
+  void drain(CUstream_st* stream);
+  void drain_device(int device);
+  void wait_for(const CUevent_st& event, uint64_t record);
+  /** What may happen at any time happens now, or not: CUEMU_STREAMS is lazy (default), eager, or drawn by CUEMU_SEED. */
+  void may_advance();
+
+ private:
+  Runtime();
+  bool advance(CUstream_st* stream);
+  bool advance_any();
+
+  int num_devices_;
+  bool is_eager_;
+  uint64_t random_;
+};
+
+/** Puts a kernel on a stream; what `gpu::launch` becomes. */
+cudaError_t launch(Launch launch, cudaStream_t stream);
+
+/** Remembers an error for cudaGetLastError. */
+cudaError_t remember(cudaError_t error);
+
+}  // namespace cuemu

@@ -1,0 +1,51 @@
+/** Owns what a stream, an event and a graph are: tasks in order, and when they run. */
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace cuemu {
+
+/** One piece of a stream's work. It may be run many times, when it is part of a graph. */
+struct Task {
+  std::function<void()> run;
+  /** Whether it may run; empty: always. */
+  std::function<bool()> is_ready;
+};
+
+/** Work that is recorded, not run: the streams it is recorded from, in the order of the calls. */
+struct Capture {
+  CUstream_st* origin = nullptr;
+  std::vector<Task> tasks;
+  bool is_invalid = false;
+  /** Streams that joined by an event and have work the origin has not waited for. */
+  std::vector<CUstream_st*> apart;
+};
+
+}  // namespace cuemu
+
+struct CUstream_st {
+  int device = 0;
+  std::deque<cuemu::Task> tasks;
+  std::shared_ptr<cuemu::Capture> capture;  // set while it records
+};
+
+struct CUevent_st {
+  uint64_t num_recorded = 0;   // records asked for
+  uint64_t num_completed = 0;  // the newest record that has run
+  std::shared_ptr<cuemu::Capture> capture;  // where it was recorded, if in a capture
+  CUstream_st* captured_on = nullptr;
+};
+
+struct CUgraph_st {
+  std::vector<cuemu::Task> tasks;
+};
+
+struct CUgraphExec_st {
+  std::vector<cuemu::Task> tasks;
+};
