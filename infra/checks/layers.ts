@@ -12,7 +12,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Source text that only one folder may hold, with the folder. */
 const HOMES: readonly { readonly pattern: RegExp; readonly home: RegExp; readonly what: string }[] = [
   { pattern: /^\s*#include\s*[<"]napi\.h/, home: /^native\/engine\/addon\//, what: "napi.h" },
-  { pattern: /^\s*#include\s*[<"](cuda|cublas)/, home: /^native\/engine\/ops\/cuda\//, what: "CUDA headers" },
+  {
+    pattern: /^\s*#include\s*[<"](cuda|cublas)/,
+    home: /^native\/(engine\/ops\/cuda|emulator)\//,
+    what: "CUDA headers",
+  },
   { pattern: /tessera\.node/, home: /^(native\/|gpu-worker\/engine\/native\.ts$|infra\/)/, what: "the addon's path" },
   {
     pattern: /["'`]tessera\.(jobs|edge|worker|cancel|dead|tiles|events|answers)\./,
