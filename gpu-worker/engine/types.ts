@@ -17,7 +17,7 @@ export interface EngineOptions {
   readonly dtype: Dtype;
   /** Threads of the engine's own pool; 0 lets the engine choose. */
   readonly numThreads: number;
-  /** Memory for the paged KV cache, in bytes. Rounded down to whole blocks, at least one sequence of the model's context. */
+  /** Memory for the paged KV cache, in bytes. Rounded down to whole blocks, at least one sequence of `trainedLength`. */
   readonly kvCacheBytes: number;
   /** Tiles whose embeddings stay on the device at the same time. */
   readonly numTileSlots: number;
@@ -40,7 +40,12 @@ export interface EngineInfo {
   readonly kvBlockSize: number;
   readonly numKvBlocks: number;
   readonly numTileSlots: number;
-  /** Longest sequence the position encoding was made for (max_position_embeddings). */
+  /** Longest sequence the position encoding was trained for (max_position_embeddings). */
+  readonly trainedLength: number;
+  /**
+   * Longest sequence it is stretched to, by dynamic rope scaling; else `trainedLength`. Beyond `trainedLength` keys
+   * depend on the length of the prompt: see `promptLengths`.
+   */
   readonly contextLength: number;
   readonly weightBytes: number;
   /** Why a part of the weights is held otherwise than `dtype` says; absent where all is as asked. */
@@ -64,6 +69,11 @@ export interface StepBatch {
   readonly blockTables: Int32Array;
   /** Row length of `blockTables`. */
   readonly maxBlocks: number;
+  /**
+   * [S] tokens of each sequence's whole prompt, the same in every step of a sequence, a resumed one included. Blocks may
+   * be shared by sequences with prompts of up to `trainedLength` tokens, or of one length.
+   */
+  readonly promptLengths: Int32Array;
   /** [S] 1 where the last token's logits are wanted and a token is to be sampled, else 0 (a prefill chunk). */
   readonly sample: Uint8Array;
   /** [S] 0 is greedy. */
@@ -85,7 +95,7 @@ export interface StepResult {
 }
 
 /**
- * A loaded model. Calls are serialised by the caller: at most one of `encodeTiles`, `step` and `logits` is in flight.
+ * A loaded model. Calls are serialised by the caller: at most one is in flight.
  * Arguments are checked before memory is touched; a bad one rejects with an `Error` and changes nothing.
  */
 export interface Engine {
@@ -99,6 +109,8 @@ export interface Engine {
   step(batch: StepBatch): Promise<StepResult>;
   /** Logits of every new token, [T * vocabSize], for tests and tools; writes the KV cache as `step` does. */
   logits(batch: StepBatch): Promise<Float32Array>;
+  /** Embeddings in filled slots, [N * tokensPerTile * hiddenSize], for tests and tools. */
+  tileEmbeddings(slots: Int32Array): Promise<Float32Array>;
   /** Frees the model. Waits for a call in flight; later calls reject. Idempotent. */
   close(): Promise<void>;
 }

@@ -21,6 +21,7 @@ export function buildBatch(chunks: readonly Chunk[], kvBlockSize: number, tokens
     queryStarts: new Int32Array(chunks.length + 1),
     blockTables: new Int32Array(chunks.length * maxBlocks).fill(-1),
     maxBlocks,
+    promptLengths: new Int32Array(chunks.length),
     sample: new Uint8Array(chunks.length),
     temperature: new Float32Array(chunks.length),
     topP: new Float32Array(chunks.length),
@@ -38,6 +39,7 @@ export function buildBatch(chunks: readonly Chunk[], kvBlockSize: number, tokens
     batch.queryStarts[s + 1] = token;
     const numBlocks = Math.ceil((start + count) / kvBlockSize);
     for (let i = 0; i < numBlocks; i++) batch.blockTables[s * maxBlocks + i] = sequence.blocks[i]!;
+    batch.promptLengths[s] = sequence.prompt.tokenIds.length;
     batch.sample[s] = samples ? 1 : 0;
     batch.temperature[s] = sequence.sampling.temperature;
     batch.topP[s] = sequence.sampling.topP;

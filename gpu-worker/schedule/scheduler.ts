@@ -6,7 +6,7 @@ import { BlockPool, EMPTY_PREFIX } from "./block_pool.ts";
 import type { Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
-  readonly info: Pick<EngineInfo, "kvBlockSize" | "numKvBlocks" | "contextLength" | "tokensPerTile">;
+  readonly info: Pick<EngineInfo, "kvBlockSize" | "numKvBlocks" | "trainedLength" | "contextLength" | "tokensPerTile">;
   /** New tokens of one step, prefill and decode together. */
   readonly tokenBudget: number;
   /** Sequences in one step. */
@@ -245,11 +245,11 @@ export class Scheduler {
 
   /** Full blocks of a sequence's beginning that some block holds already; never all, as one token must be computed. */
   #findPrefix(sequence: Sequence) {
-    const { kvBlockSize } = this.#options.info;
+    const { kvBlockSize, trainedLength } = this.#options.info;
     const found = [];
     let parent = EMPTY_PREFIX;
     for (let end = kvBlockSize; end < sequence.numTokens; end += kvBlockSize) {
-      const cached = this.#blocks.find(parent, sequence.contentOf(end - kvBlockSize, end));
+      const cached = this.#blocks.find(parent, sequence.contentOf(end - kvBlockSize, end, trainedLength));
       if (cached === undefined) break;
       found.push(cached);
       parent = cached.node;
@@ -259,11 +259,12 @@ export class Scheduler {
 
   /** Makes blocks that are now full findable. */
   #publishBlocks(sequence: Sequence): void {
-    const { kvBlockSize } = this.#options.info;
+    const { kvBlockSize, trainedLength } = this.#options.info;
     while ((sequence.numPublished + 1) * kvBlockSize <= sequence.numComputed) {
       const start = sequence.numPublished * kvBlockSize;
       const block = sequence.blocks[sequence.numPublished]!;
-      sequence.prefix = this.#blocks.publish(block, sequence.prefix, sequence.contentOf(start, start + kvBlockSize));
+      const content = sequence.contentOf(start, start + kvBlockSize, trainedLength);
+      sequence.prefix = this.#blocks.publish(block, sequence.prefix, content);
       sequence.numPublished += 1;
     }
   }

@@ -90,12 +90,16 @@ export class Sequence {
     return tile === -1 ? -1 : this.slots[tile]! * tokensPerTile + this.prompt.rowOf[position]!;
   }
 
-  /** What stands in [start, end), as text that is equal only for equal content, pixels included. */
-  contentOf(start: number, end: number): string {
-    const parts: string[] = [];
+  /**
+   * What stands in [start, end), as text that is equal only for equal content, pixels included. The beginning of a
+   * prompt beyond `trainedLength` says how long that is, as its keys are rotated by it.
+   */
+  contentOf(start: number, end: number, trainedLength: number): string {
+    const numPrompt = this.prompt.tokenIds.length;
+    const parts: string[] = start === 0 && numPrompt > trainedLength ? [`of ${numPrompt}`] : [];
     let tileBefore = -1;
     for (let position = start; position < end; position++) {
-      const tile = position < this.prompt.tokenIds.length ? this.prompt.tileOf[position]! : -1;
+      const tile = position < numPrompt ? this.prompt.tileOf[position]! : -1;
       if (tile === -1) parts.push(String(this.tokenAt(position)));
       else if (tile === tileBefore) parts.push("+");
       else parts.push(`${this.prompt.tiles[tile]}:${this.prompt.rowOf[position]}`);

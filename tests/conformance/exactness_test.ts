@@ -48,6 +48,7 @@ async function assertResume({ driver, prompts }: OpenGolden): Promise<void> {
     const resumed = {
       tokenIds: [...prompt.tokenIds, ...soFar],
       embeddingRows: [...prompt.embeddingRows, ...soFar.map(() => -1)],
+      promptLength: prompt.tokenIds.length,
     };
     assert.deepEqual([...soFar, ...await driver.generate(resumed, NUM_TOKENS / 2, sampling)], whole);
   }

@@ -1,7 +1,7 @@
 /** Owns the proof that engines compute what transformers computes, on every golden: fp32 close, bf16 and fp16 near. */
 import assert from "node:assert/strict";
 import type { EngineInfo } from "../../gpu-worker/engine/types.ts";
-import { type ChatConfig, tokensPerTile } from "../support/checkpoint_config.ts";
+import { type ChatConfig, contextLength, tokensPerTile } from "../support/checkpoint_config.ts";
 import { keptRows, nativeTest, onNative, onReference, type OpenGolden } from "../support/golden_engine.ts";
 import { type Golden, goldenRows, loadGoldens } from "../support/goldens.ts";
 
@@ -36,8 +36,9 @@ function assertInfo(info: EngineInfo, config: ChatConfig): void {
   assert.equal(info.tokensPerTile, tokensPerTile(config));
   assert.equal(info.vocabSize, config.llm_config.vocab_size);
   assert.equal(info.hiddenSize, config.llm_config.hidden_size);
-  assert.equal(info.contextLength, config.llm_config.max_position_embeddings);
-  assert.ok(info.numKvBlocks * info.kvBlockSize >= info.contextLength);
+  assert.equal(info.trainedLength, config.llm_config.max_position_embeddings);
+  assert.equal(info.contextLength, contextLength(config));
+  assert.ok(info.numKvBlocks * info.kvBlockSize >= info.trainedLength);
 }
 
 /** Kept logits within the error, and all greedy ids, for prefills in each chunk size. */

@@ -21,18 +21,23 @@ export interface VisionConfig {
 
 /** Decoder part. */
 export interface DecoderConfig {
-  readonly model_type: "qwen2";
+  readonly model_type: "qwen2" | "internlm3";
   readonly architectures: readonly string[];
   readonly vocab_size: number;
   readonly hidden_size: number;
   readonly num_hidden_layers: number;
   readonly num_attention_heads: number;
   readonly num_key_value_heads: number;
+  /** Default: hidden_size / num_attention_heads. */
+  readonly head_dim?: number;
+  /** InternLM3 alone: biases of q, k and v, and of all other projections. */
+  readonly qkv_bias?: boolean;
+  readonly bias?: boolean;
   readonly intermediate_size: number;
   readonly max_position_embeddings: number;
   readonly rms_norm_eps: number;
   readonly rope_theta: number;
-  readonly rope_scaling: { readonly factor: number; readonly rope_type: "dynamic"; readonly type: "dynamic" } | null;
+  readonly rope_scaling: { readonly factor: number; readonly rope_type: "dynamic"; readonly type?: "dynamic" } | null;
   readonly tie_word_embeddings: boolean;
   readonly hidden_act: "silu";
 }
@@ -45,8 +50,8 @@ export interface ChatConfig {
   readonly llm_config: DecoderConfig;
   readonly force_image_size: number;
   readonly downsample_ratio: number;
-  readonly ps_version: "v2";
-  readonly select_layer: -1;
+  readonly ps_version: "v1" | "v2";
+  readonly select_layer: number;
   readonly template: "internvl2_5";
   readonly tie_word_embeddings: boolean;
 }
@@ -108,6 +113,21 @@ export function tinyConfig(options: TinyConfigOptions = {}): ChatConfig {
   };
 }
 
+/** Size of one attention head of the decoder. */
+export function headDim(decoder: DecoderConfig): number {
+  return decoder.head_dim ?? decoder.hidden_size / decoder.num_attention_heads;
+}
+
+/** Tokens that dynamic scaling reaches. */
+export function contextLength({ llm_config: { rope_scaling, max_position_embeddings } }: ChatConfig): number {
+  return max_position_embeddings * (rope_scaling?.factor ?? 1);
+}
+
+/** Layers of the tower that run. */
+export function selectedLayers({ select_layer, vision_config }: ChatConfig): number {
+  return select_layer < 0 ? vision_config.num_hidden_layers + 1 + select_layer : select_layer;
+}
+
 /** Embeddings one tile becomes after the pixel shuffle. */
 export function tokensPerTile(config: ChatConfig): number {
   const grid = config.force_image_size / config.vision_config.patch_size;
@@ -121,7 +141,10 @@ export type CheckpointLayout = "internvl_chat" | "transformers_v4" | "transforme
 export function configJson(config: ChatConfig, layout: CheckpointLayout): unknown {
   if (layout === "internvl_chat") return config;
   const { vision_config: vision, llm_config: decoder } = config;
-  const { rope_theta, rope_scaling, ...text } = decoder;
+  const { rope_theta, rope_scaling, qkv_bias, bias, ...text } = decoder;
+  if (config.ps_version !== "v2") throw new Error(`Cannot write ${layout}: ps_version v1, expected v2`);
+  if ((qkv_bias ?? false) !== (bias ?? false)) throw new Error(`Cannot write ${layout}: one bias alone, expected both`);
+  const biases = qkv_bias === undefined ? {} : { attention_bias: qkv_bias, mlp_bias: qkv_bias };
   const rope = rope_scaling === null
     ? { rope_type: "default", rope_theta }
     : { rope_type: rope_scaling.rope_type, factor: rope_scaling.factor, rope_theta };
@@ -137,11 +160,11 @@ export function configJson(config: ChatConfig, layout: CheckpointLayout): unknow
     image_token_id: decoder.vocab_size - 1,
     projector_hidden_act: "gelu",
     tie_word_embeddings: decoder.tie_word_embeddings,
-    vision_feature_layer: -1,
+    vision_feature_layer: config.select_layer,
     vision_feature_select_strategy: "default",
     text_config: layout === "transformers_v5"
-      ? { ...text, rope_parameters: rope }
-      : { ...text, rope_theta, rope_scaling: rope_scaling },
+      ? { ...text, ...biases, rope_parameters: rope }
+      : { ...text, ...biases, rope_theta, rope_scaling: rope_scaling },
     vision_config: {
       model_type: "internvl_vision",
       hidden_size: vision.hidden_size,

@@ -1,5 +1,5 @@
 /** Owns the list of tensors an InternVL checkpoint has, with the range of each one's random values, and their names in both layouts. */
-import type { ChatConfig } from "./checkpoint_config.ts";
+import { type ChatConfig, headDim } from "./checkpoint_config.ts";
 
 /** A tensor by its original name; values are uniform in mean ± halfRange. */
 export interface TensorSpec {
@@ -85,20 +85,25 @@ function projectorTensors(config: ChatConfig): TensorSpec[] {
 function decoderTensors(config: ChatConfig): TensorSpec[] {
   const decoder = config.llm_config;
   const hidden = decoder.hidden_size;
-  const kvSize = hidden / decoder.num_attention_heads * decoder.num_key_value_heads;
+  const qSize = headDim(decoder) * decoder.num_attention_heads;
+  const kvSize = headDim(decoder) * decoder.num_key_value_heads;
+  const hasQkvBias = decoder.model_type === "qwen2" || decoder.qkv_bias === true;
+  const projection = (name: string, out: number, fanIn: number, hasBias: boolean, gain?: number, range?: number) =>
+    linear(name, out, fanIn, gain, range).slice(0, hasBias ? 2 : 1);
+  const bias = decoder.bias === true;
   const out = [spec("language_model.model.embed_tokens.weight", [decoder.vocab_size, hidden], 0, 0.5)];
   for (let layer = 0; layer < decoder.num_hidden_layers; layer++) {
     const prefix = `language_model.model.layers.${layer}`;
     out.push(
       normWeight(`${prefix}.input_layernorm.weight`, hidden),
-      ...linear(`${prefix}.self_attn.q_proj`, hidden, hidden, GAIN, 0.3),
-      ...linear(`${prefix}.self_attn.k_proj`, kvSize, hidden, GAIN, 0.3),
-      ...linear(`${prefix}.self_attn.v_proj`, kvSize, hidden, 1, 0.3),
-      matrix(`${prefix}.self_attn.o_proj.weight`, [hidden, hidden]),
+      ...projection(`${prefix}.self_attn.q_proj`, qSize, hidden, hasQkvBias, GAIN, 0.3),
+      ...projection(`${prefix}.self_attn.k_proj`, kvSize, hidden, hasQkvBias, GAIN, 0.3),
+      ...projection(`${prefix}.self_attn.v_proj`, kvSize, hidden, hasQkvBias, 1, 0.3),
+      ...projection(`${prefix}.self_attn.o_proj`, hidden, qSize, bias),
       normWeight(`${prefix}.post_attention_layernorm.weight`, hidden),
-      matrix(`${prefix}.mlp.gate_proj.weight`, [decoder.intermediate_size, hidden], GAIN),
-      matrix(`${prefix}.mlp.up_proj.weight`, [decoder.intermediate_size, hidden], GAIN),
-      matrix(`${prefix}.mlp.down_proj.weight`, [hidden, decoder.intermediate_size]),
+      ...projection(`${prefix}.mlp.gate_proj`, decoder.intermediate_size, hidden, bias, GAIN),
+      ...projection(`${prefix}.mlp.up_proj`, decoder.intermediate_size, hidden, bias, GAIN),
+      ...projection(`${prefix}.mlp.down_proj`, hidden, decoder.intermediate_size, bias),
     );
   }
   out.push(normWeight("language_model.model.norm.weight", hidden));

@@ -23,12 +23,22 @@ export function checkTiles(info: EngineInfo, pixels: Uint8Array, slots: Int32Arr
   if (new Set(slots).size !== slots.length) throw refuse("encode tiles", "a slot given twice", "distinct slots");
 }
 
+/** Throws unless `slots` name filled slots; `isFilled` says which are. */
+export function checkFilled(info: EngineInfo, slots: Int32Array, isFilled: (slot: number) => boolean): void {
+  for (const slot of slots) {
+    if (slot < 0 || slot >= info.numTileSlots || !isFilled(slot)) {
+      throw refuse("read tile embeddings", `slot ${slot}`, "one that a tile was encoded to");
+    }
+  }
+}
+
 function checkShapes(batch: StepBatch): void {
   const numSequences = batch.queryStarts.length - 1;
   const numTokens = batch.tokenIds.length;
   if (numSequences < 1) throw refuse("step", "no sequences", "at least one");
   checkLength("positions", batch.positions.length, numTokens);
   checkLength("embeddingRows", batch.embeddingRows.length, numTokens);
+  checkLength("promptLengths", batch.promptLengths.length, numSequences);
   checkLength("sample", batch.sample.length, numSequences);
   checkLength("temperature", batch.temperature.length, numSequences);
   checkLength("topP", batch.topP.length, numSequences);
@@ -78,6 +88,10 @@ function checkSequence(info: EngineInfo, batch: StepBatch, s: number): void {
     }
   }
   checkSampling(batch, s);
+  const promptLength = batch.promptLengths[s]!;
+  if (promptLength < 1 || promptLength > info.contextLength) {
+    throw refuse("step", `promptLengths ${promptLength}`, `1 to ${info.contextLength}`);
+  }
   const numBlocks = Math.floor(batch.positions[end - 1]! / info.kvBlockSize) + 1;
   if (numBlocks > batch.maxBlocks) throw refuse("step", `${numBlocks} blocks needed`, `<= maxBlocks`);
   const table = batch.blockTables.subarray(s * batch.maxBlocks, (s + 1) * batch.maxBlocks);

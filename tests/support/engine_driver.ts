@@ -7,6 +7,8 @@ export interface DriverPrompt {
   readonly tokenIds: readonly number[];
   /** -1 for text, else `slot * tokensPerTile + row`. */
   readonly embeddingRows: readonly number[];
+  /** Of the prompt these tokens go on from, where they are more than that (a resume). */
+  readonly promptLength?: number;
 }
 
 /** How a sequence's tokens are drawn; greedy by default. */
@@ -22,6 +24,7 @@ export interface DriverSequence {
   readonly sampling: DriverSampling;
   readonly tokenIds: number[];
   readonly embeddingRows: number[];
+  readonly promptLength: number;
   readonly blocks: number[];
   /** Tokens whose KV is written. */
   numCached: number;
@@ -83,6 +86,7 @@ export class EngineDriver {
       sampling,
       tokenIds: [...prompt.tokenIds],
       embeddingRows: [...prompt.embeddingRows],
+      promptLength: prompt.promptLength ?? prompt.tokenIds.length,
       blocks: [],
       numCached: 0,
     };
@@ -120,6 +124,7 @@ export class EngineDriver {
         work.flatMap(({ sequence }) => Array.from({ length: maxBlocks }, (_, i) => sequence.blocks[i] ?? -1)),
       ),
       maxBlocks,
+      promptLengths: Int32Array.from(work.map(({ sequence }) => sequence.promptLength)),
       sample: Uint8Array.from(
         work.map(({ sequence, numTokens }) => Number(sequence.numCached + numTokens === sequence.tokenIds.length)),
       ),

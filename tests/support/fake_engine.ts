@@ -1,7 +1,7 @@
 /** Owns the fake engine of scheduler tests: no model, but a KV cache whose every misuse changes the tokens or rejects. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
-import { checkBatch, checkTiles } from "./engine_checks.ts";
+import { checkBatch, checkFilled, checkTiles } from "./engine_checks.ts";
 import {
   chooseAfter,
   type ChooseToken,
@@ -16,7 +16,7 @@ import {
 
 /** What a fake call was, for latency and failure hooks; `index` counts calls of that kind from 0. */
 export interface FakeCall {
-  readonly kind: "encodeTiles" | "step" | "logits";
+  readonly kind: "encodeTiles" | "step" | "logits" | "tileEmbeddings";
   readonly index: number;
   /** New tokens of a step, tiles of an `encodeTiles`. */
   readonly size: number;
@@ -48,6 +48,7 @@ export const FAKE_INFO: EngineInfo = {
   kvBlockSize: 4,
   numKvBlocks: 64,
   numTileSlots: 8,
+  trainedLength: 48,
   contextLength: 128,
   weightBytes: 0,
 };
@@ -60,7 +61,7 @@ export const FAKE_INFO: EngineInfo = {
 export class FakeEngine implements Engine {
   readonly info: EngineInfo;
   /** Calls that began, by kind. */
-  readonly numCalls = { encodeTiles: 0, step: 0, logits: 0 };
+  readonly numCalls = { encodeTiles: 0, step: 0, logits: 0, tileEmbeddings: 0 };
   readonly #options: FakeEngineOptions;
   readonly #choose: ChooseToken;
   /** [numKvBlocks * kvBlockSize] hash of the history up to and with the cell; 0 is unwritten. */
@@ -68,6 +69,8 @@ export class FakeEngine implements Engine {
   /** Hash of the history before the cell, its position, and the step that wrote it. */
   readonly #before: Uint32Array;
   readonly #positions: Int32Array;
+  /** What the cell's key was rotated for: the trained length, or that of a longer prompt. */
+  readonly #ropes: Int32Array;
   /** [numTileSlots] hash of the pixels; 0 is empty. */
   readonly #slots: Uint32Array;
   #inFlight: Promise<unknown> | undefined;
@@ -81,6 +84,7 @@ export class FakeEngine implements Engine {
     this.#chains = new Uint32Array(numCells);
     this.#before = new Uint32Array(numCells);
     this.#positions = new Int32Array(numCells).fill(-1);
+    this.#ropes = new Int32Array(numCells);
     this.#slots = new Uint32Array(this.info.numTileSlots);
   }
 
@@ -119,6 +123,16 @@ export class FakeEngine implements Engine {
       out[t * vocabSize + this.#choose(chain, batch.positions[t]! + 1, vocabSize)] = 1;
     });
     return out;
+  }
+
+  async tileEmbeddings(slots: Int32Array): Promise<Float32Array> {
+    this.#refuseIfBusy();
+    checkFilled(this.info, slots, (slot) => this.#slots[slot] !== 0);
+    const { tokensPerTile, hiddenSize } = this.info;
+    return await this.#run("tileEmbeddings", slots.length, () => {
+      const size = tokensPerTile * hiddenSize;
+      return Float32Array.from({ length: slots.length * size }, (_, i) => this.#slots[slots[Math.floor(i / size)]!]!);
+    });
   }
 
   async close(): Promise<void> {
@@ -179,6 +193,10 @@ export class FakeEngine implements Engine {
     return block * kvBlockSize + position % kvBlockSize;
   }
 
+  #rope(batch: StepBatch, s: number): number {
+    return Math.max(this.info.trainedLength, batch.promptLengths[s]!);
+  }
+
   /** Throws unless each sequence's cached cells are one unbroken history. */
   #checkHistory(batch: StepBatch): void {
     for (let s = 0; s < batch.sample.length; s++) {
@@ -187,6 +205,7 @@ export class FakeEngine implements Engine {
         const cell = this.#cell(batch, s, position);
         if (this.#chains[cell] === 0) throw misuse(s, position, "nothing is written there");
         if (this.#positions[cell] !== position) throw misuse(s, position, `it holds position ${this.#positions[cell]}`);
+        if (this.#ropes[cell] !== this.#rope(batch, s)) throw misuse(s, position, "it is rotated for another length");
         if (this.#before[cell] !== chain) throw misuse(s, position, "it holds another history");
         chain = this.#chains[cell]!;
       }
@@ -207,6 +226,7 @@ export class FakeEngine implements Engine {
           ? tokenWord(batch.tokenIds[t]!)
           : embeddingWord(this.#slots[Math.floor(row / tokensPerTile)]!, row % tokensPerTile);
         this.#before[cell] = chain;
+        this.#ropes[cell] = this.#rope(batch, s);
         chain = mixInto(chain, word);
         this.#chains[cell] = poison ? 0 : chain;
         this.#positions[cell] = batch.positions[t]!;
@@ -228,6 +248,7 @@ function sameBatch(a: StepBatch, b: StepBatch): boolean {
     "embeddingRows",
     "queryStarts",
     "blockTables",
+    "promptLengths",
     "sample",
     "temperature",
     "topP",

@@ -114,7 +114,7 @@ Deno.test("latency, the step hook, a chosen model, and a batch changed in flight
   assert.deepEqual(await driver.generate(textPrompt([1, 2, 3]), 3), [3, 4, 5]);
   assert.ok(performance.now() - start >= 4);
   assert.equal(numTokens, 5);
-  assert.deepEqual(engine.numCalls, { encodeTiles: 0, step: 3, logits: 0 });
+  assert.deepEqual(engine.numCalls, { encodeTiles: 0, step: 3, logits: 0, tileEmbeddings: 0 });
   const batch = driver.batch([{ sequence: driver.add(textPrompt([7])), numTokens: 1 }]);
   const running = engine.step(batch);
   batch.tokenIds[0] = 8;

@@ -1,7 +1,7 @@
 /** Owns the reference engine: the Engine contract over reference_model.ts, greedy only, so that goldens are checked without an addon. */
 import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
-import { type ChatConfig, tokensPerTile } from "./checkpoint_config.ts";
-import { checkBatch, checkTiles } from "./engine_checks.ts";
+import { type ChatConfig, contextLength, tokensPerTile } from "./checkpoint_config.ts";
+import { checkBatch, checkFilled, checkTiles } from "./engine_checks.ts";
 import { argmax } from "./engine_driver.ts";
 import { type LayerCache, ReferenceModel } from "./reference_model.ts";
 
@@ -29,7 +29,8 @@ export class ReferenceEngine implements Engine {
       kvBlockSize: 16,
       numKvBlocks: 256,
       numTileSlots: 24,
-      contextLength: config.llm_config.max_position_embeddings,
+      trainedLength: config.llm_config.max_position_embeddings,
+      contextLength: contextLength(config),
       weightBytes: 0,
     };
   }
@@ -66,6 +67,19 @@ export class ReferenceEngine implements Engine {
     return out;
   }
 
+  // deno-lint-ignore require-await -- as above
+  async tileEmbeddings(slots: Int32Array): Promise<Float32Array> {
+    const { tokensPerTile, hiddenSize } = this.info;
+    checkFilled(this.info, slots, (slot) => this.#embeddings.has(slot * tokensPerTile));
+    const out = new Float32Array(slots.length * tokensPerTile * hiddenSize);
+    slots.forEach((slot, i) => {
+      for (let row = 0; row < tokensPerTile; row++) {
+        out.set(this.#embeddings.get(slot * tokensPerTile + row)!, (i * tokensPerTile + row) * hiddenSize);
+      }
+    });
+    return out;
+  }
+
   async close(): Promise<void> {}
 
   /** Logits of the tokens that `isWanted`. */
@@ -77,7 +91,7 @@ export class ReferenceEngine implements Engine {
       for (let t = batch.queryStarts[s]!; t < batch.queryStarts[s + 1]!; t++) {
         const row = batch.embeddingRows[t]!;
         const input = row === -1 ? this.#model.embedToken(batch.tokenIds[t]!) : this.#embeddings.get(row)!;
-        const hidden = this.#model.decode(input, batch.positions[t]!, caches);
+        const hidden = this.#model.decode(input, batch.positions[t]!, batch.promptLengths[s]!, caches);
         if (isWanted(t)) out.set(t, this.#model.logits(hidden));
       }
     }

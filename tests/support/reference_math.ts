@@ -1,4 +1,5 @@
 /** Owns the arithmetic of the reference engine: plain loops in float64, results kept in fp32, no attention to speed. */
+import { type DecoderConfig, headDim } from "./checkpoint_config.ts";
 
 /** A weight matrix [out, in] with an optional bias. */
 export interface Linear {
@@ -97,6 +98,14 @@ export function rotate(head: Float32Array, position: number, theta: number): Flo
     out[i + half] = head[i + half]! * cos + head[i]! * sin;
   }
   return out;
+}
+
+/** Base of a sequence of `length` tokens: beyond the trained length stretched by dynamic NTK scaling, where there is. */
+export function stretchedBase(decoder: DecoderConfig, length: number): number {
+  const { rope_scaling, rope_theta, max_position_embeddings: trained } = decoder;
+  if (rope_scaling === null || length <= trained) return rope_theta;
+  const dim = headDim(decoder);
+  return rope_theta * (rope_scaling.factor * length / trained - (rope_scaling.factor - 1)) ** (dim / (dim - 2));
 }
 
 /** Keys' cubic convolution with a = -0.75, as torch's bicubic. */

@@ -1,5 +1,5 @@
 /** Owns InternVL3 written out plainly over reference_math.ts: the vision path of a tile, and the decoder a token at a time. */
-import type { ChatConfig } from "./checkpoint_config.ts";
+import { type ChatConfig, headDim, selectedLayers } from "./checkpoint_config.ts";
 import { randomTensors } from "./random_checkpoint.ts";
 import {
   add,
@@ -12,6 +12,7 @@ import {
   rmsNorm,
   rotate,
   silu,
+  stretchedBase,
 } from "./reference_math.ts";
 
 const PIXEL_MEAN = [0.485, 0.456, 0.406];
@@ -44,35 +45,47 @@ export class ReferenceModel {
     const { vision_config: vision, force_image_size } = this.config;
     const grid = force_image_size / vision.patch_size;
     let states = this.#embedPatches(pixels, grid);
-    for (let layer = 0; layer < vision.num_hidden_layers; layer++) {
+    for (let layer = 0; layer < selectedLayers(this.config); layer++) {
       states = this.#visionLayer(`vision_model.encoder.layers.${layer}`, states);
     }
     const patches = states.slice(1);
-    const out: Float32Array[] = [];
-    for (let y = 0; y < grid; y += 2) {
-      for (let x = 0; x < grid; x += 2) {
-        // ps_version v2: the four patches of a 2 x 2 square, row by row.
-        const square = [y * grid + x, y * grid + x + 1, (y + 1) * grid + x, (y + 1) * grid + x + 1];
-        const shuffled = Float32Array.from(square.flatMap((i) => [...patches[i]!]));
-        const normed = layerNorm(shuffled, this.#linear("mlp1.0"), PROJECTOR_EPS);
-        out.push(linear(linear(normed, this.#linear("mlp1.1")).map(gelu), this.#linear("mlp1.3")));
-      }
-    }
-    return out;
+    const factor = Math.round(1 / this.config.downsample_ratio);
+    const side = grid / factor;
+    return Array.from({ length: side * side }, (_, i) => {
+      const [first, second] = [Math.floor(i / side), i % side];
+      // ps_version v1 leaves the squares column by column.
+      const [row, col] = this.config.ps_version === "v1" ? [second, first] : [first, second];
+      // The patches of a square, row by row.
+      const square = Array.from({ length: factor * factor }, (_, k) => {
+        return (row * factor + Math.floor(k / factor)) * grid + col * factor + k % factor;
+      });
+      const shuffled = Float32Array.from(square.flatMap((patch) => [...patches[patch]!]));
+      const normed = layerNorm(shuffled, this.#linear("mlp1.0"), PROJECTOR_EPS);
+      return linear(linear(normed, this.#linear("mlp1.1")).map(gelu), this.#linear("mlp1.3"));
+    });
   }
 
   embedToken(tokenId: number): Float32Array {
     return part(this.#weight("language_model.model.embed_tokens.weight"), tokenId, this.config.llm_config.hidden_size);
   }
 
-  /** Final hidden state of the token at `position`, whose keys and values are written to `caches`, one a layer. */
-  decode(embedding: Float32Array, position: number, caches: readonly LayerCache[]): Float32Array {
+  /**
+   * Final hidden state of the token at `position` behind a prompt of `promptLength`; its keys and values are written to
+   * `caches`, one a layer.
+   */
+  decode(
+    embedding: Float32Array,
+    position: number,
+    promptLength: number,
+    caches: readonly LayerCache[],
+  ): Float32Array {
+    const base = stretchedBase(this.config.llm_config, Math.max(promptLength, position + 1));
     const { rms_norm_eps: eps } = this.config.llm_config;
     let state: Float32Array = embedding;
     caches.forEach((cache, layer) => {
       const prefix = `language_model.model.layers.${layer}`;
       const normed = rmsNorm(state, this.#weight(`${prefix}.input_layernorm.weight`), eps);
-      state = add(state, this.#selfAttention(`${prefix}.self_attn`, normed, position, cache));
+      state = add(state, this.#selfAttention(`${prefix}.self_attn`, normed, position, base, cache));
       const hidden = rmsNorm(state, this.#weight(`${prefix}.post_attention_layernorm.weight`), eps);
       const up = linear(hidden, this.#linear(`${prefix}.mlp.up_proj`));
       const gated = linear(hidden, this.#linear(`${prefix}.mlp.gate_proj`)).map((value, i) => silu(value) * up[i]!);
@@ -158,19 +171,24 @@ export class ReferenceModel {
     });
   }
 
-  #selfAttention(prefix: string, normed: Float32Array, position: number, cache: LayerCache): Float32Array {
-    const { num_attention_heads: heads, num_key_value_heads: kvHeads, hidden_size, rope_theta } =
-      this.config.llm_config;
-    const size = hidden_size / heads;
+  #selfAttention(
+    prefix: string,
+    normed: Float32Array,
+    position: number,
+    base: number,
+    cache: LayerCache,
+  ): Float32Array {
+    const { num_attention_heads: heads, num_key_value_heads: kvHeads } = this.config.llm_config;
+    const size = headDim(this.config.llm_config);
     const rotateAll = (x: Float32Array): Float32Array => {
       const out = new Float32Array(x.length);
-      for (let h = 0; h < x.length / size; h++) out.set(rotate(part(x, h, size), position, rope_theta), h * size);
+      for (let h = 0; h < x.length / size; h++) out.set(rotate(part(x, h, size), position, base), h * size);
       return out;
     };
     const query = rotateAll(linear(normed, this.#linear(`${prefix}.q_proj`)));
     const key = rotateAll(linear(normed, this.#linear(`${prefix}.k_proj`)));
     cache.write(position, key, linear(normed, this.#linear(`${prefix}.v_proj`)));
-    const mixed = new Float32Array(hidden_size);
+    const mixed = new Float32Array(heads * size);
     for (let head = 0; head < heads; head++) {
       const kv = Math.floor(head / (heads / kvHeads));
       const out = attend(

@@ -97,7 +97,7 @@ EngineOptions read_options(const Napi::Value& value) {
 }
 
 StepBatch OwnedBatch::view() const {
-  return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, sample, temperature, top_p,
+  return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, prompt_lengths, sample, temperature, top_p,
           top_k, seed};
 }
 
@@ -111,6 +111,7 @@ OwnedBatch read_batch(const Napi::Value& value) {
   batch.query_starts = copy_array<int32_t>("step", "queryStarts", object.Get("queryStarts"));
   batch.block_tables = copy_array<int32_t>("step", "blockTables", object.Get("blockTables"));
   batch.max_blocks = static_cast<int>(read_whole("step", object, "maxBlocks", 1 << 24));
+  batch.prompt_lengths = copy_array<int32_t>("step", "promptLengths", object.Get("promptLengths"));
   batch.sample = copy_array<uint8_t>("step", "sample", object.Get("sample"));
   batch.temperature = copy_array<float>("step", "temperature", object.Get("temperature"));
   batch.top_p = copy_array<float>("step", "topP", object.Get("topP"));
@@ -123,8 +124,8 @@ std::vector<uint8_t> read_pixels(const Napi::Value& value) {
   return copy_array<uint8_t>("encode tiles", "pixels", value);
 }
 
-std::vector<int32_t> read_slots(const Napi::Value& value) {
-  return copy_array<int32_t>("encode tiles", "slots", value);
+std::vector<int32_t> read_slots(const char* action, const Napi::Value& value) {
+  return copy_array<int32_t>(action, "slots", value);
 }
 
 Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
@@ -140,6 +141,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("kvBlockSize", info.kv_block_size);
   object.Set("numKvBlocks", info.num_kv_blocks);
   object.Set("numTileSlots", info.num_tile_slots);
+  object.Set("trainedLength", info.trained_length);
   object.Set("contextLength", info.context_length);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
   if (!info.dtype_note.empty()) object.Set("dtypeNote", info.dtype_note);

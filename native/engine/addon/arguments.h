@@ -15,7 +15,7 @@ EngineOptions read_options(const Napi::Value& value);
 
 /** A step's arrays, copied, so that nothing JavaScript does while the step runs can reach them. */
 struct OwnedBatch {
-  std::vector<int32_t> token_ids, positions, embedding_rows, query_starts, block_tables, top_k;
+  std::vector<int32_t> token_ids, positions, embedding_rows, query_starts, block_tables, prompt_lengths, top_k;
   std::vector<uint8_t> sample;
   std::vector<float> temperature, top_p;
   std::vector<uint64_t> seed;
@@ -28,7 +28,7 @@ OwnedBatch read_batch(const Napi::Value& value);
 
 /** Arguments of `encodeTiles`, copied. */
 std::vector<uint8_t> read_pixels(const Napi::Value& value);
-std::vector<int32_t> read_slots(const Napi::Value& value);
+std::vector<int32_t> read_slots(const char* action, const Napi::Value& value);
 
 Napi::Object info_object(Napi::Env env, const EngineInfo& info);
 

@@ -45,6 +45,7 @@ Napi::Function EngineHandle::define(Napi::Env env) {
       InstanceMethod<&EngineHandle::encode_tiles>("encodeTiles"),
       InstanceMethod<&EngineHandle::step>("step"),
       InstanceMethod<&EngineHandle::logits>("logits"),
+      InstanceMethod<&EngineHandle::tile_embeddings>("tileEmbeddings"),
       InstanceMethod<&EngineHandle::close>("close"),
   });
 }
@@ -102,7 +103,7 @@ Napi::Value EngineHandle::encode_tiles(const Napi::CallbackInfo& info) {
   return promise_of(info.Env(), [&]() -> Napi::Value {
     refuse_if_unavailable("encode tiles");
     auto pixels = read_pixels(info[0]);
-    auto slots = read_slots(info[1]);
+    auto slots = read_slots("encode tiles", info[1]);
     return PromiseWorker<Nothing>::run(
         info.Env(),
         [engine = engine_, pixels = std::move(pixels), slots = std::move(slots)] {
@@ -135,6 +136,19 @@ Napi::Value EngineHandle::logits(const Napi::CallbackInfo& info) {
     auto batch = read_batch(info[0]);
     return PromiseWorker<std::vector<float>>::run(
         info.Env(), [engine = engine_, batch = std::move(batch)] { return engine->logits(batch.view()); },
+        [](Napi::Env env, std::vector<float>& values) -> Napi::Value {
+          return typed_array<Napi::Float32Array>(env, values);
+        },
+        begin());
+  });
+}
+
+Napi::Value EngineHandle::tile_embeddings(const Napi::CallbackInfo& info) {
+  return promise_of(info.Env(), [&]() -> Napi::Value {
+    refuse_if_unavailable("read tile embeddings");
+    auto slots = read_slots("read tile embeddings", info[0]);
+    return PromiseWorker<std::vector<float>>::run(
+        info.Env(), [engine = engine_, slots = std::move(slots)] { return engine->tile_embeddings(slots); },
         [](Napi::Env env, std::vector<float>& values) -> Napi::Value {
           return typed_array<Napi::Float32Array>(env, values);
         },

@@ -21,6 +21,7 @@ void check_lengths(const StepBatch& batch) {
   const size_t num_tokens = batch.token_ids.size();
   check_length("positions", batch.positions.size(), num_tokens);
   check_length("embeddingRows", batch.embedding_rows.size(), num_tokens);
+  check_length("promptLengths", batch.prompt_lengths.size(), num_sequences);
   check_length("sample", batch.sample.size(), num_sequences);
   check_length("temperature", batch.temperature.size(), num_sequences);
   check_length("topP", batch.top_p.size(), num_sequences);
@@ -88,6 +89,10 @@ void check_sequence(const EngineInfo& info, const StepBatch& batch, size_t s, co
     }
   }
   check_sampling(batch, s);
+  if (batch.prompt_lengths[s] < 1 || batch.prompt_lengths[s] > info.context_length) {
+    refuse_step("promptLengths of sequence " + text(s) + " is " + text(batch.prompt_lengths[s]),
+                "1 to " + text(info.context_length));
+  }
   const int32_t num_used = batch.positions[end - 1] / info.kv_block_size + 1;
   if (num_used > batch.max_blocks) {
     refuse_step("sequence " + text(s) + " needs " + text(num_used) + " blocks", "at most maxBlocks");
@@ -155,6 +160,14 @@ void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::s
     }
     if (seen[slot]) refuse("encode tiles", "slot " + text(slot) + " twice", "distinct slots");
     seen[slot] = true;
+  }
+}
+
+void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const std::vector<bool>& slot_filled) {
+  for (int32_t slot : slots) {
+    if (slot < 0 || slot >= info.num_tile_slots || !slot_filled[slot]) {
+      refuse("read tile embeddings", "slot " + text(slot), "one that a tile was encoded to");
+    }
   }
 }
 

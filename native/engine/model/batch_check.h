@@ -14,6 +14,9 @@ void check_options(const EngineOptions& options);
 /** Checks pixels and slots of `encode_tiles`. */
 void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::span<const int32_t> slots);
 
+/** Checks slots that are to be read; `slot_filled` as below. */
+void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const std::vector<bool>& slot_filled);
+
 /** Checks a batch; `slot_filled` [num_tile_slots] says which slots hold embeddings. */
 void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled);
 

@@ -1,104 +1,15 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <cmath>
-#include <initializer_list>
 
-#include "model/json.h"
+#include "model/config_section.h"
+#include "model/neutral_settings.h"
 #include "model/safetensors.h"
-#include "tessera/error.h"
 
 namespace tessera {
 
 namespace {
-
-/** One object of config.json, with the messages for what is wrong in it. */
-class Section {
- public:
-  Section(const Json& object, std::string path, std::string name)
-      : object_(object), path_(std::move(path)), name_(std::move(name)) {}
-
-  [[noreturn]] void reject(const std::string& key, const std::string& what, const std::string& expected) const {
-    refuse("open " + path_, name_ + key + " is " + what, expected);
-  }
-
-  /** The value of the first of `keys` that is there and not null. */
-  const Json* find(std::initializer_list<const char*> keys) const {
-    for (const char* key : keys) {
-      const Json* value = object_.find(key);
-      if (value != nullptr && !value->is_null()) return value;
-    }
-    return nullptr;
-  }
-
-  int integer(std::initializer_list<const char*> keys, int least, int most, int fallback = -1) const {
-    const Json* value = find(keys);
-    if (value == nullptr && fallback >= 0) return fallback;
-    return checked(value, *keys.begin(), least, most);
-  }
-
-  /** A size that may be written as a number or as two equal ones. */
-  int square(const char* key, int most) const {
-    const Json* value = find({key});
-    if (value == nullptr || !value->is_array()) return checked(value, key, 1, most);
-    const auto& sides = value->array();
-    if (sides.size() != 2) reject(key, "a list of " + std::to_string(sides.size()), "a number or two");
-    const int height = checked(&sides[0], key, 1, most);
-    if (checked(&sides[1], key, 1, most) != height) reject(key, "not square", "two equal sizes");
-    return height;
-  }
-
-  double number(std::initializer_list<const char*> keys, double fallback) const {
-    const Json* value = find(keys);
-    if (value == nullptr) return fallback;
-    if (!value->is_number() || !std::isfinite(value->number())) reject(*keys.begin(), "no number", "one");
-    return value->number();
-  }
-
-  bool boolean(std::initializer_list<const char*> keys, bool fallback) const {
-    const Json* value = find(keys);
-    if (value == nullptr) return fallback;
-    if (!value->is_bool()) reject(*keys.begin(), "no boolean", "true or false");
-    return value->boolean();
-  }
-
-  std::string text(std::initializer_list<const char*> keys, const char* fallback) const {
-    const Json* value = find(keys);
-    if (value == nullptr) return fallback;
-    if (!value->is_string()) reject(*keys.begin(), "no string", "one");
-    return value->string();
-  }
-
-  /** Refuses any text but `supported`. */
-  void only(std::initializer_list<const char*> keys, const char* supported) const {
-    const std::string value = text(keys, supported);
-    if (value != supported) reject(*keys.begin(), "\"" + value + "\"", std::string("\"") + supported + "\"");
-  }
-
-  void only(const char* key, bool supported) const {
-    if (boolean({key}, supported) != supported) {
-      reject(key, supported ? "false" : "true", supported ? "true" : "false (not implemented)");
-    }
-  }
-
-  Section section(std::initializer_list<const char*> keys) const {
-    const Json* value = find(keys);
-    if (value == nullptr || !value->is_object()) reject(*keys.begin(), "missing", "an object");
-    return {*value, path_, name_ + *keys.begin() + "."};
-  }
-
- private:
-  int checked(const Json* value, const char* key, int least, int most) const {
-    const std::string range = "an integer in [" + std::to_string(least) + ", " + std::to_string(most) + "]";
-    if (value == nullptr) reject(key, "missing", range);
-    if (!value->is_integer()) reject(key, "no integer", range);
-    if (value->integer() < least || value->integer() > most) reject(key, std::to_string(value->integer()), range);
-    return static_cast<int>(value->integer());
-  }
-
-  const Json& object_;
-  std::string path_;
-  std::string name_;
-};
 
 // Far above every published model, far below what overflows a size.
 constexpr int kMaxSize = 1 << 20;
@@ -120,12 +31,14 @@ VisionConfig read_vision(const Section& section) {
   VisionConfig config;
   config.hidden_size = section.integer({"hidden_size"}, 1, kMaxSize);
   config.num_layers = section.integer({"num_hidden_layers"}, 0, kMaxLayers);
+  config.stored_layers = config.num_layers;
   config.num_heads = section.integer({"num_attention_heads"}, 1, kMaxSize);
   config.intermediate_size = section.integer({"intermediate_size"}, 1, kMaxSize);
   config.patch_size = section.square("patch_size", 4096);
   config.norm_eps = positive_eps(section, "layer_norm_eps");
   config.qkv_bias = section.boolean({"qkv_bias", "attention_bias"}, false);
   config.qk_norm = section.boolean({"qk_normalization", "use_qk_norm"}, false);
+  check_neutral(section, kVisionSettings);
   const std::string norm = section.text({"norm_type"}, "layer_norm");
   if (norm != "layer_norm" && norm != "rms_norm") {
     section.reject("norm_type", "\"" + norm + "\"", "\"layer_norm\" or \"rms_norm\"");
@@ -144,23 +57,63 @@ VisionConfig read_vision(const Section& section) {
   return config;
 }
 
-/**
- * Dynamic NTK scaling leaves the base as it is up to max_position_embeddings, and the engine takes no longer sequence:
- * so `dynamic` is plain rope here, exactly as transformers computes it.
- */
-void check_rope(const Section& section, const char* key) {
-  const Json* value = section.find({key});
-  if (value == nullptr) return;
+/** Reads base and scaling. Within max_position_embeddings `dynamic` is plain rope; beyond, see model/rope.h. */
+void read_rope(const Section& section, const char* key, DecoderConfig& config) {
+  if (section.find({key}) == nullptr) return;
   const Section rope = section.section({key});
+  // Anything else in it (mrope_section, alpha, short_factor ...) belongs to a type that is not implemented.
+  rope.only_keys({"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor",
+                  "original_max_position_embeddings"});
   const std::string type = rope.text({"rope_type", "type"}, "default");
   if (type != "default" && type != "dynamic") {
     rope.reject("rope_type", "\"" + type + "\"", "\"default\" or \"dynamic\"");
   }
   if (rope.number({"partial_rotary_factor"}, 1) != 1) rope.reject("partial_rotary_factor", "not 1", "1");
+  config.rope_theta = rope.number({"rope_theta"}, config.rope_theta);
+  if (type != "dynamic") return;
+  config.rope_factor = rope.number({"factor"}, 0);
+  if (!(config.rope_factor >= 1 && config.rope_factor <= 1024)) {
+    rope.reject("factor", std::to_string(config.rope_factor), "in [1, 1024]");
+  }
+}
+
+/** Qwen2 has its biases fixed; InternLM3 names them, and transformers names InternLM3's otherwise. */
+void read_biases(const Section& section, bool is_qwen2, DecoderConfig& config) {
+  if (is_qwen2) {
+    for (const char* key : {"qkv_bias", "attention_bias"}) section.only(key, true);
+    for (const char* key : {"bias", "mlp_bias"}) section.only(key, false);
+    config.qkv_bias = true;
+    return;
+  }
+  config.qkv_bias = section.boolean({"qkv_bias", "attention_bias"}, false);
+  config.out_bias = section.boolean({"bias", "attention_bias"}, false);
+  config.mlp_bias = section.boolean({"bias", "mlp_bias"}, false);
+}
+
+void read_head_sizes(const Section& section, DecoderConfig& config) {
+  if (config.num_heads % config.num_kv_heads != 0) {
+    section.reject("num_key_value_heads", std::to_string(config.num_kv_heads), "a divisor of num_attention_heads");
+  }
+  if (section.find({"head_dim"}) == nullptr && config.hidden_size % config.num_heads != 0) {
+    section.reject("hidden_size", std::to_string(config.hidden_size), "a multiple of num_attention_heads");
+  }
+  config.head_dim = section.integer({"head_dim"}, 1, kMaxSize, std::max(1, config.hidden_size / config.num_heads));
+  if (config.head_dim % 2 != 0) section.reject("head_dim", std::to_string(config.head_dim), "an even number");
+  // Rows of q, k and v side by side stay within 31 bits.
+  if (static_cast<int64_t>(config.head_dim) * config.num_heads > kMaxSize) {
+    section.reject("head_dim", std::to_string(config.head_dim),
+                   "at most " + std::to_string(kMaxSize) + " / num_attention_heads");
+  }
 }
 
 DecoderConfig read_decoder(const Section& section) {
-  section.only({"model_type"}, "qwen2");
+  const std::string type = section.text({"model_type"}, "qwen2");
+  if (type != "qwen2" && type != "internlm3") {
+    section.reject("model_type", "\"" + type + "\"", "\"qwen2\" or \"internlm3\"");
+  }
+  const bool is_qwen2 = type == "qwen2";
+  section.architecture(is_qwen2 ? "Qwen2" : "InternLM3");
+  check_neutral(section, kDecoderSettings);
   DecoderConfig config;
   config.vocab_size = section.integer({"vocab_size"}, 1, 1 << 24);
   config.hidden_size = section.integer({"hidden_size"}, 1, kMaxSize);
@@ -168,29 +121,20 @@ DecoderConfig read_decoder(const Section& section) {
   config.num_heads = section.integer({"num_attention_heads"}, 1, kMaxSize);
   config.num_kv_heads = section.integer({"num_key_value_heads"}, 1, kMaxSize, config.num_heads);
   config.intermediate_size = section.integer({"intermediate_size"}, 1, kMaxSize);
-  config.context_length = section.integer({"max_position_embeddings"}, 1, 1 << 24);
+  config.trained_length = section.integer({"max_position_embeddings"}, 1, 1 << 24);
   config.norm_eps = positive_eps(section, "rms_norm_eps");
   section.only({"hidden_act"}, "silu");
-  section.only("use_sliding_window", false);
-  if (config.hidden_size % config.num_heads != 0) {
-    section.reject("hidden_size", std::to_string(config.hidden_size), "a multiple of num_attention_heads");
-  }
-  if (config.num_heads % config.num_kv_heads != 0) {
-    section.reject("num_key_value_heads", std::to_string(config.num_kv_heads), "a divisor of num_attention_heads");
-  }
-  config.head_dim = config.hidden_size / config.num_heads;
-  if (section.integer({"head_dim"}, 1, kMaxSize, config.head_dim) != config.head_dim) {
-    section.reject("head_dim", "not hidden_size / num_attention_heads", std::to_string(config.head_dim));
-  }
-  if (config.head_dim % 2 != 0) section.reject("head_dim", std::to_string(config.head_dim), "an even number");
+  read_head_sizes(section, config);
+  read_biases(section, is_qwen2, config);
   // transformers 5 writes rope_parameters with the base inside, 4 wrote rope_theta and rope_scaling.
-  check_rope(section, "rope_scaling");
-  check_rope(section, "rope_parameters");
   config.rope_theta = section.number({"rope_theta"}, 10'000);
-  if (section.find({"rope_parameters"}) != nullptr) {
-    config.rope_theta = section.section({"rope_parameters"}).number({"rope_theta"}, config.rope_theta);
+  read_rope(section, "rope_scaling", config);
+  read_rope(section, "rope_parameters", config);
+  if (!(config.rope_theta > 1)) section.reject("rope_theta", std::to_string(config.rope_theta), "above 1");
+  if (config.rope_factor > 1 && config.head_dim < 4) {
+    section.reject("head_dim", std::to_string(config.head_dim), "at least 4 with dynamic rope scaling");
   }
-  if (!(config.rope_theta > 0)) section.reject("rope_theta", std::to_string(config.rope_theta), "above 0");
+  config.context_length = static_cast<int>(std::min(config.trained_length * config.rope_factor, 0x1p24));
   return config;
 }
 
@@ -221,6 +165,7 @@ void check_tiles(const Section& root, const ModelConfig& config) {
 ModelConfig read_original(const Section& root) {
   ModelConfig config;
   config.layout = Layout::kOriginal;
+  check_neutral(root, kModelSettings);
   const Section vision = root.section({"vision_config"});
   config.vision = read_vision(vision);
   config.decoder = read_decoder(root.section({"llm_config"}));
@@ -240,10 +185,10 @@ ModelConfig read_original(const Section& root) {
 ModelConfig read_transformers(const Section& root) {
   ModelConfig config;
   config.layout = Layout::kTransformers;
+  check_neutral(root, kModelSettings);
   const Section vision = root.section({"vision_config"});
   config.vision = read_vision(vision);
   vision.only("use_absolute_position_embeddings", true);
-  vision.only("use_mask_token", false);
   vision.only("use_mean_pooling", true);  // without it the tower ends in a norm
   config.decoder = read_decoder(root.section({"text_config"}));
   const Json* layers = root.find({"vision_feature_layer"});

@@ -9,6 +9,7 @@ namespace tessera {
 struct VisionConfig {
   int hidden_size = 0;
   int num_layers = 0;       // those that run: `select_layer` may leave the last ones out
+  int stored_layers = 0;    // those the checkpoint has
   int num_heads = 0;
   int intermediate_size = 0;
   int trained_grid = 0;     // patches a side the position embedding was made for
@@ -25,11 +26,16 @@ struct DecoderConfig {
   int num_layers = 0;
   int num_heads = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;
+  int head_dim = 0;         // need not be hidden_size / num_heads
   int intermediate_size = 0;
-  int context_length = 0;   // max_position_embeddings
+  bool qkv_bias = false;
+  bool out_bias = false;    // of attention's output projection
+  bool mlp_bias = false;
+  int trained_length = 0;   // max_position_embeddings, tokens
+  int context_length = 0;   // the same, times rope_factor: what dynamic scaling is made to reach
   float norm_eps = 0;
   double rope_theta = 0;
+  double rope_factor = 1;   // of dynamic NTK scaling beyond trained_length; 1 is none
   std::optional<bool> tied_head;  // unset: tied where the checkpoint has no head
 };
 

@@ -1,36 +1,24 @@
 #include "model/decoder.h"
 
-#include <cmath>
+#include <vector>
 
 namespace tessera {
 
 Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, Ops& ops, uint64_t kv_cache_bytes)
-    : config_(config), weights_(weights), ops_(ops) {
-  const int min_blocks = (config.context_length + kKvBlockSize - 1) / kKvBlockSize;
+    : config_(config), weights_(weights), ops_(ops), rope_(config) {
+  const int min_blocks = (config.trained_length + kKvBlockSize - 1) / kKvBlockSize;
   cache_ = ops.make_kv_cache({config.num_layers, config.num_kv_heads, config.head_dim}, kv_cache_bytes, min_blocks);
-  for (int i = 0; i < config.head_dim / 2; i++) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    inverse_frequencies_.push_back(1.0f / std::pow(static_cast<float>(config.rope_theta), exponent));
-  }
 }
 
-void Decoder::rotations(std::span<const int32_t> positions) {
-  const size_t half = inverse_frequencies_.size();
-  std::vector<float> cos(positions.size() * half);
-  std::vector<float> sin(positions.size() * half);
-  for (size_t t = 0; t < positions.size(); t++) {
-    for (size_t i = 0; i < half; i++) {
-      const float angle = static_cast<float>(positions[t]) * inverse_frequencies_[i];
-      cos[t * half + i] = std::cos(angle);
-      sin[t * half + i] = std::sin(angle);
-    }
-  }
+void Decoder::rotations(const StepBatch& batch) {
+  std::vector<float> cos, sin;
+  rope_.angles(batch, cos, sin);
   cos_ = ops_.upload(cos.data(), cos.size() * 4);
   sin_ = ops_.upload(sin.data(), sin.size() * 4);
 }
 
 Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted) {
-  rotations(batch.positions);
+  rotations(batch);
   const StepLayout step = {
       .positions = batch.positions,
       .query_starts = batch.query_starts,
@@ -59,13 +47,15 @@ void Decoder::run_layer(int index, const Rows& x, const StepLayout& step) {
   const Rows qkv = qkv_.rows(ops_, x.rows, qkv_cols);
   ops_.linear(normal, *layer.qkv.weight, {.bias = layer.qkv.bias.f32()}, qkv);
   ops_.rotate_and_store(qkv, step, *cache_, index);
-  const Rows attended = attended_.rows(ops_, x.rows, x.cols);
+  const Rows attended = attended_.rows(ops_, x.rows, static_cast<size_t>(config_.num_heads) * config_.head_dim);
   ops_.paged_attention(qkv, step, *cache_, index, attended);
-  ops_.linear(attended, *layer.out.weight, {.residual = x.data, .residual_stride = x.stride}, x);
+  ops_.linear(attended, *layer.out.weight,
+              {.bias = layer.out.bias.f32(), .residual = x.data, .residual_stride = x.stride}, x);
   ops_.rms_norm(x, layer.norm2.weight.f32(), config_.norm_eps, normal);
   const Rows wide = wide_.rows(ops_, x.rows, config_.intermediate_size);
-  ops_.linear_swiglu(normal, *layer.gate_up.weight, wide);
-  ops_.linear(wide, *layer.down.weight, {.residual = x.data, .residual_stride = x.stride}, x);
+  ops_.linear_swiglu(normal, *layer.gate_up.weight, layer.gate_up.bias.f32(), wide);
+  ops_.linear(wide, *layer.down.weight,
+              {.bias = layer.down.bias.f32(), .residual = x.data, .residual_stride = x.stride}, x);
 }
 
 }  // namespace tessera

@@ -1,10 +1,11 @@
-/** Owns the language model: Qwen2 over a paged cache. */
+/** Owns the language model, Qwen2 or InternLM3, over a paged cache. */
 #pragma once
 
 #include <memory>
 #include <span>
 
 #include "model/config.h"
+#include "model/rope.h"
 #include "model/scratch.h"
 #include "model/weights.h"
 #include "ops/ops.h"
@@ -26,14 +27,14 @@ class Decoder {
 
  private:
   void run_layer(int index, const Rows& x, const StepLayout& step);
-  void rotations(std::span<const int32_t> positions);
+  void rotations(const StepBatch& batch);
 
   const DecoderConfig& config_;
   const DecoderWeights& weights_;
   Ops& ops_;
   std::unique_ptr<KvCache> cache_;
-  std::vector<float> inverse_frequencies_;  // [head_dim / 2]
-  Buffer cos_, sin_;                        // [T][head_dim / 2] of the step at hand
+  const Rope rope_;
+  Buffer cos_, sin_;  // [T][head_dim / 2] of the step at hand
   Scratch x_, normal_, qkv_, attended_, wide_, last_, logits_;
 };
 

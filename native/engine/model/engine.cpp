@@ -36,6 +36,7 @@ class LocalEngine final : public Engine {
         .kv_block_size = kKvBlockSize,
         .num_kv_blocks = decoder_.num_kv_blocks(),
         .num_tile_slots = options.num_tile_slots,
+        .trained_length = config_.decoder.trained_length,
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,
         .dtype_note = plan_.note,
@@ -80,6 +81,16 @@ class LocalEngine final : public Engine {
     const Rows logits = decoder_.forward(batch, slots_.embeddings(), all);
     std::vector<float> out(logits.rows * logits.cols);
     ops_->download(out.data(), logits.data, out.size());
+    return out;
+  }
+
+  std::vector<float> tile_embeddings(std::span<const int32_t> slots) override {
+    check_filled(info_, slots, slots_.filled());
+    const size_t size = static_cast<size_t>(info_.tokens_per_tile) * info_.hidden_size;
+    std::vector<float> out(slots.size() * size);
+    for (size_t i = 0; i < slots.size(); i++) {
+      ops_->download(out.data() + i * size, slots_.embeddings() + slots[i] * size, size);
+    }
     return out;
   }
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <set>
 
 #include "model/json.h"
 
@@ -75,6 +74,25 @@ DiskTensor read_tensor(const MappedFile& file, const std::string& name, const Js
   return tensor;
 }
 
+/** Tensors may neither share bytes nor leave any between or behind them. */
+void check_layout(const MappedFile& file, const std::map<std::string, DiskTensor>& tensors, const char* data_start) {
+  using Place = std::pair<const char*, const char*>;
+  std::vector<std::pair<Place, const std::string*>> places;
+  for (const auto& [name, tensor] : tensors) places.push_back({{tensor.data, tensor.data + tensor.bytes}, &name});
+  std::sort(places.begin(), places.end());
+  const char* at = data_start;
+  for (const auto& [place, name] : places) {
+    if (place.first != at) {
+      bad_header(file, "tensor " + *name + " " + shape_text(tensors.at(*name).shape) + " begins at byte " +
+                 std::to_string(place.first - data_start), "at " + std::to_string(at - data_start) +
+                 ", where the one before it ends");
+    }
+    at = place.second;
+  }
+  const uint64_t left = file.data() + file.size() - at;
+  if (left != 0) bad_header(file, std::to_string(left) + " bytes behind the last tensor", "none");
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -116,6 +134,7 @@ std::map<std::string, DiskTensor> read_safetensors(const MappedFile& file) {
   for (const auto& [name, entry] : header.object()) {
     if (name != "__metadata__") tensors.emplace(name, read_tensor(file, name, entry, 8 + header_bytes));
   }
+  check_layout(file, tensors, file.data() + 8 + header_bytes);
   return tensors;
 }
 
@@ -126,6 +145,10 @@ Checkpoint::Checkpoint(const std::string& folder) : folder_(folder) {
     add_file(single);
     return;
   }
+  add_shards(index_path);
+}
+
+void Checkpoint::add_shards(const std::string& index_path) {
   const Json index = Json::parse(read_text_file(index_path), index_path);
   const Json* weight_map = index.find("weight_map");
   if (weight_map == nullptr || !weight_map->is_object()) refuse("read " + index_path, "no weight_map", "one");
@@ -136,7 +159,13 @@ Checkpoint::Checkpoint(const std::string& folder) : folder_(folder) {
     }
     names.insert(file.string());
   }
-  for (const auto& name : names) add_file(folder + "/" + name);
+  for (const auto& name : names) add_file(folder_ + "/" + name);
+  for (const auto& [name, file] : weight_map->object()) {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end() || found->second.file->path() != folder_ + "/" + file.string()) {
+      refuse("read " + index_path, "tensor " + name + " is not in " + file.string(), "it there");
+    }
+  }
 }
 
 void Checkpoint::add_file(const std::string& path) {
@@ -158,7 +187,24 @@ const DiskTensor& Checkpoint::require(const std::string& name, const std::vector
            shape_text(shape) + " by config.json");
   }
   disk_type(name, tensor);
+  required_.insert(name);
   return tensor;
+}
+
+bool Checkpoint::are_equal(const std::string& a, const std::string& b) const {
+  const auto first = tensors_.find(a);
+  const auto second = tensors_.find(b);
+  if (first == tensors_.end() || second == tensors_.end()) return false;
+  return first->second.dtype == second->second.dtype && first->second.shape == second->second.shape &&
+         std::memcmp(first->second.data, second->second.data, first->second.bytes) == 0;
+}
+
+void Checkpoint::refuse_unused(const std::function<bool(const std::string& name)>& allowed) const {
+  for (const auto& [name, tensor] : tensors_) {
+    if (required_.count(name) != 0 || allowed(name)) continue;
+    refuse("load " + tensor.file->path(), "tensor " + name + " " + shape_text(tensor.shape) + " has no place in the model",
+           "none but what config.json asks for");
+  }
 }
 
 DiskType disk_type(const std::string& name, const DiskTensor& tensor) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,7 +40,10 @@ struct DiskTensor {
   const MappedFile* file = nullptr;
 };
 
-/** Reads a file's header and checks it: every tensor lies inside the file and is as long as its shape says. */
+/**
+ * Reads a file's header and checks it: every tensor is as long as its shape says, and together they fill the file, one
+ * behind the other, as the format asks.
+ */
 std::map<std::string, DiskTensor> read_safetensors(const MappedFile& file);
 
 /** All tensors of a checkpoint folder. Data stays mapped as long as this lives. */
@@ -50,13 +55,19 @@ class Checkpoint {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /** A tensor of this shape in bf16, fp16 or fp32; anything else is an error that names tensor, shape and file. */
   const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape) const;
+  /** Whether two tensors hold the same type, shape and bytes. */
+  bool are_equal(const std::string& a, const std::string& b) const;
+  /** Throws, naming tensor, shape and file, where a tensor was never required and is not `allowed` to be left. */
+  void refuse_unused(const std::function<bool(const std::string& name)>& allowed) const;
 
  private:
   void add_file(const std::string& path);
+  void add_shards(const std::string& index_path);
 
   std::string folder_;
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::map<std::string, DiskTensor> tensors_;
+  mutable std::set<std::string> required_;
 };
 
 /** The engine's type of a safetensors dtype; an error for a type that holds no weights. */

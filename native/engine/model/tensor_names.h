@@ -30,6 +30,7 @@ struct TensorNames {
   const char* scale2 = "";
 
   std::string vision_layer(int i) const { return vision_layers + std::to_string(i) + "."; }
+  std::string embedding() const { return decoder + "embed_tokens.weight"; }
   std::string decoder_layer(int i) const { return decoder + "layers." + std::to_string(i) + "."; }
 };
 

@@ -37,6 +37,16 @@ class Loader {
 
   Buffer vector(const std::string& name, int64_t size) { return upload(values(name, {size})); }
 
+  /** Several vectors, one after the other. */
+  Buffer vectors(const std::vector<std::pair<std::string, int64_t>>& parts) {
+    std::vector<float> all;
+    for (const auto& [name, size] : parts) {
+      const std::vector<float> more = values(name, {size});
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    return upload(all);
+  }
+
   /** One matrix of several tensors with `cols` columns each; a shape of more than two sizes is flattened. */
   std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join,
                                  WeightType type = WeightType::kBase) {
@@ -66,13 +76,18 @@ class Loader {
     out.weight = matrix({{prefix + "q_proj.weight", {q_rows, cols}},
                          {prefix + "k_proj.weight", {kv_rows, cols}},
                          {prefix + "v_proj.weight", {kv_rows, cols}}}, Join::kStacked, type);
-    if (!bias) return out;
-    std::vector<float> all = values(prefix + "q_proj.bias", {q_rows});
-    for (const char* part : {"k_proj.bias", "v_proj.bias"}) {
-      const std::vector<float> more = values(prefix + part, {kv_rows});
-      all.insert(all.end(), more.begin(), more.end());
+    if (bias) {
+      out.bias = vectors({{prefix + "q_proj.bias", q_rows}, {prefix + "k_proj.bias", kv_rows},
+                          {prefix + "v_proj.bias", kv_rows}});
     }
-    out.bias = upload(all);
+    return out;
+  }
+
+  Linear gate_up(const std::string& prefix, int64_t rows, int64_t cols, WeightType type, bool bias) {
+    Linear out;
+    out.weight = matrix({{prefix + "gate_proj.weight", {rows, cols}}, {prefix + "up_proj.weight", {rows, cols}}},
+                        Join::kGateUp, type);
+    if (bias) out.bias = vectors({{prefix + "gate_proj.bias", rows}, {prefix + "up_proj.bias", rows}});
     return out;
   }
 
@@ -147,17 +162,16 @@ ProjectorWeights load_projector(Loader& loader, const ModelConfig& config, const
 DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, const std::string& layer,
                                 WeightType type) {
   const int64_t hidden = config.hidden_size;
+  const int64_t q = static_cast<int64_t>(config.num_heads) * config.head_dim;
   const int64_t kv = static_cast<int64_t>(config.num_kv_heads) * config.head_dim;
   const int64_t intermediate = config.intermediate_size;
   DecoderLayer out;
   out.norm1 = loader.rms_norm(layer + "input_layernorm", hidden);
-  out.qkv = loader.qkv(layer + "self_attn.", hidden, kv, hidden, type, true);
-  out.out = loader.linear(layer + "self_attn.o_proj", hidden, hidden, type, false);
+  out.qkv = loader.qkv(layer + "self_attn.", q, kv, hidden, type, config.qkv_bias);
+  out.out = loader.linear(layer + "self_attn.o_proj", hidden, q, type, config.out_bias);
   out.norm2 = loader.rms_norm(layer + "post_attention_layernorm", hidden);
-  out.gate_up.weight = loader.matrix({{layer + "mlp.gate_proj.weight", {intermediate, hidden}},
-                                      {layer + "mlp.up_proj.weight", {intermediate, hidden}}}, Join::kGateUp,
-                                     type);
-  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, type, false);
+  out.gate_up = loader.gate_up(layer + "mlp.", intermediate, hidden, type, config.mlp_bias);
+  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, type, config.mlp_bias);
   return out;
 }
 
@@ -165,7 +179,7 @@ DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const T
                             WeightType type) {
   const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
   DecoderWeights out;
-  out.embedding = loader.matrix({{names.decoder + "embed_tokens.weight", vocab_shape}}, Join::kStacked);
+  out.embedding = loader.matrix({{names.embedding(), vocab_shape}}, Join::kStacked);
   for (int i = 0; i < config.num_layers; i++) {
     out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), type));
   }
@@ -174,9 +188,28 @@ DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const T
   return out;
 }
 
+/** A head that is there and differs from the embedding counts, whatever config.json says: transformers keeps it too. */
+bool has_tied_head(const DecoderConfig& config, const TensorNames& names, const Checkpoint& checkpoint) {
+  if (!checkpoint.has(names.head)) return config.tied_head.value_or(true);
+  return config.tied_head.value_or(false) && checkpoint.are_equal(names.head, names.embedding());
+}
+
+/** What a checkpoint may hold beside the weights that run. */
+bool may_be_unused(const std::string& name, const ModelConfig& config, const TensorNames& names) {
+  if (name == names.head) return true;  // a copy of the embedding
+  if (name.ends_with("rotary_emb.inv_freq")) return true;  // written by old versions, computed from config.json
+  if (name.rfind(names.vision_layers, 0) != 0) return false;
+  const size_t end = name.find('.', names.vision_layers.size());
+  const std::string number = name.substr(names.vision_layers.size(), end - names.vision_layers.size());
+  for (int i = config.vision.num_layers; i < config.vision.stored_layers; i++) {  // behind `select_layer`
+    if (number == std::to_string(i)) return true;
+  }
+  return false;
+}
+
 ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint, const WeightPlan& plan) {
   const TensorNames names = tensor_names(config.layout, checkpoint);
-  const bool tied = config.decoder.tied_head.value_or(!checkpoint.has(names.head));
+  const bool tied = has_tied_head(config.decoder, names, checkpoint);
   ModelWeights out;
   out.vision = load_vision(loader, config, names, plan.vision);
   out.projector = load_projector(loader, config, names);
@@ -200,6 +233,8 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
                           const WeightPlan& plan) {
   Loader check(checkpoint, nullptr);
   walk(check, config, checkpoint, plan);
+  const TensorNames names = tensor_names(config.layout, checkpoint);
+  checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
   Loader loader(checkpoint, &ops);
   return walk(loader, config, checkpoint, plan);
 }

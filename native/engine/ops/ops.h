@@ -128,8 +128,11 @@ class Ops {
                                               WeightType type = WeightType::kBase) = 0;
 
   virtual void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) = 0;
-  /** y = silu(x gate^T) * (x up^T), for a matrix joined by `kGateUp`; y has half of the matrix's rows as columns. */
-  virtual void linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) = 0;
+  /**
+   * y = silu(x gate^T + bias of gate) * (x up^T + bias of up), for a matrix joined by `kGateUp`; y has half of the
+   * matrix's rows as columns. `bias` [gate | up] or null.
+   */
+  virtual void linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) = 0;
   /** `x` and `y` may be the same rows. */
   virtual void layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) = 0;
   virtual void rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) = 0;

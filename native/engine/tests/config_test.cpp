@@ -42,6 +42,13 @@ std::string with(std::string text, const std::string& from, const std::string& t
   return text.replace(at, from.size(), to);
 }
 
+TEST(config_takes_settings_that_are_off) {
+  const ModelConfig config = parse(with(kOriginal, "\"hidden_act\":\"silu\"",
+      R"("hidden_act":"silu","architectures":["Qwen2ForCausalLM"],"pruned_heads":{},"add_cross_attention":false,
+         "num_experts":0,"logit_scale":1.0,"layer_types":["full_attention"],"clip_qkv":null)"));
+  CHECK_EQUAL(config.decoder.num_layers, 24);
+}
+
 TEST(config_of_both_forms_is_the_same) {
   for (const auto& text : {kOriginal, kTransformers}) {
     const ModelConfig config = parse(text);
@@ -55,7 +62,9 @@ TEST(config_of_both_forms_is_the_same) {
     CHECK_EQUAL(config.decoder.head_dim, 64);
     CHECK_EQUAL(config.decoder.num_kv_heads, 2);
     CHECK_EQUAL(config.decoder.rope_theta, 1e6);
-    CHECK_EQUAL(config.decoder.context_length, 32768);
+    CHECK_EQUAL(config.decoder.trained_length, 32768);
+    CHECK_EQUAL(config.decoder.context_length, 65536);
+    CHECK(config.decoder.qkv_bias && !config.decoder.out_bias && !config.decoder.mlp_bias);
     CHECK(config.decoder.tied_head == false);
   }
 }
@@ -64,6 +73,31 @@ TEST(config_takes_the_older_rope_names) {
   const std::string old = with(kTransformers, R"("rope_parameters":{"rope_type":"dynamic","factor":2.0,"rope_theta":1000000.0})",
                                R"("rope_theta":50000,"rope_scaling":null)");
   CHECK_EQUAL(parse(old).decoder.rope_theta, 50000.0);
+}
+
+const std::string kInternLm3 = with(kOriginal, kOriginal.substr(kOriginal.find("\"llm_config\"")),
+  R"("llm_config":{"model_type":"internlm3","architectures":["InternLM3ForCausalLM"],"vocab_size":128526,
+    "hidden_size":4096,"num_hidden_layers":48,"num_attention_heads":32,"num_key_value_heads":2,"head_dim":128,
+    "intermediate_size":10240,"max_position_embeddings":32768,"rms_norm_eps":1e-05,"rope_theta":50000000,
+    "rope_scaling":{"factor":6.0,"rope_type":"dynamic"},"qkv_bias":false,"bias":false,"hidden_act":"silu",
+    "tie_word_embeddings":false}})");
+
+TEST(config_reads_internlm3) {
+  const DecoderConfig plain = parse(kInternLm3).decoder;
+  CHECK_EQUAL(plain.head_dim, 128);
+  CHECK_EQUAL(plain.rope_theta, 5e7);
+  CHECK_EQUAL(plain.rope_factor, 6.0);
+  CHECK_EQUAL(plain.trained_length, 32768);
+  CHECK_EQUAL(plain.context_length, 6 * 32768);
+  CHECK(!plain.qkv_bias && !plain.out_bias && !plain.mlp_bias);
+  const DecoderConfig biased = parse(with(kInternLm3, "\"bias\":false", "\"bias\":true")).decoder;
+  CHECK(!biased.qkv_bias && biased.out_bias && biased.mlp_bias);
+  // As transformers saves the two flags.
+  const std::string renamed = with(with(kInternLm3, "qkv_bias\":false", "attention_bias\":true"), "\"bias\":false",
+                                   "\"mlp_bias\":false");
+  const DecoderConfig other = parse(renamed).decoder;
+  CHECK(other.qkv_bias && other.out_bias && !other.mlp_bias);
+  CHECK_EQUAL(parse(with(kInternLm3, "\"head_dim\":128", "\"head_dim\":64")).decoder.head_dim, 64);
 }
 
 TEST(config_counts_layers_from_either_end) {
@@ -82,7 +116,23 @@ TEST(config_refuses_by_name) {
     CHECK_REFUSES(name, parse(with(base, from, to)));
   };
   refuses(kOriginal, "model_type", "internvl_chat", "llava");
-  refuses(kOriginal, "llm_config.model_type is \"internlm3\"", "qwen2", "internlm3");
+  refuses(kOriginal, "llm_config.model_type is \"llama\"", "qwen2", "llama");
+  refuses(kOriginal, "llm_config.architectures is \"Phi3ForCausalLM\"", "\"model_type\":\"qwen2\"",
+          R"("model_type":"qwen2","architectures":["Phi3ForCausalLM"])");
+  refuses(kOriginal, "llm_config.qkv_bias", "\"hidden_act\":\"silu\"", R"("hidden_act":"silu","qkv_bias":false)");
+  refuses(kOriginal, "llm_config.bias", "\"hidden_act\":\"silu\"", R"("hidden_act":"silu","bias":true)");
+  refuses(kOriginal, "llm_config.layer_types", "\"hidden_act\":\"silu\"",
+          R"("hidden_act":"silu","layer_types":["full_attention","sliding_attention"])");
+  refuses(kOriginal, "llm_config.num_experts", "\"hidden_act\":\"silu\"", R"("hidden_act":"silu","num_experts":8)");
+  refuses(kOriginal, "llm_config.logits_scaling", "\"hidden_act\":\"silu\"",
+          R"("hidden_act":"silu","logits_scaling":2.0)");
+  refuses(kOriginal, "use_llm_lora", "\"ps_version\"", R"("use_llm_lora":16,"ps_version")");
+  refuses(kOriginal, "rope_scaling.mrope_section", "\"factor\":2.0", R"("factor":2.0,"mrope_section":[16,24,24])");
+  refuses(kOriginal, "rope_scaling.factor", "\"factor\":2.0", "\"factor\":0.5");
+  refuses(kOriginal, "rope_scaling.factor", "\"factor\":2.0,", "");
+  refuses(kInternLm3, "head_dim", "\"head_dim\":128", "\"head_dim\":127");
+  refuses(kTransformers, "vision_config.use_mask_token", "\"use_mean_pooling\":true",
+          R"("use_mean_pooling":true,"use_mask_token":true)");
   refuses(kOriginal, "rope_scaling.rope_type", "\"rope_type\":\"dynamic\"", "\"rope_type\":\"yarn\"");
   refuses(kOriginal, "use_sliding_window", "\"use_sliding_window\":false", "\"use_sliding_window\":true");
   refuses(kOriginal, "llm_config.hidden_act", "\"silu\"", "\"relu\"");

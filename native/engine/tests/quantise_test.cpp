@@ -193,7 +193,7 @@ TEST(products_with_quantised_weights_agree_with_the_reference) {
                                        std::to_string(largest_difference(y, expected)));
         }
         const auto joined = ops.load_matrix(parts, Join::kGateUp, type);
-        ops.linear_swiglu(rows, *joined, {gated.data(), m, n});
+        ops.linear_swiglu(rows, *joined, nullptr, {gated.data(), m, n});
         const auto ups = reference::product(xs, to_reference(stored(type, up, n, k), n, k));
         double largest = 1;
         for (size_t i = 0; i < expected.data.size(); i++) {

@@ -83,6 +83,34 @@ TEST(safetensors_refuses_hostile_headers) {
   CHECK_REFUSES("64 bits", read(folder, tensor(R"("dtype":"F32","shape":[9223372036854775807,8],"data_offsets":[0,16])")));
 }
 
+TEST(safetensors_refuses_tensors_that_overlap_or_leave_gaps) {
+  const Folder folder;
+  const auto two = [](const char* first, const char* second, size_t bytes) {
+    const auto entry = [](const char* offsets) {
+      return std::string(R"({"dtype":"F32","shape":[2],"data_offsets":)") + offsets + "}";
+    };
+    return file_of("{\"a\":" + entry(first) + ",\"b\":" + entry(second) + "}", bytes);
+  };
+  read(folder, two("[0,8]", "[8,16]", 16));
+  read(folder, two("[8,16]", "[0,8]", 16));
+  CHECK_REFUSES("tensor b [2] begins at byte 4, expected at 8", read(folder, two("[0,8]", "[4,12]", 12)));
+  CHECK_REFUSES("[2] begins at byte 0, expected at 8", read(folder, two("[0,8]", "[0,8]", 8)));
+  CHECK_REFUSES("tensor b [2] begins at byte 12, expected at 8", read(folder, two("[0,8]", "[12,20]", 20)));
+  CHECK_REFUSES("tensor a [2] begins at byte 4, expected at 0", read(folder, two("[4,12]", "[12,20]", 20)));
+  CHECK_REFUSES("3 bytes behind the last tensor", read(folder, two("[0,8]", "[8,16]", 19)));
+}
+
+TEST(safetensors_refuses_what_was_never_asked_for) {
+  const Folder folder;
+  folder.write("model.safetensors", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                            R"("b":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]}})", 8));
+  const Checkpoint checkpoint(folder.path);
+  checkpoint.require("a", {1});
+  checkpoint.refuse_unused([](const std::string& name) { return name == "b"; });
+  CHECK_REFUSES("model.safetensors: tensor b [1, 1] has no place",
+                checkpoint.refuse_unused([](const std::string&) { return false; }));
+}
+
 TEST(safetensors_names_a_truncated_tensor) {
   const Folder folder;
   const std::string whole = file_of(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", 16);
@@ -105,6 +133,8 @@ TEST(safetensors_reads_shards_behind_an_index) {
   CHECK(Checkpoint(folder.path).has("b"));
   folder.write(index, R"({"weight_map":{"a":"one","b":"three"}})");
   CHECK_REFUSES("three", Checkpoint(folder.path));
+  folder.write(index, R"({"weight_map":{"a":"two","b":"two"}})");
+  CHECK_REFUSES("tensor a is not in two", Checkpoint(folder.path));
   folder.write(index, R"({"weight_map":{"a":"../one"}})");
   CHECK_REFUSES("plain file name", Checkpoint(folder.path));
   folder.write(index, R"({"weights":1})");

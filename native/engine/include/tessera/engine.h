@@ -25,7 +25,7 @@ struct EngineOptions {
   Device device = Device::kCpu;
   Dtype dtype = Dtype::kBf16;
   int num_threads = 0;          // 0: as many as the process may use
-  uint64_t kv_cache_bytes = 0;  // rounded down to whole blocks, but never below one sequence of the model's context
+  uint64_t kv_cache_bytes = 0;  // rounded down to whole blocks, but never below one sequence of trained_length
   int num_tile_slots = 1;
 };
 
@@ -42,7 +42,8 @@ struct EngineInfo {
   int kv_block_size = 0;    // tokens
   int num_kv_blocks = 0;
   int num_tile_slots = 0;
-  int context_length = 0;   // tokens
+  int trained_length = 0;   // tokens the position encoding was trained for
+  int context_length = 0;   // tokens it is stretched to, at least trained_length
   uint64_t weight_bytes = 0;
   std::string dtype_note;   // why a part of the weights is not of `dtype`; empty where all is as asked
 };
@@ -55,6 +56,7 @@ struct StepBatch {
   std::span<const int32_t> query_starts;    // [S + 1]
   std::span<const int32_t> block_tables;    // [S * max_blocks], -1 padded
   int max_blocks = 0;
+  std::span<const int32_t> prompt_lengths;  // [S] tokens of the whole prompt, whichever of them are in this step
   std::span<const uint8_t> sample;          // [S] 1: sample after the last token
   std::span<const float> temperature;       // [S] 0 is greedy
   std::span<const float> top_p;             // [S] in (0, 1]
@@ -87,6 +89,8 @@ class Engine {
   virtual StepResult step(const StepBatch& batch) = 0;
   /** Logits of every new token, [T * vocab_size]; writes the KV cache as `step` does. */
   virtual std::vector<float> logits(const StepBatch& batch) = 0;
+  /** Embeddings in filled slots, [N * tokens_per_tile * hidden_size]. */
+  virtual std::vector<float> tile_embeddings(std::span<const int32_t> slots) = 0;
 };
 
 }  // namespace tessera

@@ -26,7 +26,7 @@ class CpuOps final : public Ops {
                                       WeightType type = WeightType::kBase) override;
 
   void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) override;
-  void linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) override;
+  void linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) override;
   void layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) override;
   void rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) override;
 

@@ -29,6 +29,13 @@ struct RowTiles {
   size_t num_blocks() const { return (count + kTilesPerBlock - 1) / kTilesPerBlock; }
 };
 
+/** Adds a bias to a tile [rows][32]. */
+void add_bias(float* tile, int rows, int cols, const float* bias) {
+  for (int r = 0; r < rows; r++) {
+    for (int c = 0; c < cols; c++) tile[r * kPanelWidth + c] += bias[c];
+  }
+}
+
 }  // namespace
 
 const char* CpuOps::pack(const Rows& x, const WeightMatrix& matrix, size_t tile_rows) {
@@ -89,12 +96,16 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
   });
 }
 
-void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const Rows& y) {
+void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) {
   const auto& matrix = static_cast<const WeightMatrix&>(gate_up);
-  multiply(x, matrix, 2, [&](const auto& sums, size_t row, int rows, size_t panel) {
+  multiply(x, matrix, 2, [&](auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel / 2 * kPanelWidth;
-    kernels_.finish_swiglu(sums[0], sums[1], rows, static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col)),
-                           y.data + row * y.stride + col, y.stride);
+    const int cols = static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col));
+    if (bias != nullptr) {
+      add_bias(sums[0], rows, cols, bias + col);
+      add_bias(sums[1], rows, cols, bias + y.cols + col);
+    }
+    kernels_.finish_swiglu(sums[0], sums[1], rows, cols, y.data + row * y.stride + col, y.stride);
   });
 }
 
