@@ -164,7 +164,10 @@ export class Worker {
   /** What a token means for its sequence; what it means for the edge waits in the outbox. */
   #postprocess({ sequence, id }: Sampled): void {
     const job = this.#jobOf.get(sequence)!;
-    job.at.firstToken ??= performance.now();
+    if (job.at.firstToken === undefined) {
+      job.at.firstToken = performance.now();
+      this.intake.hasSpoken(job);
+    }
     const step = job.grant!.answer.push(id);
     if (step.finish !== null) this.#scheduler.remove(sequence);
     this.#outbox.push({ job, id, step });

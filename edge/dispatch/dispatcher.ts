@@ -157,6 +157,8 @@ export class Dispatcher {
     const { job_id, worker_id, attempt } = claim;
     log.debug("claim", { job_id, worker_id, attempt, granted: reply.granted, num_want: claim.want.length });
     if (!reply.granted || job === undefined) return;
+    // It will ask again when its turn comes.
+    if (reply.alone === true && claim.trial === false) return;
     this.#sender.send(nc, job, claim, bus.maxPayload).catch((error) => log.warn("tiles_not_sent", { job_id, error }));
   }
 

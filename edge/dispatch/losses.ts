@@ -7,7 +7,7 @@ export class Losses {
   /** Attempts that were lost, tokens or not. */
   numInAll = 0;
   /** The attempt that runs: its worker, and how many ids there were before it. */
-  #running: { readonly workerId: string; readonly numIds: number } | null = null;
+  #running: { readonly workerId: string; readonly numIds: number; hasBegun: boolean } | null = null;
 
   /** Worker of the attempt that runs; null when none does. */
   get workerId(): string | null {
@@ -28,8 +28,14 @@ export class Losses {
     return this.#workers.length >= MAX_LOST_ATTEMPTS || this.numInAll >= MAX_LOST_IN_ALL;
   }
 
-  granted(workerId: string, numIds: number): void {
-    this.#running = { workerId, numIds };
+  /** @param hasBegun false when it waits for its turn among jobs that may end the worker */
+  granted(workerId: string, numIds: number, hasBegun: boolean): void {
+    this.#running = { workerId, numIds, hasBegun };
+  }
+
+  /** Its turn has come. */
+  begun(): void {
+    if (this.#running !== null) this.#running.hasBegun = true;
   }
 
   /** The worker gave the job back by itself. */
@@ -39,10 +45,12 @@ export class Losses {
 
   /** The running attempt, if there is one, is lost. */
   lost(numIds: number): void {
-    if (this.#running === null) return;
-    this.numInAll++;
-    if (numIds > this.#running.numIds) this.#workers.length = 0;
-    else this.#workers.push(this.#running.workerId);
+    const running = this.#running;
     this.#running = null;
+    // One that waited for its turn had no part in it.
+    if (running === null || !running.hasBegun) return;
+    this.numInAll++;
+    if (numIds > running.numIds) this.#workers.length = 0;
+    else this.#workers.push(running.workerId);
   }
 }

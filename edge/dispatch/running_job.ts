@@ -133,7 +133,9 @@ export class RunningJob {
       this.#park();
       return { v: 1, granted: false, reason: "gone" };
     }
-    if (!isAgain || this.workerId === null) this.#losses.granted(worker_id, this.#sequence.numIds);
+    const isOnTrial = !this.#losses.isSuspect || claim.trial !== false;
+    if (!isAgain || this.workerId === null) this.#losses.granted(worker_id, this.#sequence.numIds, isOnTrial);
+    else if (isOnTrial) this.#losses.begun();
     this.publications.claimed(attempt);
     const now = performance.now();
     this.#claimedAt ??= now;

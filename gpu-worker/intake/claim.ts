@@ -13,14 +13,16 @@ export interface ClaimRequest {
   readonly workerId: string;
   readonly attempt: number;
   readonly want: readonly string[];
+  /** Whether the turn of a job that may end this worker has come. */
+  readonly isTrial: boolean;
 }
 
 export async function requestClaim(
   nc: NatsConnection,
-  { job, workerId, attempt, want }: ClaimRequest,
+  { job, workerId, attempt, want, isTrial }: ClaimRequest,
   timeoutMs: number,
 ): Promise<ClaimOutcome> {
-  const claim: Claim = { v: 1, job_id: job.id, worker_id: workerId, attempt, want: [...want] };
+  const claim: Claim = { v: 1, job_id: job.id, worker_id: workerId, attempt, want: [...want], trial: isTrial };
   const bytes = encodeMessage(claim, nc.info?.max_payload ?? 1_048_576);
   try {
     const reply = await nc.request(claimSubject(job.edge_id, job.id), bytes, { timeout: timeoutMs });

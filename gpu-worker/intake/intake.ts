@@ -14,6 +14,7 @@ import { EdgeWatch } from "./edge_watch.ts";
 import type { Link } from "./link.ts";
 import { LiveJob } from "./live_job.ts";
 import { TileReceiver } from "./tile_receiver.ts";
+import { Trials } from "./trials.ts";
 
 /** Waits, all in ms; shorter in tests. */
 export interface IntakeWaits {
@@ -53,6 +54,8 @@ export class Intake {
   readonly #settling = new Set<Promise<void>>();
   readonly #cancellations: Cancellations;
   readonly #receiver: TileReceiver;
+  /** Jobs that may end this worker, up to their first token. */
+  readonly #trials = new Trials((job) => void this.#claim(job, true));
   readonly #edges: EdgeWatch;
   readonly #progressTimer: ReturnType<typeof setInterval>;
   #reportedAt = performance.now();
@@ -105,23 +108,17 @@ export class Intake {
     this.#claimWhatFits();
   }
 
-  /**
-   * Jobs whose tiles are all encoded and that are not scheduled yet. One that may end the engine waits until no other
-   * first step is due, and keeps others from joining until its own is over.
-   */
+  /** Jobs whose tiles are all encoded and that are not scheduled yet. */
   *ready(): Generator<LiveJob> {
-    if (this.#some((job) => job.isUntried && job.grant!.isAlone)) return;
     for (const job of this.#jobs.values()) {
       if (job.grant === null || job.at.ready !== undefined || job.missing.size > 0) continue;
-      if (!job.tiles.every((hash) => this.#options.tiles.isReady(hash))) continue;
-      if (job.grant.isAlone && this.#some(({ isUntried }) => isUntried)) return;
-      yield job;
-      if (job.grant?.isAlone) return;
+      if (job.tiles.every((hash) => this.#options.tiles.isReady(hash))) yield job;
     }
   }
 
-  #some(holds: (job: LiveJob) => boolean): boolean {
-    return this.#jobs.values().some(holds);
+  /** A job has its first token. */
+  hasSpoken(job: LiveJob): void {
+    this.#trials.leave(job);
   }
 
   /** Ends a job with its last event; the delivery is acknowledged when the server has had it. */
@@ -188,10 +185,11 @@ export class Intake {
     }
   }
 
-  async #claim(job: LiveJob): Promise<void> {
-    const outcome = await this.#ask(job);
+  async #claim(job: LiveJob, isTrial = false): Promise<void> {
+    const outcome = await this.#ask(job, isTrial);
     if (job.hasEnded) return;
     if (!outcome.granted) return this.#refused(job, outcome.reason);
+    if (outcome.alone === true && !isTrial) return this.#trials.enter(job);
     const { nc, tokenizer, facts, maxLength, waits } = this.#options;
     const prompt = job.prompt;
     const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;
@@ -205,7 +203,7 @@ export class Intake {
     });
     answer.replay(outcome.resume_ids);
     const events = new EventWriter(nc, job.job.edge_id, job.id, job.attempt, answer.numIds);
-    job.grant = { events, answer, resumeIds: outcome.resume_ids, isAlone: outcome.alone === true };
+    job.grant = { events, answer, resumeIds: outcome.resume_ids };
     job.at.claimed = performance.now();
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
     if (prompt instanceof TesseraError) return this.fail(job, prompt);
@@ -215,9 +213,9 @@ export class Intake {
     this.#options.onChange();
   }
 
-  #ask(job: LiveJob): Promise<ClaimOutcome> {
+  #ask(job: LiveJob, isTrial: boolean): Promise<ClaimOutcome> {
     const { nc, workerId, waits } = this.#options;
-    const request = { job: job.job, workerId, attempt: job.attempt, want: [...job.missing] };
+    const request = { job: job.job, workerId, attempt: job.attempt, want: [...job.missing], isTrial };
     return requestClaim(nc, request, waits.claimMs);
   }
 
@@ -232,7 +230,7 @@ export class Intake {
   }
 
   async #reclaim(job: LiveJob): Promise<void> {
-    const outcome = await this.#ask(job);
+    const outcome = await this.#ask(job, true);
     if (job.hasEnded) return;
     if (outcome.granted) job.grant!.events.repeat();
     else this.#refused(job, outcome.reason);
@@ -289,6 +287,7 @@ export class Intake {
     if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id);
     const waiting = this.#awaitingSlots.indexOf(job);
     if (waiting !== -1) this.#awaitingSlots.splice(waiting, 1);
+    this.#trials.leave(job);
     if (this.#options.onEnd(job)) this.releaseTiles(job);
     this.#options.onChange();
   }

@@ -11,8 +11,6 @@ export interface Grant {
   readonly events: EventWriter;
   readonly answer: Answer;
   readonly resumeIds: readonly number[];
-  /** Earlier attempts ended with their workers: until it has a token, no other job that has none is scheduled. */
-  readonly isAlone: boolean;
 }
 
 export class LiveJob {
@@ -51,11 +49,6 @@ export class LiveJob {
   /** Unlike that of any other delivery or publication of the job. */
   get attempt(): number {
     return (this.job.attempt_base ?? 0) + this.delivery.attempt;
-  }
-
-  /** Whether its first token is still to come, so that the engine may end over it. */
-  get isUntried(): boolean {
-    return this.at.ready !== undefined && this.at.firstToken === undefined;
   }
 
   /** Calls back once when the job's time is over. */

@@ -18,6 +18,10 @@ exit $code`;
 export interface NatsServer {
   readonly url: string;
   readonly pid: number;
+  /** Where web sockets are taken, where the configuration says so. */
+  readonly webSocketUrl: string | null;
+  /** Ends it as a crash does: at once, with what was in memory lost. `stop` is still to be called. */
+  kill(): void;
   /** Resolves when the server has ended, asked or not. */
   readonly ended: Promise<unknown>;
   /** Stops it and removes its folder. Idempotent. */
@@ -29,6 +33,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   /** More arguments for nats-server, such as `--config`. */
   readonly args?: readonly string[];
+  /** Folder of JetStream's files, the caller's and kept; else the server has one of its own. */
+  readonly storeDir?: string;
   readonly progress?: Progress;
   /** Called with each line the server logs. */
   readonly log?: (line: string) => void;
@@ -50,7 +56,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     String(options.port || -1),
     "--jetstream",
     "--store_dir",
-    `${folder}/jetstream`,
+    options.storeDir ?? `${folder}/jetstream`,
     "--ports_file_dir",
     folder,
     ...(options.args ?? []),
@@ -67,24 +73,38 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     await Deno.remove(folder, { recursive: true }).catch(() => {});
   };
   try {
-    return { url: await readUrl(folder, server.ended), pid: server.pid, ended: server.ended, stop };
+    const { pid, url, webSocketUrl } = await readPorts(folder, server.ended);
+    return { url, webSocketUrl, pid: server.pid, ended: server.ended, stop, kill: () => Deno.kill(pid, "SIGKILL") };
   } catch (cause) {
     await stop();
     throw new Error(`Cannot start nats-server: ${cause instanceof Error ? cause.message : cause}\n${tail.join("\n")}`);
   }
 }
 
+interface Ports {
+  /** Of the server itself, not of the shell that watches it. */
+  readonly pid: number;
+  readonly url: string;
+  readonly webSocketUrl: string | null;
+}
+
 /** The server writes `nats-server_<pid>.ports` once it listens. */
-async function readUrl(folder: string, ended: Promise<unknown>): Promise<string> {
+async function readPorts(folder: string, ended: Promise<unknown>): Promise<Ports> {
   let over = false;
   void ended.then(() => over = true);
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline && !over) {
     for await (const entry of Deno.readDir(folder)) {
-      if (!entry.name.endsWith(".ports")) continue;
+      const pid = Number(/_(\d+)\.ports$/.exec(entry.name)?.[1]);
+      if (Number.isNaN(pid)) continue;
       try {
-        const ports = JSON.parse(await Deno.readTextFile(`${folder}/${entry.name}`)) as { nats?: string[] };
-        if (ports.nats?.[0] !== undefined) return ports.nats[0];
+        const ports = JSON.parse(await Deno.readTextFile(`${folder}/${entry.name}`)) as {
+          readonly nats?: readonly string[];
+          readonly websocket?: readonly string[];
+        };
+        if (ports.nats?.[0] !== undefined) {
+          return { pid, url: ports.nats[0], webSocketUrl: ports.websocket?.[0] ?? null };
+        }
       } catch {
         // Half written; read it again.
       }

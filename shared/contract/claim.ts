@@ -11,6 +11,11 @@ export const Claim = z.object({
   attempt: z.int().min(1),
   /** Tiles the worker has no embedding of. Sent by the edge in this order. */
   want: z.array(TileHash),
+  /**
+   * Whether the job's turn has come: true when the worker begins with one that may end it, false when it asks for the
+   * first time. Tiles of such a job are sent, and its worker's end is held against it, only from then on.
+   */
+  trial: z.boolean().optional(),
 });
 
 /** The edge's answer. */
@@ -24,7 +29,7 @@ export const ClaimReply = z.discriminatedUnion("granted", [
     resume_choices: z.array(z.array(z.int().min(0))).optional(),
     /** Time the request has left, in ms; a duration, so that clocks need not agree. */
     remaining_ms: z.int().positive(),
-    /** Earlier attempts ended with their workers: its first token is sampled while no other job waits for its first. */
+    /** Earlier attempts ended with their workers: the worker takes such jobs up to their first token one at a time. */
     alone: z.boolean().optional(),
   }),
   /** The client is gone, the job is over, or a newer attempt runs: drop it. */

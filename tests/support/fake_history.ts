@@ -34,6 +34,9 @@ export type ChooseToken = (chain: number, position: number, vocabSize: number) =
 /** The default choice: any id, evenly. */
 export const hashChoice: ChooseToken = (chain, _position, vocabSize) => mixInto(chain, 3) % vocabSize;
 
+/** Speaks lower-case letters of a byte-level tokenizer and never stops by itself. */
+export const letters: ChooseToken = (chain) => 97 + mixInto(chain, 3) % 26;
+
 /** Log-probability the fake reports for a token after a history, in (-2, 0]. */
 export function fakeLogprob(chain: number, tokenId: number): number {
   return Math.fround(-(mixInto(chain, tokenId) % 1000) / 500);

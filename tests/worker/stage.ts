@@ -9,7 +9,7 @@ import { type RunningWorker, startWorker, type WorkerLimits } from "../../gpu-wo
 import { buildPrompt } from "../../gpu-worker/prompt/prompt.ts";
 import { startNatsServer } from "../../infra/nats/server.ts";
 import { FAKE_INFO, FakeEngine, type FakeEngineOptions } from "../support/fake_engine.ts";
-import { type ChooseToken, FakeHistory, mixInto } from "../support/fake_history.ts";
+import { type ChooseToken, FakeHistory, letters } from "../support/fake_history.ts";
 import { FakeEdge, type FakeEdgeOptions, MODEL, type Tile } from "./fake_edge.ts";
 import { ADDED, handmadeTokenizer } from "./handmade_tokenizer.ts";
 
@@ -27,9 +27,6 @@ export const FACTS: ModelFacts = {
 };
 
 const MAX_TEST_MS = 30_000;
-
-/** The fake model speaks lower-case letters and never stops by itself. */
-export const letters: ChooseToken = (chain) => 97 + mixInto(chain, 3) % 26;
 
 /** A worker with the ends a test pulls. */
 export interface StagedWorker extends RunningWorker {

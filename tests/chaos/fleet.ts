@@ -1,0 +1,149 @@
+/** A fleet of real processes that a chaos test breaks: nats-server, edges, workers with the fake engine; and clients. */
+import { startNatsServer } from "@tessera/infra/nats";
+import { ROOT } from "@tessera/infra/paths";
+import { supervise, type Supervised } from "@tessera/infra/process";
+import assert from "node:assert/strict";
+import type { FakeWorkerSettings } from "../support/fake_worker_main.ts";
+import { type ClientAnswer, type Question, readAnswer } from "./client.ts";
+
+/** Shorter than in production, in the same proportions, so that a test waits seconds and not minutes. */
+export const WAITS = { ackMs: 2_500, progressMs: 500, claimMs: 2_000, edgeGoneMs: 1_500 };
+const READY_MS = 60_000;
+const STOP_MS = 5_000;
+
+/** One process of the fleet and what it logged. */
+export interface Part {
+  readonly process: Supervised;
+  readonly lines: Record<string, unknown>[];
+  signal(name: Deno.Signal): void;
+  /** The latest line of that event. */
+  last(event: string): Record<string, unknown> | undefined;
+}
+
+export interface EdgePart extends Part {
+  readonly url: string;
+}
+
+export class Fleet {
+  readonly #parts: Part[] = [];
+  readonly #stops: (() => Promise<void>)[] = [];
+  #nats: Awaited<ReturnType<typeof startNatsServer>>;
+  readonly #storeDir: string;
+
+  private constructor(nats: Fleet["nats"], storeDir: string) {
+    this.#nats = nats;
+    this.#storeDir = storeDir;
+  }
+
+  get nats(): Awaited<ReturnType<typeof startNatsServer>> {
+    return this.#nats;
+  }
+
+  /** Runs a test on a fleet of its own; whatever happens, nothing of it stays. */
+  static async run(body: (fleet: Fleet) => Promise<void>): Promise<void> {
+    const storeDir = await Deno.makeTempDir({ prefix: "tessera-chaos-" });
+    const fleet = new Fleet(await startNatsServer({ storeDir }), storeDir);
+    try {
+      await body(fleet);
+    } catch (error) {
+      const tail = fleet.#parts.map(({ lines }) => lines.slice(-12).map((line) => JSON.stringify(line)).join("\n"));
+      throw new Error(`${error instanceof Error ? error.stack : error}\n${tail.join("\n\n")}`);
+    } finally {
+      await Promise.all(fleet.#stops.map((stop) => stop()));
+      await fleet.#nats.stop();
+      await Deno.remove(storeDir, { recursive: true }).catch(() => {});
+    }
+  }
+
+  /** Kills the server as a crash does and starts it anew at once, on the same port, with what it had on disk. */
+  async restartNats(): Promise<void> {
+    const port = Number(new URL(this.#nats.url).port);
+    this.#nats.kill();
+    await this.#nats.stop();
+    this.#nats = await startNatsServer({ port, storeDir: this.#storeDir });
+  }
+
+  /** Starts a worker and waits until it serves. */
+  async worker(settings: FakeWorkerSettings = {}, natsUrl: string = this.#nats.url): Promise<Part> {
+    const part = this.#start("tests/support/fake_worker_main.ts", {
+      TESSERA_NATS_URL: natsUrl,
+      TESSERA_DRAIN_MS: "0",
+      FAKE_WORKER: JSON.stringify({ waits: WAITS, ...settings }),
+    });
+    await until(() => part.last("worker_ready") !== undefined, "the worker", READY_MS);
+    return part;
+  }
+
+  /** Starts an edge and waits until it is ready, which needs a worker. */
+  async edge(env: Record<string, string> = {}): Promise<EdgePart> {
+    const part = this.#start("edge/main.ts", {
+      TESSERA_NATS_URL: this.#nats.url,
+      TESSERA_PORT: "0",
+      TESSERA_TILE_WORKERS: "1",
+      TESSERA_DRAIN_MS: "0",
+      TESSERA_LOG_LEVEL: "debug",
+      TESSERA_LOG_FORMAT: "json",
+      TESSERA_SUPERVISED: "true",
+      ...env,
+    });
+    await until(() => part.last("listening") !== undefined, "the edge", READY_MS);
+    const url = String(part.last("listening")!["url"]);
+    const isReady = async () => {
+      const response = await fetch(`${url}/readyz`);
+      await response.body?.cancel();
+      return response.ok;
+    };
+    await until(isReady, "the edge to be ready", READY_MS);
+    return { ...part, url };
+  }
+
+  #start(entry: string, env: Record<string, string>): Part {
+    const lines: Record<string, unknown>[] = [];
+    const process = supervise(Deno.execPath(), ["run", "--allow-all", "--no-check", `${ROOT}/${entry}`], {
+      env,
+      onLine: (line) => lines.push(line.startsWith("{") ? JSON.parse(line) : { line }),
+    });
+    const part: Part = {
+      process,
+      lines,
+      signal: (name) => Deno.kill(process.pid, name),
+      last: (event) => lines.findLast((line) => line["event"] === event),
+    };
+    this.#parts.push(part);
+    this.#stops.push(() => process.stop(STOP_MS));
+    return part;
+  }
+}
+
+/** Asks all questions at once. */
+export function askAll(url: string, questions: readonly Question[]): Promise<ClientAnswer>[] {
+  return questions.map((question) => readAnswer(url, question));
+}
+
+/** Every answer is whole, and the text what it is on a quiet day. Reports the longest silence a client saw. */
+export function assertSame(what: string, answers: readonly ClientAnswer[], quiet: readonly ClientAnswer[]): void {
+  answers.forEach((answer, i) => {
+    assert.equal(answer.error, null, `answer ${i}: ${answer.error}`);
+    assert.equal(answer.text, quiet[i]!.text, `answer ${i}`);
+    assert.ok(answer.isDone, `answer ${i} has no [DONE]`);
+  });
+  const gaps = answers.map(({ longestGapMs }) => longestGapMs).sort((a, b) => a - b);
+  const median = gaps[gaps.length >> 1]!;
+  console.log(`${what}: longest silence of a stream ${ms(gaps.at(-1)!)}, median ${ms(median)}, ${gaps.length} streams`);
+}
+
+export async function until(holds: () => boolean | Promise<boolean>, what: string, limitMs = 20_000): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!await Promise.resolve().then(holds).catch(() => false)) {
+    assert.ok(performance.now() < end, `waited too long for ${what}`);
+    await pause(20);
+  }
+}
+
+export function pause(forMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, forMs));
+}
+
+function ms(value: number): string {
+  return `${(value / 1_000).toFixed(2)} s`;
+}
