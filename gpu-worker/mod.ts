@@ -15,10 +15,10 @@ import {
 import type { ModelFacts } from "./config.ts";
 import type { Engine } from "./engine/types.ts";
 import { Announcer } from "./intake/announcer.ts";
-import { ensureQueue } from "./intake/connect.ts";
+import { ensureDurableQueue, ensureQueue } from "./intake/connect.ts";
 import type { IntakeWaits } from "./intake/intake.ts";
 import { Link } from "./intake/link.ts";
-import { Puller } from "./intake/pull.ts";
+import { Pulling } from "./intake/pulling.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
 import { Worker } from "./worker.ts";
 
@@ -64,7 +64,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   const ensure = () => ensureQueue(nc, facts.name, waits?.ackMs ?? ACK_WAIT_MS);
   await ensure();
   const link = new Link(nc, () => {
-    ensure().catch((error) => log.warn("queue_not_ready", { error })).finally(() => puller.restart());
+    ensure().catch((error) => log.warn("queue_not_ready", { error })).finally(() => pulling.restart());
     worker.intake.reclaimAll();
     void announcer.announce();
   }, log);
@@ -85,7 +85,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
       ...waits,
     },
     log,
-    onRoom: () => puller.poke(),
+    onRoom: () => pulling.poke(),
   });
   const describe = (): Announcement => ({
     v: 1,
@@ -107,18 +107,21 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     generation: facts.generation,
   });
   const announcer = new Announcer({ nc, workerId, describe, log });
-  const puller = new Puller({
+  const pulling = new Pulling({
     nc,
-    model: facts.name,
-    room: () => maxSequences - worker.intake.numJobs,
-    onDelivery: (delivery) => worker.intake.take(delivery),
-    onMissing: ensure,
+    workerId,
+    facts,
+    intake: worker.intake,
+    maxJobs: maxSequences,
+    claimMs: waits?.claimMs ?? CLAIM_TIMEOUT_MS,
+    ensureLive: ensure,
+    ensureDurable: () => ensureDurableQueue(nc, facts.name, waits?.ackMs ?? ACK_WAIT_MS),
     log,
   });
   nc.subscribe(workerAlive(workerId), { callback: (_error, msg) => void msg.respond() });
   await nc.flush();
   await announcer.start();
-  puller.poke();
+  pulling.start();
   const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
   let hasEnded = false;
   ended.catch((error) => {
@@ -129,7 +132,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   const close = async (drainMs: number) => {
     isDraining = true;
     void announcer.announce();
-    await within(CLOSE_TIMEOUT_MS, puller.stop());
+    await within(CLOSE_TIMEOUT_MS, pulling.stop());
     worker.intake.startDraining();
     await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
     await worker.intake.stop(CLOSE_TIMEOUT_MS);

@@ -67,6 +67,24 @@ export const PROBE_TIMEOUT_MS = 2_000;
 export const LOST_MS = 2 * ACK_WAIT_MS;
 /** How long a worker finds nobody listening for an edge before it cancels that edge's jobs; an edge reconnects in less. */
 export const EDGE_GONE_MS = 5_000;
+/** Durable jobs that may wait; above it a submission is refused with 429. */
+export const MAX_DURABLE_JOBS = 100_000;
+/** Longest life of a durable job and its tiles: what is not done by then is not worth doing. */
+export const DURABLE_MAX_AGE_MS = 24 * 3_600_000;
+/** How long the state of a durable job, its answer included, is kept after its last change. */
+export const RECORD_MAX_AGE_MS = 7 * 24 * 3_600_000;
+/** Bytes of tiles that wait with durable jobs; NATS reserves them on disk. */
+export const MAX_STORED_TILE_BYTES = 1024 * 1024 * 1024;
+/** News of durable jobs: kept as long as their states, at most so many bytes. */
+export const NEWS_MAX_BYTES = 256 * 1024 * 1024;
+/** Tiles of a durable job that are stored, or fetched, at the same time: enough to hide the round trips. */
+export const TILES_IN_FLIGHT = 8;
+/** Times a state is read and written again when someone else has changed it in between. */
+export const MAX_RECORD_RETRIES = 8;
+/** After an interactive job came, how long a worker asks for no durable one: more of the kind may follow. */
+export const LIVE_FIRST_MS = 50;
+/** Share of a worker's places that durable jobs may take; the rest is for interactive ones to find at once. */
+export const DURABLE_SHARE = 0.75;
 /** Parked jobs: kept so long for whoever looks into them, and at most so many bytes. */
 export const DEAD_MAX_AGE_MS = 7 * 24 * 3_600_000;
 export const DEAD_MAX_BYTES = 256 * 1024 * 1024;

@@ -6,6 +6,7 @@ export * from "./contract/dead_letter.ts";
 export * from "./contract/events.ts";
 export * from "./contract/generation.ts";
 export * from "./contract/job.ts";
+export * from "./contract/job_record.ts";
 export * from "./contract/tile.ts";
 export * from "./env.ts";
 export * from "./errors.ts";

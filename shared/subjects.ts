@@ -50,6 +50,27 @@ export function jobIdOf(subject: string): string {
   return subject.slice(subject.lastIndexOf(".") + 1);
 }
 
+/** File-backed work queue of durable jobs; the job id is the last token, so that one job can be taken out by name. */
+export const DURABLE_STREAM = "TESSERA_DURABLE";
+export const DURABLE_JOBS_WILDCARD = "tessera.jobs.durable.*.*";
+export const durableJobSubject = (model: string, jobId: string): string =>
+  `tessera.jobs.durable.${modelToken(model)}.${jobId}`;
+export const durableJobsOf = (model: string): string => `tessera.jobs.durable.${modelToken(model)}.*`;
+export const durableConsumer = (model: string): string => `durable_${modelToken(model).replaceAll("=", "_x")}`;
+
+/** File-backed stream of durable jobs' tiles, one a message. */
+export const TILES_STREAM = "TESSERA_TILES";
+export const TILES_WILDCARD = "tessera.tiles.*.*";
+export const storedTileSubject = (jobId: string, hash: string): string => `tessera.tiles.${jobId}.${hash}`;
+export const storedTilesOf = (jobId: string): string => `tessera.tiles.${jobId}.*`;
+
+/** KV bucket with the state of each durable job; the key is the job id. */
+export const JOBS_BUCKET = "tessera_jobs";
+/** File-backed stream of what becomes of durable jobs. */
+export const NEWS_STREAM = "TESSERA_NEWS";
+export const NEWS_WILDCARD = "tessera.news.*.*";
+export const newsSubject = (status: string, jobId: string): string => `tessera.news.${status}.${jobId}`;
+
 /** File-backed stream of jobs that were given up because they ended every worker that took them, with the reason. */
 export const DEAD_STREAM = "TESSERA_DEAD";
 export const DEAD_WILDCARD = "tessera.dead.>";

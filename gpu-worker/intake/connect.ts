@@ -1,8 +1,22 @@
-/** Owns the connection to NATS: which transport a URL asks for, and streams and consumer made where they are missing. */
-import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+/** Owns the connection to NATS: which transport a URL asks for, and streams and consumers made where they are missing. */
+import {
+  type ConsumerConfig,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+  type StreamConfig,
+} from "@nats-io/jetstream";
 import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { LIVE_STREAM, LIVE_STREAM_CONFIG, liveConsumerConfig, type Logger } from "@tessera/shared";
+import {
+  DURABLE_STREAM_CONFIG,
+  durableConsumerConfig,
+  LIVE_STREAM_CONFIG,
+  liveConsumerConfig,
+  type Logger,
+  NEWS_STREAM_CONFIG,
+  TILES_STREAM_CONFIG,
+} from "@tessera/shared";
 
 const RETRY_MS = 1_000;
 /** JetStream's code for a name taken by a stream with other settings. */
@@ -86,20 +100,45 @@ export async function connectNatsPatiently(
   }
 }
 
-/** Makes the live stream and the model's consumer unless they are there. Idempotent; run after every reconnection. */
-export async function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
-  const manager = await jetstreamManager(nc);
+/** What shared/streams.ts says of a stream. */
+type PlainStreamConfig = Readonly<Omit<Partial<StreamConfig>, "name" | "subjects">> & {
+  readonly name: string;
+  readonly subjects: readonly string[];
+};
+
+/** Makes a stream unless it is there; one that an operator made with other settings, such as replicas, is used as it is. */
+export async function ensureStream(manager: JetStreamManager, config: PlainStreamConfig): Promise<void> {
   try {
-    await manager.streams.add({ ...LIVE_STREAM_CONFIG, subjects: [...LIVE_STREAM_CONFIG.subjects] });
+    await manager.streams.add({ ...config, subjects: [...config.subjects] });
   } catch (error) {
-    // One that an operator made with other settings, such as replicas, is used as it is.
     if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
   }
-  const config = liveConsumerConfig(model, ackWaitMs);
+}
+
+/** Makes a stream and a consumer on it unless they are there. Idempotent; run after every reconnection. */
+async function ensureConsumer(
+  nc: NatsConnection,
+  stream: PlainStreamConfig,
+  consumer: Partial<ConsumerConfig> & { readonly durable_name: string },
+): Promise<void> {
+  const manager = await jetstreamManager(nc);
+  await ensureStream(manager, stream);
   try {
-    await manager.consumers.info(LIVE_STREAM, config.durable_name);
+    await manager.consumers.info(stream.name, consumer.durable_name);
   } catch (error) {
     if (!(error instanceof JetStreamApiError)) throw error;
-    await manager.consumers.add(LIVE_STREAM, config);
+    await manager.consumers.add(stream.name, consumer);
   }
+}
+
+/** The live stream and the model's consumer on it. */
+export function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
+  return ensureConsumer(nc, LIVE_STREAM_CONFIG, liveConsumerConfig(model, ackWaitMs));
+}
+
+/** Everything durable jobs need. */
+export async function ensureDurableQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
+  await ensureConsumer(nc, DURABLE_STREAM_CONFIG, durableConsumerConfig(model, ackWaitMs));
+  const manager = await jetstreamManager(nc);
+  for (const config of [TILES_STREAM_CONFIG, NEWS_STREAM_CONFIG]) await ensureStream(manager, config);
 }

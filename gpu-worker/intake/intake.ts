@@ -4,11 +4,11 @@ import { type Logger, MAX_DELIVER, TesseraError, toTesseraError } from "@tessera
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 import { Answer } from "../publish/answer.ts";
-import { EventWriter } from "../publish/event_writer.ts";
 import type { TileSlots } from "../schedule/tile_slots.ts";
 import { preparePrompt, readJob } from "./admission.ts";
 import { Cancellations } from "./cancellations.ts";
-import { type ClaimOutcome, requestClaim } from "./claim.ts";
+import type { JobChannel } from "./channel.ts";
+import type { ClaimOutcome } from "./claim.ts";
 import type { Delivery } from "./delivery.ts";
 import { EdgeWatch } from "./edge_watch.ts";
 import type { Link } from "./link.ts";
@@ -40,6 +40,8 @@ export interface IntakeOptions {
   readonly onEnd: (job: LiveJob) => boolean;
 }
 
+/** Pause before the last event of a job is sent again. */
+const SETTLE_RETRY_MS = 100;
 /** Progress reports missed in a row after which the process was stopped, not busy. */
 const SLEPT_PERIODS = 3;
 /** A job whose edge does not answer is handed out again after this long. */
@@ -69,8 +71,8 @@ export class Intake {
       nc,
       workerId,
       tileSize: facts.tileSize,
-      onTile: (jobId, hash, pixels) => this.#takeTile(jobId, hash, pixels),
-      onBadTile: (jobId, error) => this.#failById(jobId, toTesseraError(error)),
+      onTile: (jobId, hash, pixels) => this.takeTile(jobId, hash, pixels),
+      onBadTile: (jobId, error) => this.failById(jobId, toTesseraError(error)),
     });
     this.#edges = new EdgeWatch(nc, waits.edgeGoneMs, (edgeId) => this.#cancelOf(edgeId));
     this.#progressTimer = setInterval(() => this.#reportProgress(), waits.progressMs);
@@ -85,8 +87,13 @@ export class Intake {
     return this.#jobs.size;
   }
 
+  /** Jobs that no client waits for. */
+  get numDurable(): number {
+    return this.#jobs.values().filter(({ channel }) => !channel.isLive).reduce((sum) => sum + 1, 0);
+  }
+
   /** Takes a delivered job in. */
-  take(delivery: Delivery): void {
+  take(delivery: Delivery, channel: JobChannel): void {
     const { facts, tokenizer, tiles, maxLength, log } = this.#options;
     if (this.#isDraining) return delivery.nak();
     let envelope;
@@ -102,7 +109,7 @@ export class Intake {
     if (earlier !== undefined) this.#end(earlier);
 
     const prompt = preparePrompt(envelope, tokenizer, facts, { maxLength, numTileSlots: tiles.numSlots });
-    const job = new LiveJob(envelope, delivery, prompt);
+    const job = new LiveJob(envelope, delivery, channel, prompt);
     this.#jobs.set(job.id, job);
     this.#awaitingSlots.push(job);
     this.#claimWhatFits();
@@ -186,11 +193,11 @@ export class Intake {
   }
 
   async #claim(job: LiveJob, isTrial = false): Promise<void> {
-    const outcome = await this.#ask(job, isTrial);
+    const outcome = await job.channel.claim(job, isTrial);
     if (job.hasEnded) return;
     if (!outcome.granted) return this.#refused(job, outcome.reason);
     if (outcome.alone === true && !isTrial) return this.#trials.enter(job);
-    const { nc, tokenizer, facts, maxLength, waits } = this.#options;
+    const { tokenizer, facts, maxLength, waits } = this.#options;
     const prompt = job.prompt;
     const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;
     const { stop, max_tokens } = job.job.sampling;
@@ -202,7 +209,7 @@ export class Intake {
       maxTokens: Math.min(max_tokens ?? room, room),
     });
     answer.replay(outcome.resume_ids);
-    const events = new EventWriter(nc, job.job.edge_id, job.id, job.attempt, answer.numIds);
+    const events = job.channel.events(job, answer.numIds);
     job.grant = { events, answer, resumeIds: outcome.resume_ids };
     job.at.claimed = performance.now();
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
@@ -211,12 +218,6 @@ export class Intake {
     if (job.missing.size === 0) job.at.tilesHere = job.at.claimed;
     job.startTileTimer(waits.tileMs, () => this.#tilesAreLate(job));
     this.#options.onChange();
-  }
-
-  #ask(job: LiveJob, isTrial: boolean): Promise<ClaimOutcome> {
-    const { nc, workerId, waits } = this.#options;
-    const request = { job: job.job, workerId, attempt: job.attempt, want: [...job.missing], isTrial };
-    return requestClaim(nc, request, waits.claimMs);
   }
 
   #refused(job: LiveJob, reason: Exclude<ClaimOutcome, { granted: true }>["reason"]): void {
@@ -230,13 +231,14 @@ export class Intake {
   }
 
   async #reclaim(job: LiveJob): Promise<void> {
-    const outcome = await this.#ask(job, true);
+    const outcome = await job.channel.claim(job, true);
     if (job.hasEnded) return;
     if (outcome.granted) job.grant!.events.repeat();
     else this.#refused(job, outcome.reason);
   }
 
-  #takeTile(jobId: string, hash: string, pixels: Uint8Array): void {
+  /** A tile came, checked. */
+  takeTile(jobId: string, hash: string, pixels: Uint8Array): void {
     const now = performance.now();
     this.#options.tiles.receive(hash, pixels);
     // Another job may have been waiting for the same tile.
@@ -254,7 +256,7 @@ export class Intake {
     this.fail(job, new TesseraError("internal_error", { diagnostic }));
   }
 
-  #failById(jobId: string, error: TesseraError): void {
+  failById(jobId: string, error: TesseraError): void {
     const job = this.#jobs.get(jobId);
     if (job !== undefined) this.fail(job, error);
   }
@@ -270,7 +272,9 @@ export class Intake {
 
   /** An edge is gone and its clients with it. */
   #cancelOf(edgeId: string): void {
-    for (const job of [...this.#jobs.values()]) if (job.job.edge_id === edgeId) this.#cancel(job.id);
+    for (const { id, job, channel } of [...this.#jobs.values()]) {
+      if (channel.isLive && job.edge_id === edgeId) this.#cancel(id);
+    }
   }
 
   #giveBack(job: LiveJob): void {
@@ -300,9 +304,9 @@ export class Intake {
       while (!nc.isClosed()) {
         try {
           await events?.confirm();
-          return job.delivery.ack();
+          return job.channel.mayAcknowledge(job) ? job.delivery.ack() : undefined;
         } catch {
-          await link.whenUp();
+          await Promise.all([link.whenUp(), new Promise((resolve) => setTimeout(resolve, SETTLE_RETRY_MS))]);
           events?.repeat();
         }
       }
@@ -319,7 +323,7 @@ export class Intake {
     if (!link.isUp) return;
     // The process was stopped for a while: others may have its jobs by now.
     if (wasAway) this.reclaimAll();
-    this.#edges.check([...this.#jobs.values()].map(({ job }) => job.edge_id));
+    this.#edges.check([...this.#jobs.values()].flatMap(({ job, channel }) => channel.isLive ? [job.edge_id] : []));
     for (const job of this.#jobs.values()) {
       job.delivery.working();
       if (job.grant === null) continue;

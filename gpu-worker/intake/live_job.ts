@@ -2,13 +2,13 @@
 import { type Job, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
 import type { Prompt } from "../prompt/prompt.ts";
 import type { Answer } from "../publish/answer.ts";
-import type { EventWriter } from "../publish/event_writer.ts";
 import type { Sequence } from "../schedule/sequence.ts";
+import type { EventSink, JobChannel } from "./channel.ts";
 import type { Delivery } from "./delivery.ts";
 
 /** What exists once the edge has granted the job. */
 export interface Grant {
-  readonly events: EventWriter;
+  readonly events: EventSink;
   readonly answer: Answer;
   readonly resumeIds: readonly number[];
 }
@@ -16,6 +16,8 @@ export interface Grant {
 export class LiveJob {
   readonly job: Job;
   readonly delivery: Delivery;
+  /** Where it comes from. */
+  readonly channel: JobChannel;
   /** The prompt, or why there is none; the caller learns of it once the edge has granted the job. */
   readonly prompt: Prompt | TesseraError;
   /** Tiles it needs, each once. */
@@ -35,9 +37,10 @@ export class LiveJob {
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   #tileTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(job: Job, delivery: Delivery, prompt: Prompt | TesseraError) {
+  constructor(job: Job, delivery: Delivery, channel: JobChannel, prompt: Prompt | TesseraError) {
     this.job = job;
     this.delivery = delivery;
+    this.channel = channel;
     this.prompt = prompt;
     this.tiles = prompt instanceof TesseraError ? [] : [...new Set(prompt.tiles)];
   }

@@ -3,7 +3,7 @@
  * library's `fetch` drops what is on its way when it is stopped, and here that would delay a job by its whole ack wait.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
-import { LIVE_STREAM, liveConsumer, type Logger } from "@tessera/shared";
+import type { Logger } from "@tessera/shared";
 import { Delivery, isDelivery } from "./delivery.ts";
 
 /** How long a pull request waits at the server. Short, so that a request lost on the way is soon made again. */
@@ -12,7 +12,8 @@ const RETRY_MS = 500;
 
 export interface PullerOptions {
   readonly nc: NatsConnection;
-  readonly model: string;
+  readonly stream: string;
+  readonly consumer: string;
   /** Jobs that could be taken now, on top of those already here. */
   readonly room: () => number;
   readonly onDelivery: (delivery: Delivery) => void;
@@ -40,13 +41,13 @@ export class Puller {
 
   /** Asks for as many jobs as there is room for and none are asked for yet. To be called whenever room grows. */
   poke(): void {
-    const { nc, model } = this.#options;
+    const { nc, stream, consumer } = this.#options;
     if (this.#isStopped || nc.isClosed()) return;
     const batch = this.#options.room() - this.#numAsked;
     if (batch <= 0) return;
     this.#numAsked += batch;
     const request = JSON.stringify({ batch, expires: EXPIRES_MS * 1_000_000 });
-    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${LIVE_STREAM}.${liveConsumer(model)}`, request, { reply: this.#inbox });
+    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, request, { reply: this.#inbox });
     this.#startOverIn(EXPIRES_MS + RETRY_MS);
   }
 

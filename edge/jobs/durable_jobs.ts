@@ -1,0 +1,243 @@
+/** Durable jobs as the edge has them: submit, look at, wait for, cancel, remove. What runs them needs no edge. */
+import { jetstream, JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { type KV, Kvm } from "@nats-io/kv";
+import { headers, type NatsConnection } from "@nats-io/nats-core";
+import {
+  cancelSubject,
+  checkPayload,
+  decodeMessage,
+  DURABLE_MAX_AGE_MS,
+  DURABLE_STREAM,
+  DURABLE_STREAM_CONFIG,
+  durableJobSubject,
+  encodeMessage,
+  isFinal,
+  type Job,
+  JobRecord,
+  JOBS_BUCKET_CONFIG,
+  MAX_RECORD_RETRIES,
+  NEWS_STREAM_CONFIG,
+  newsSubject,
+  PUBLISH_TIMEOUT_MS,
+  storedTilesOf,
+  storedTileSubject,
+  TesseraError,
+  tileHeaders,
+  TILES_IN_FLIGHT,
+  TILES_STREAM,
+  TILES_STREAM_CONFIG,
+} from "@tessera/shared";
+import type { Bus } from "../dispatch/bus.ts";
+import { ensureStream } from "../dispatch/ensure_stream.ts";
+import type { JobTile } from "../dispatch/running_job.ts";
+
+/** JetStream's codes: a limit of the stream is reached (two kinds); a write behind someone else's. */
+const STORE_FAILED = 10077;
+const INSUFFICIENT = 10047;
+const WRONG_LAST_SEQUENCE = 10071;
+
+export interface SubmitOptions {
+  /** From now, in ms; at most as long as tiles are kept. */
+  readonly expiresInMs?: number;
+  /** The caller's own, kept with the state. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export class DurableJobs {
+  readonly #bus: Bus;
+  #ready: { readonly nc: NatsConnection; readonly opened: Promise<Opened> } | null = null;
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+  }
+
+  /**
+   * Stores a job and its tiles; from then on it is done whatever happens to this edge. A job with the id of one that is
+   * stored already is that one: nothing is stored twice.
+   * @throws TesseraError `rate_limited` when the queue or the place for tiles is full, `no_worker` without a bus
+   */
+  async submit(job: Job, tiles: readonly JobTile[], options: SubmitOptions = {}): Promise<JobRecord> {
+    const { nc, kv, manager } = await this.#open();
+    const { maxPayload } = this.#bus;
+    const bytes = encodeMessage(job, maxPayload);
+    for (const { pixels } of tiles) checkPayload(pixels.length, maxPayload);
+    const record = newRecord(job, options);
+    const existing = await createRecord(kv, record, maxPayload);
+    if (existing !== null) return existing;
+    try {
+      await storeTiles(nc, job.id, tiles);
+      const stored = { msgID: job.id, timeout: PUBLISH_TIMEOUT_MS };
+      await jetstream(nc).publish(durableJobSubject(job.model, job.id), bytes, stored);
+      return record;
+    } catch (cause) {
+      await Promise.allSettled([kv.purge(job.id), dropTiles(manager, job.id)]);
+      throw refusal(cause);
+    }
+  }
+
+  /** The state of a job; null when there is none (any more). One whose time is over is expired by whoever looks. */
+  async status(jobId: string): Promise<JobRecord | null> {
+    const { kv } = await this.#open();
+    const record = (await readRecord(kv, jobId))?.record ?? null;
+    if (record === null || isFinal(record.status) || Date.now() < record.expires_ms) return record;
+    const error = { code: "deadline_exceeded" as const, message: "The job was not done in time.", param: null };
+    return await this.#end(jobId, { status: "expired", error });
+  }
+
+  /** Ends a job unless it has ended; null when there is none. */
+  cancel(jobId: string): Promise<JobRecord | null> {
+    return this.#end(jobId, { status: "canceled" });
+  }
+
+  /** Cancels a job and forgets everything of it at once. False when there was none. */
+  async remove(jobId: string): Promise<boolean> {
+    const { kv } = await this.#open();
+    if (await this.cancel(jobId) === null) return false;
+    await kv.purge(jobId);
+    return true;
+  }
+
+  /** Waits until a job has ended, or `signal` aborts; returns the state then. */
+  async wait(jobId: string, signal: AbortSignal): Promise<JobRecord | null> {
+    const { kv } = await this.#open();
+    const watch = await kv.watch({ key: jobId });
+    const stop = () => watch.stop();
+    signal.addEventListener("abort", stop);
+    try {
+      if (signal.aborted) return await this.status(jobId);
+      const first = await this.status(jobId);
+      if (first === null || isFinal(first.status)) return first;
+      for await (const entry of watch) {
+        if (entry.operation !== "PUT") return null;
+        const record = decodeMessage(JobRecord, entry.value);
+        if (isFinal(record.status)) return record;
+      }
+      return await this.status(jobId);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      watch.stop();
+    }
+  }
+
+  async #end(jobId: string, change: Pick<JobRecord, "status"> & Partial<JobRecord>): Promise<JobRecord | null> {
+    const { nc, kv, manager } = await this.#open();
+    for (let round = 0; round < MAX_RECORD_RETRIES; round++) {
+      const stored = await readRecord(kv, jobId);
+      if (stored === null) return null;
+      if (isFinal(stored.record.status)) return stored.record;
+      const record = { ...stored.record, ...change, completed_ms: Date.now() };
+      try {
+        await kv.update(jobId, encodeMessage(record, this.#bus.maxPayload), stored.revision);
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE) continue;
+        throw error;
+      }
+      nc.publish(cancelSubject(jobId));
+      const { id, model, status } = record;
+      const news = encodeMessage({ v: 1, id, model, status, at_ms: Date.now() }, this.#bus.maxPayload);
+      await jetstream(nc).publish(newsSubject(status, id), news, { msgID: `${id}.${status}` });
+      await Promise.allSettled([
+        manager.streams.purge(DURABLE_STREAM, { filter: durableJobSubject(model, id) }),
+        dropTiles(manager, id),
+      ]);
+      return record;
+    }
+    throw new TesseraError("internal_error", { diagnostic: `The state of ${jobId} changed too often` });
+  }
+
+  /** Streams and bucket, made where they are missing; once a connection. */
+  #open(): Promise<Opened> {
+    const nc = this.#bus.connection;
+    if (this.#ready?.nc === nc) return this.#ready.opened;
+    const opened = open(nc);
+    this.#ready = { nc, opened };
+    opened.catch(() => this.#ready = null);
+    return opened;
+  }
+}
+
+interface Opened {
+  readonly nc: NatsConnection;
+  readonly kv: KV;
+  readonly manager: JetStreamManager;
+}
+
+async function open(nc: NatsConnection): Promise<Opened> {
+  try {
+    const manager = await jetstreamManager(nc);
+    for (const config of [DURABLE_STREAM_CONFIG, TILES_STREAM_CONFIG, NEWS_STREAM_CONFIG]) {
+      await ensureStream(manager, config);
+    }
+    const kv = await new Kvm(nc).create(JOBS_BUCKET_CONFIG.name, { ...JOBS_BUCKET_CONFIG.options });
+    return { nc, kv, manager };
+  } catch (cause) {
+    throw new TesseraError("no_worker", { diagnostic: "Cannot open the durable streams", cause });
+  }
+}
+
+function newRecord(job: Job, { expiresInMs = DURABLE_MAX_AGE_MS, metadata = {} }: SubmitOptions): JobRecord {
+  const now = Date.now();
+  return {
+    v: 1,
+    id: job.id,
+    model: job.model,
+    status: "queued",
+    created_ms: now,
+    started_ms: null,
+    completed_ms: null,
+    expires_ms: now + Math.min(expiresInMs, DURABLE_MAX_AGE_MS),
+    attempt: null,
+    lost_worker_ids: [],
+    ids: [],
+    text: "",
+    finish_reason: null,
+    usage: null,
+    timings: null,
+    error: null,
+    metadata: { ...metadata },
+  };
+}
+
+/** Null when it was made; the one that is there already. */
+async function createRecord(kv: KV, record: JobRecord, maxPayload: number): Promise<JobRecord | null> {
+  try {
+    await kv.create(record.id, encodeMessage(record, maxPayload));
+    return null;
+  } catch (error) {
+    const stored = await readRecord(kv, record.id);
+    if (stored === null) throw refusal(error);
+    return stored.record;
+  }
+}
+
+async function readRecord(kv: KV, jobId: string): Promise<{ record: JobRecord; revision: number } | null> {
+  const entry = await kv.get(jobId);
+  if (entry === null || entry.operation !== "PUT") return null;
+  return { record: decodeMessage(JobRecord, entry.value), revision: entry.revision };
+}
+
+async function storeTiles(nc: NatsConnection, jobId: string, tiles: readonly JobTile[]): Promise<void> {
+  const js = jetstream(nc);
+  const left = [...tiles];
+  const lane = async () => {
+    for (let tile = left.shift(); tile !== undefined; tile = left.shift()) {
+      const described = headers();
+      for (const [name, value] of tileHeaders(tile)) described.set(name, value);
+      const subject = storedTileSubject(jobId, tile.hash);
+      await js.publish(subject, tile.pixels, { headers: described, timeout: PUBLISH_TIMEOUT_MS });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(TILES_IN_FLIGHT, left.length) }, lane));
+}
+
+async function dropTiles(manager: JetStreamManager, jobId: string): Promise<void> {
+  await manager.streams.purge(TILES_STREAM, { filter: storedTilesOf(jobId) });
+}
+
+function refusal(cause: unknown): TesseraError {
+  if (cause instanceof TesseraError) return cause;
+  if (cause instanceof JetStreamApiError && (cause.code === STORE_FAILED || cause.code === INSUFFICIENT)) {
+    return new TesseraError("rate_limited", { diagnostic: "The durable streams are full", cause });
+  }
+  return new TesseraError("no_worker", { diagnostic: "Cannot store the job", cause });
+}

@@ -1,0 +1,101 @@
+/** Owns the events of one attempt at a durable job: gathered, and written into the job's state a few times a second. */
+import { type FinishReason, isFinal, JobRecord, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
+import type { EventSink } from "../intake/channel.ts";
+import { type DurableStore, RecordChanged, type StoredRecord } from "./store.ts";
+
+export class RecordEvents implements EventSink {
+  readonly #store: DurableStore;
+  #record: JobRecord;
+  /** Of the answer so far; `#record` has them when it is written. */
+  readonly #ids: number[];
+  #text: string;
+  #revision: number;
+  #isDirty = false;
+  /** Another attempt has the job, or it was cancelled: nothing of this one counts. */
+  #isFenced = false;
+  #writing: Promise<void> = Promise.resolve();
+
+  /** @param stored the state with this attempt in it */
+  constructor(store: DurableStore, stored: StoredRecord) {
+    this.#store = store;
+    this.#record = stored.record;
+    this.#ids = stored.record.ids.slice();
+    this.#text = stored.record.text;
+    this.#revision = stored.revision;
+  }
+
+  get isFenced(): boolean {
+    return this.#isFenced;
+  }
+
+  /** The acknowledgement of the delivery says that much. */
+  progress(): void {}
+
+  handOver(): void {
+    const { attempt } = this.#record;
+    if (attempt !== null) this.#change({ attempt: { ...attempt, handed_over: true } });
+    this.confirm().catch(() => {});
+  }
+
+  tokens(ids: number[], text: string): void {
+    this.#ids.push(...ids);
+    this.#text += text;
+    this.#isDirty = true;
+  }
+
+  done(text: string, finish_reason: FinishReason, usage: Usage, timings: WorkerTimings): void {
+    this.#text += text;
+    this.#change({ status: "succeeded", finish_reason, usage, timings, completed_ms: Date.now() });
+  }
+
+  /** As in EventWriter: an inner error goes out with its code's own words. */
+  error(error: TesseraError): void {
+    const { code, message, param } = error.code === "internal_error" ? new TesseraError("internal_error") : error;
+    const status = code === "deadline_exceeded" ? "expired" : "failed";
+    this.#change({ status, error: { code, message, param }, completed_ms: Date.now() });
+  }
+
+  /** Writes what has changed; after the end also tells of it. Rejects when the bus breaks meanwhile. */
+  confirm(): Promise<void> {
+    const written = this.#writing.catch(() => {}).then(() => this.#write());
+    this.#writing = written;
+    return written;
+  }
+
+  repeat(): void {
+    this.confirm().catch(() => {});
+  }
+
+  #change(fields: Partial<JobRecord>): void {
+    this.#record = { ...this.#record, ...fields };
+    this.#isDirty = true;
+  }
+
+  async #write(): Promise<void> {
+    if (!this.#isDirty || this.#isFenced) return;
+    const record = { ...this.#record, ids: this.#ids.slice(), text: this.#text };
+    this.#isDirty = false;
+    try {
+      this.#revision = await this.#store.write(record, this.#revision);
+    } catch (error) {
+      this.#isDirty = true;
+      if (!(error instanceof RecordChanged)) throw error;
+      // It may be our own write, whose answer was lost with a connection.
+      const stored = await this.#store.read(record.id);
+      const isOurs = stored !== null && stored.record.attempt?.number === record.attempt?.number &&
+        stored.record.attempt?.worker_id === record.attempt?.worker_id && !isFinal(stored.record.status);
+      const isWritten = stored !== null && JSON.stringify(stored.record) === JSON.stringify(record);
+      if (!isOurs && !isWritten) {
+        this.#isFenced = true;
+        return;
+      }
+      this.#revision = stored.revision;
+      if (!isWritten) return this.#write();
+      this.#isDirty = false;
+    }
+    if (isFinal(record.status)) {
+      await this.#store.tell(record);
+      await this.#store.dropTiles(record.id).catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/** Owns what a worker asks the queues for: interactive jobs whenever there is room, durable ones when none of those come. */
+import type { NatsConnection } from "@nats-io/nats-core";
+import {
+  DURABLE_SHARE,
+  DURABLE_STREAM,
+  durableConsumer,
+  LIVE_FIRST_MS,
+  LIVE_STREAM,
+  liveConsumer,
+  type Logger,
+  toTesseraError,
+} from "@tessera/shared";
+import type { ModelFacts } from "../config.ts";
+import { DurableChannel } from "../durable/channel.ts";
+import { DurableStore } from "../durable/store.ts";
+import { EdgeChannel } from "./edge_channel.ts";
+import type { Intake } from "./intake.ts";
+import { Puller } from "./pull.ts";
+
+export interface PullingOptions {
+  readonly nc: NatsConnection;
+  readonly workerId: string;
+  readonly facts: ModelFacts;
+  readonly intake: Intake;
+  /** Jobs the worker has at once. */
+  readonly maxJobs: number;
+  readonly claimMs: number;
+  /** Make stream and consumer where they are missing. */
+  readonly ensureLive: () => Promise<void>;
+  readonly ensureDurable: () => Promise<void>;
+  readonly log: Logger;
+}
+
+export class Pulling {
+  readonly #options: PullingOptions;
+  readonly #live: Puller;
+  readonly #durable: Puller;
+  /** Runs while durable jobs are not asked for yet. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isStopped = false;
+
+  constructor(options: PullingOptions) {
+    const { nc, workerId, facts, intake, claimMs, maxJobs, log } = options;
+    this.#options = options;
+    const edges = new EdgeChannel(nc, workerId, claimMs);
+    const records = new DurableChannel({
+      store: new DurableStore(nc),
+      workerId,
+      tileSize: facts.tileSize,
+      log,
+      onTile: (jobId, hash, pixels) => intake.takeTile(jobId, hash, pixels),
+      onBadTile: (jobId, error) => intake.failById(jobId, toTesseraError(error)),
+    });
+    this.#live = new Puller({
+      nc,
+      stream: LIVE_STREAM,
+      consumer: liveConsumer(facts.name),
+      room: () => maxJobs - intake.numJobs,
+      onDelivery: (delivery) => {
+        this.#askForDurableLater();
+        intake.take(delivery, edges);
+      },
+      onMissing: options.ensureLive,
+      log,
+    });
+    const maxDurable = Math.max(1, Math.floor(maxJobs * DURABLE_SHARE));
+    this.#durable = new Puller({
+      nc,
+      stream: DURABLE_STREAM,
+      consumer: durableConsumer(facts.name),
+      // Not more than the places that interactive jobs leave over, and never the last of them.
+      room: () => maxDurable - intake.numJobs,
+      onDelivery: (delivery) => intake.take(delivery, records),
+      onMissing: options.ensureDurable,
+      log,
+    });
+  }
+
+  start(): void {
+    this.#live.poke();
+    void this.#startDurable();
+  }
+
+  /** Room may have grown. */
+  poke(): void {
+    this.#live.poke();
+    this.#askForDurableLater();
+  }
+
+  /** After a reconnection: what was asked for is forgotten. */
+  restart(): void {
+    this.#live.restart();
+    void this.#startDurable();
+  }
+
+  /** Asks for no more; resolves when everything the server had sent has been taken in. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await Promise.all([this.#live.stop(), this.#durable.stop()]);
+  }
+
+  /** A server without disk, or rights, for durable jobs serves interactive ones all the same. */
+  async #startDurable(): Promise<void> {
+    try {
+      await this.#options.ensureDurable();
+      if (!this.#isStopped) this.#durable.restart();
+    } catch (error) {
+      this.#options.log.warn("durable_queue_not_ready", { error });
+    }
+  }
+
+  #askForDurableLater(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isStopped) this.#timer = setTimeout(() => this.#durable.poke(), LIVE_FIRST_MS);
+  }
+}

@@ -1,0 +1,61 @@
+/** The state of a durable job, one entry of the jobs bucket, and the news of its changes. */
+import { z } from "zod";
+import { ERROR_CODES } from "../errors.ts";
+import { FinishReason, Usage, WorkerTimings } from "./events.ts";
+
+export const JOB_STATUSES = ["queued", "processing", "succeeded", "failed", "canceled", "expired"] as const;
+export type JobStatus = (typeof JOB_STATUSES)[number];
+
+/** The attempt that has the job, or had it last. */
+const RecordAttempt = z.object({
+  number: z.int().min(1),
+  worker_id: z.string().min(1),
+  /** Ids there were when it began. */
+  num_ids: z.int().min(0),
+  /** False while it waits for its turn among jobs that may end the worker. */
+  has_begun: z.boolean(),
+  /** The worker gave the job back by itself. */
+  handed_over: z.boolean(),
+});
+
+export const JobRecord = z.object({
+  v: z.literal(1),
+  id: z.string().min(1),
+  model: z.string().min(1),
+  status: z.enum(JOB_STATUSES),
+  /** Unix times in ms. */
+  created_ms: z.number(),
+  started_ms: z.number().nullable(),
+  completed_ms: z.number().nullable(),
+  /** From then on it is not begun, and not gone on with. */
+  expires_ms: z.number(),
+  attempt: RecordAttempt.nullable(),
+  /** Workers of the attempts in a row that were lost without a new id, the latest last. */
+  lost_worker_ids: z.array(z.string()),
+  /** The answer as far as it has come; the next attempt goes on behind `ids`. */
+  ids: z.array(z.int().min(0)),
+  text: z.string(),
+  finish_reason: FinishReason.nullable(),
+  usage: Usage.nullable(),
+  timings: WorkerTimings.nullable(),
+  error: z.object({ code: z.enum(ERROR_CODES), message: z.string(), param: z.string().nullable() }).nullable(),
+  /** The submitter's own; not looked into. */
+  metadata: z.record(z.string(), z.string()),
+});
+
+/** What becomes of a job, on the events stream; at least once each, told apart by `id` and `status`. */
+export const JobNews = z.object({
+  v: z.literal(1),
+  id: z.string().min(1),
+  model: z.string().min(1),
+  status: z.enum(JOB_STATUSES),
+  at_ms: z.number(),
+});
+
+export type JobRecord = z.infer<typeof JobRecord>;
+export type JobNews = z.infer<typeof JobNews>;
+
+/** Whether nothing more will come of a job. */
+export function isFinal(status: JobStatus): boolean {
+  return status !== "queued" && status !== "processing";
+}
