@@ -1,0 +1,158 @@
+/** Durable jobs outlive whoever submitted them, the workers that run them and the server that keeps them. */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import {
+  DEAD_STREAM,
+  DURABLE_STREAM,
+  type Job,
+  type JobRecord,
+  newId,
+  NEWS_STREAM,
+  sha256Hex,
+  silentLogger,
+  TILES_STREAM,
+} from "@tessera/shared";
+import assert from "node:assert/strict";
+import { Bus } from "../../edge/dispatch/bus.ts";
+import type { JobTile } from "../../edge/dispatch/running_job.ts";
+import { DurableJobs } from "../../edge/jobs/durable_jobs.ts";
+import { CRASH_MARK } from "../support/fake_worker_main.ts";
+import { Fleet, until } from "./fleet.ts";
+
+const TILE_SIZE = 28;
+
+/** What submits jobs: an edge's part, which a test may end at any time. */
+async function submitter(url: string): Promise<{ jobs: DurableJobs; bus: Bus }> {
+  const bus = new Bus({ url, name: "submitter", log: silentLogger });
+  bus.start();
+  await until(() => bus.isConnected, "the bus");
+  return { jobs: new DurableJobs(bus), bus };
+}
+
+async function makeTile(seed: number): Promise<JobTile> {
+  const pixels = Uint8Array.from({ length: TILE_SIZE ** 2 * 3 }, (_, i) => (seed * 31 + i * 7) % 256);
+  return { hash: await sha256Hex(pixels), size: TILE_SIZE, pixels };
+}
+
+function makeJob(text: string, tiles: readonly JobTile[], maxTokens: number, seed = 1): Job {
+  return {
+    v: 1,
+    id: newId("job"),
+    model: "fake",
+    edge_id: "none",
+    created_ms: Date.now(),
+    messages: [{
+      role: "user",
+      parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text", text }],
+    }],
+    images: tiles.map(({ hash }) => ({ width: 9, height: 9, cols: 1, rows: 1, tile_size: TILE_SIZE, tiles: [hash] })),
+    sampling: { temperature: 1, top_p: 1, top_k: 0, seed, max_tokens: maxTokens, stop: [] },
+  };
+}
+
+async function end(jobs: DurableJobs, id: string): Promise<JobRecord> {
+  const record = await jobs.wait(id, AbortSignal.timeout(40_000));
+  assert.ok(record !== null, `${id} is gone`);
+  return record;
+}
+
+/** Messages in a stream. */
+async function count(url: string, stream: string): Promise<number> {
+  const nc = await connect({ servers: url });
+  try {
+    return (await (await jetstreamManager(nc)).streams.info(stream)).state.messages;
+  } finally {
+    await nc.close();
+  }
+}
+
+Deno.test("durable: submitted, done, told; cancelled, expired and poisoned ones end as what they are", () =>
+  Fleet.run(async (fleet) => {
+    const { jobs, bus } = await submitter(fleet.nats.url);
+    // Submitted before there is any worker.
+    const tiles = await Promise.all([1, 2, 3].map(makeTile));
+    const job = makeJob("what", tiles, 24);
+    const queued = await jobs.submit(job, tiles, { metadata: { of: "a test" } });
+    assert.equal(queued.status, "queued");
+    assert.equal(await count(fleet.nats.url, TILES_STREAM), 3);
+    // The same id twice is one job.
+    await jobs.submit(job, tiles);
+    assert.equal(await count(fleet.nats.url, DURABLE_STREAM), 1);
+    const late = makeJob("late", [], 5);
+    await jobs.submit(late, [], { expiresInMs: 1 });
+    const left = makeJob("left", tiles, 5);
+    await jobs.submit(left, tiles);
+    assert.equal((await jobs.cancel(left.id))?.status, "canceled");
+    assert.equal((await jobs.cancel(left.id))?.status, "canceled");
+
+    await fleet.worker({ latencyMs: 5 });
+    const done = await end(jobs, job.id);
+    assert.equal(done.status, "succeeded");
+    assert.deepEqual(done.metadata, { of: "a test" });
+    assert.equal(done.usage?.completion_tokens, 24);
+    assert.match(done.text, /^[a-z]{24}$/);
+    assert.equal((await end(jobs, late.id)).status, "expired");
+
+    const running = makeJob("cancelled while it runs", [], 1_500);
+    await jobs.submit(running, []);
+    await until(async () => (await jobs.status(running.id))!.ids.length > 0, "the first tokens");
+    await jobs.cancel(running.id);
+    const cancelled = await end(jobs, running.id);
+    assert.equal(cancelled.status, "canceled");
+
+    const poison = makeJob(CRASH_MARK, [], 5);
+    await jobs.submit(poison, []);
+    let isOver = false;
+    const reviving = (async () => {
+      while (!isOver) await fleet.worker();
+    })();
+    const parked = await end(jobs, poison.id);
+    isOver = true;
+    assert.equal(parked.status, "failed");
+    assert.equal(parked.error?.code, "worker_crashed");
+    assert.equal(await count(fleet.nats.url, DEAD_STREAM), 1);
+    await reviving;
+
+    // Nothing is left but what was told: done (begun, ended), late, left, cancelled (begun, ended), poison (begun, ended).
+    await until(async () => await count(fleet.nats.url, DURABLE_STREAM) === 0, "the queue to be empty");
+    await until(async () => await count(fleet.nats.url, TILES_STREAM) === 0, "the tiles to be dropped");
+    assert.equal(await count(fleet.nats.url, NEWS_STREAM), 8);
+    assert.equal(await jobs.remove(job.id), true);
+    assert.equal(await jobs.status(job.id), null);
+    assert.equal(await jobs.remove(job.id), false);
+    await bus.close();
+  }));
+
+Deno.test("durable: the submitter, the worker and the server die, the answers are those of a quiet day", () =>
+  Fleet.run(async (fleet) => {
+    const victim = await fleet.worker({ latencyMs: 5 });
+    const first = await submitter(fleet.nats.url);
+    const tiles = await Promise.all([1, 2].map(makeTile));
+    const batch = () => Array.from({ length: 8 }, (_, i) => makeJob(`job ${i}`, i % 2 ? tiles : [], 300, i));
+    const submit = (jobs: DurableJobs, all: readonly Job[]) =>
+      Promise.all(all.map((job) => jobs.submit(job, job.images.length > 0 ? tiles : [])));
+
+    const quietJobs = batch();
+    await submit(first.jobs, quietJobs);
+    const quiet = await Promise.all(quietJobs.map(({ id }) => end(first.jobs, id)));
+
+    const stormy = batch();
+    await submit(first.jobs, stormy);
+    await until(
+      async () => (await first.jobs.status(stormy[0]!.id))!.ids.length > 10,
+      "the jobs to be under way",
+    );
+    await first.bus.close();
+    victim.signal("SIGKILL");
+    await fleet.restartNats();
+    await fleet.worker({ latencyMs: 1 });
+    const second = await submitter(fleet.nats.url);
+    const ended = await Promise.all(stormy.map(({ id }) => end(second.jobs, id)));
+    ended.forEach((record, i) => {
+      assert.equal(record.status, "succeeded", JSON.stringify(record.error));
+      assert.deepEqual(record.ids, quiet[i]!.ids);
+      assert.equal(record.text, quiet[i]!.text);
+    });
+    assert.ok(ended.some((record) => record.attempt!.number > 1), "nobody went on");
+    await second.bus.close();
+  }));
