@@ -3,6 +3,7 @@ import {
   type Logger,
   MAX_LOST_ATTEMPTS,
   MAX_RECORD_RETRIES,
+  numIdsOf,
   parseTile,
   sha256Hex,
   TILES_IN_FLIGHT,
@@ -64,7 +65,7 @@ export class DurableChannel implements JobChannel {
       // After a reconnection: writing is asking.
       await events.confirm();
       if (events.isFenced) return { v: 1, granted: false, reason: "superseded" };
-      return { v: 1, granted: true, resume_ids: [], remaining_ms: 1 };
+      return { v: 1, granted: true, resume_ids: [], resume_choices: [], remaining_ms: 1 };
     }
     const stored = await store.read(job.id);
     if (stored === null) return { v: 1, granted: false, reason: "gone" };
@@ -90,14 +91,16 @@ export class DurableChannel implements JobChannel {
     isTrial: boolean,
   ): Promise<ClaimOutcome | null> {
     const { store } = this.#options;
-    const isFirst = record.ids.length === 0 && record.attempt?.number === 1;
+    const isFirst = numIdsOf(record) === 0 && record.attempt?.number === 1;
     const written = await store.write(record, revision).catch(unlessChanged);
     if (written === null) return null;
     this.#granted.set(job, { record, revision: written });
     if (isFirst) await store.tell(record);
     if (!isAlone || isTrial) void this.#fetchTiles(job);
     const remaining_ms = Math.max(1, Math.round(record.expires_ms - Date.now()));
-    return { v: 1, granted: true, resume_ids: record.ids, remaining_ms, ...(isAlone ? { alone: true } : {}) };
+    const [resume_ids, ...resume_choices] = record.choices.map(({ ids }) => ids) as [number[], ...number[][]];
+    const alone = isAlone ? { alone: true } : {};
+    return { v: 1, granted: true, resume_ids, resume_choices, remaining_ms, ...alone };
   }
 
   async #end(

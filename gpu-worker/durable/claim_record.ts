@@ -1,5 +1,5 @@
 /** Decides on a durable job by its state: run, leave or park it. Pure; no bus. */
-import { isFinal, type JobRecord, MAX_LOST_ATTEMPTS } from "@tessera/shared";
+import { isFinal, type JobRecord, MAX_LOST_ATTEMPTS, numIdsOf } from "@tessera/shared";
 
 export interface RecordClaim {
   readonly attempt: number;
@@ -41,7 +41,7 @@ export function claimRecord(record: JobRecord, claim: RecordClaim): RecordVerdic
       attempt: {
         number: attempt,
         worker_id: workerId,
-        num_ids: isAgain ? earlier.num_ids : record.ids.length,
+        num_ids: isAgain ? earlier.num_ids : numIdsOf(record),
         has_begun: !isAlone || isTrial || (isAgain && earlier.has_begun),
         handed_over: false,
       },
@@ -50,9 +50,9 @@ export function claimRecord(record: JobRecord, claim: RecordClaim): RecordVerdic
 }
 
 /** Workers lost in a row without a new id, now that the attempt of the record is lost too. */
-function lostWorkers({ attempt, ids, lost_worker_ids }: JobRecord): string[] {
-  if (attempt === null) return [];
-  if (ids.length > attempt.num_ids) return [];
+function lostWorkers(record: JobRecord): string[] {
+  const { attempt, lost_worker_ids } = record;
+  if (attempt === null || numIdsOf(record) > attempt.num_ids) return [];
   return attempt.has_begun && !attempt.handed_over ? [...lost_worker_ids, attempt.worker_id] : lost_worker_ids;
 }
 

@@ -6,9 +6,8 @@ import { type DurableStore, RecordChanged, type StoredRecord } from "./store.ts"
 export class RecordEvents implements EventSink {
   readonly #store: DurableStore;
   #record: JobRecord;
-  /** Of the answer so far; `#record` has them when it is written. */
-  readonly #ids: number[];
-  #text: string;
+  /** Grow in place; copied when they are written. */
+  readonly #choices: JobRecord["choices"];
   #revision: number;
   #isDirty = false;
   /** Another attempt has the job, or it was cancelled: nothing of this one counts. */
@@ -19,8 +18,7 @@ export class RecordEvents implements EventSink {
   constructor(store: DurableStore, stored: StoredRecord) {
     this.#store = store;
     this.#record = stored.record;
-    this.#ids = stored.record.ids.slice();
-    this.#text = stored.record.text;
+    this.#choices = structuredClone(stored.record.choices);
     this.#revision = stored.revision;
   }
 
@@ -37,15 +35,24 @@ export class RecordEvents implements EventSink {
     this.confirm().catch(() => {});
   }
 
-  tokens(ids: number[], text: string): void {
-    this.#ids.push(...ids);
-    this.#text += text;
+  tokens(ids: number[], text: string, choice = 0): void {
+    const answer = this.#choices[choice]!;
+    answer.ids.push(...ids);
+    answer.text += text;
+    this.#isDirty = true;
+  }
+
+  /** One of several answers is complete, with the last of its text. */
+  choiceDone(choice: number, text: string, finish_reason: FinishReason): void {
+    const answer = this.#choices[choice]!;
+    answer.text += text;
+    answer.finish_reason = finish_reason;
     this.#isDirty = true;
   }
 
   done(text: string, finish_reason: FinishReason, usage: Usage, timings: WorkerTimings): void {
-    this.#text += text;
-    this.#change({ status: "succeeded", finish_reason, usage, timings, completed_ms: Date.now() });
+    if (this.#choices.length === 1) this.choiceDone(0, text, finish_reason);
+    this.#change({ status: "succeeded", usage, timings, completed_ms: Date.now() });
   }
 
   /** As in EventWriter: an inner error goes out with its code's own words. */
@@ -73,7 +80,7 @@ export class RecordEvents implements EventSink {
 
   async #write(): Promise<void> {
     if (!this.#isDirty || this.#isFenced) return;
-    const record = { ...this.#record, ids: this.#ids.slice(), text: this.#text };
+    const record = { ...this.#record, choices: structuredClone(this.#choices) };
     this.#isDirty = false;
     try {
       this.#revision = await this.#store.write(record, this.#revision);

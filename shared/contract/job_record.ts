@@ -10,12 +10,19 @@ export type JobStatus = (typeof JOB_STATUSES)[number];
 const RecordAttempt = z.object({
   number: z.int().min(1),
   worker_id: z.string().min(1),
-  /** Ids there were when it began. */
+  /** Ids of all answers there were when it began. */
   num_ids: z.int().min(0),
   /** False while it waits for its turn among jobs that may end the worker. */
   has_begun: z.boolean(),
   /** The worker gave the job back by itself. */
   handed_over: z.boolean(),
+});
+
+/** One answer; the next attempt goes on behind `ids`. */
+const RecordChoice = z.object({
+  ids: z.array(z.int().min(0)),
+  text: z.string(),
+  finish_reason: FinishReason.nullable(),
 });
 
 export const JobRecord = z.object({
@@ -32,10 +39,8 @@ export const JobRecord = z.object({
   attempt: RecordAttempt.nullable(),
   /** Workers of the attempts in a row that were lost without a new id, the latest last. */
   lost_worker_ids: z.array(z.string()),
-  /** The answer as far as it has come; the next attempt goes on behind `ids`. */
-  ids: z.array(z.int().min(0)),
-  text: z.string(),
-  finish_reason: FinishReason.nullable(),
+  /** The answers as far as they have come, one for each the job asks for. */
+  choices: z.array(RecordChoice).min(1),
   usage: Usage.nullable(),
   timings: WorkerTimings.nullable(),
   error: z.object({ code: z.enum(ERROR_CODES), message: z.string(), param: z.string().nullable() }).nullable(),
@@ -54,6 +59,11 @@ export const JobNews = z.object({
 
 export type JobRecord = z.infer<typeof JobRecord>;
 export type JobNews = z.infer<typeof JobNews>;
+
+/** Ids of all answers of a job. */
+export function numIdsOf({ choices }: Pick<JobRecord, "choices">): number {
+  return choices.reduce((sum, { ids }) => sum + ids.length, 0);
+}
 
 /** Whether nothing more will come of a job. */
 export function isFinal(status: JobStatus): boolean {

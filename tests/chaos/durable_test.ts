@@ -4,7 +4,7 @@ import { connect } from "@nats-io/transport-node";
 import {
   DEAD_STREAM,
   DURABLE_STREAM,
-  type Job,
+  Job,
   type JobRecord,
   newId,
   NEWS_STREAM,
@@ -35,7 +35,7 @@ async function makeTile(seed: number): Promise<JobTile> {
 }
 
 function makeJob(text: string, tiles: readonly JobTile[], maxTokens: number, seed = 1): Job {
-  return {
+  return Job.parse({
     v: 1,
     id: newId("job"),
     model: "fake",
@@ -43,11 +43,11 @@ function makeJob(text: string, tiles: readonly JobTile[], maxTokens: number, see
     created_ms: Date.now(),
     messages: [{
       role: "user",
-      parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text", text }],
+      parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text" as const, text }],
     }],
     images: tiles.map(({ hash }) => ({ width: 9, height: 9, cols: 1, rows: 1, tile_size: TILE_SIZE, tiles: [hash] })),
     sampling: { temperature: 1, top_p: 1, top_k: 0, seed, max_tokens: maxTokens, stop: [] },
-  };
+  });
 }
 
 async function end(jobs: DurableJobs, id: string): Promise<JobRecord> {
@@ -90,12 +90,12 @@ Deno.test("durable: submitted, done, told; cancelled, expired and poisoned ones 
     assert.equal(done.status, "succeeded");
     assert.deepEqual(done.metadata, { of: "a test" });
     assert.equal(done.usage?.completion_tokens, 24);
-    assert.match(done.text, /^[a-z]{24}$/);
+    assert.match(done.choices[0]!.text, /^[a-z]{24}$/);
     assert.equal((await end(jobs, late.id)).status, "expired");
 
     const running = makeJob("cancelled while it runs", [], 1_500);
     await jobs.submit(running, []);
-    await until(async () => (await jobs.status(running.id))!.ids.length > 0, "the first tokens");
+    await until(async () => (await jobs.status(running.id))!.choices[0]!.ids.length > 0, "the first tokens");
     await jobs.cancel(running.id);
     const cancelled = await end(jobs, running.id);
     assert.equal(cancelled.status, "canceled");
@@ -139,7 +139,7 @@ Deno.test("durable: the submitter, the worker and the server die, the answers ar
     const stormy = batch();
     await submit(first.jobs, stormy);
     await until(
-      async () => (await first.jobs.status(stormy[0]!.id))!.ids.length > 10,
+      async () => (await first.jobs.status(stormy[0]!.id))!.choices[0]!.ids.length > 10,
       "the jobs to be under way",
     );
     await first.bus.close();
@@ -150,8 +150,7 @@ Deno.test("durable: the submitter, the worker and the server die, the answers ar
     const ended = await Promise.all(stormy.map(({ id }) => end(second.jobs, id)));
     ended.forEach((record, i) => {
       assert.equal(record.status, "succeeded", JSON.stringify(record.error));
-      assert.deepEqual(record.ids, quiet[i]!.ids);
-      assert.equal(record.text, quiet[i]!.text);
+      assert.deepEqual(record.choices, quiet[i]!.choices);
     });
     assert.ok(ended.some((record) => record.attempt!.number > 1), "nobody went on");
     await second.bus.close();

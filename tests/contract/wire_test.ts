@@ -8,6 +8,8 @@ import {
   encodeMessage,
   Job,
   JobEvent,
+  JobNews,
+  JobRecord,
 } from "@tessera/shared";
 import assert from "node:assert/strict";
 import type { z } from "zod";
@@ -34,6 +36,8 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_2.json": Job,
   "job_combined.json": Job,
   "job_again.json": Job,
+  "job_news.json": JobNews,
+  "job_record.json": JobRecord,
 };
 /** Fields that older messages do not have. */
 const OPTIONAL = new Set([

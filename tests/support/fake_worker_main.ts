@@ -1,5 +1,5 @@
 /** A worker process with the fake engine: everything is real but the model. Settings come as JSON in FAKE_WORKER. */
-import { createLogger, readEnv } from "@tessera/shared";
+import { createLogger, GREEDY, readEnv } from "@tessera/shared";
 import type { ModelFacts } from "../../gpu-worker/config.ts";
 import { connectNatsPatiently } from "../../gpu-worker/intake/connect.ts";
 import { startWorker } from "../../gpu-worker/mod.ts";
@@ -61,6 +61,7 @@ if (import.meta.main) {
     tokensPerTile: TOKENS_PER_TILE,
     systemText: "be",
     eosIds: new Set([ADDED["<|im_end|>"]]),
+    generation: GREEDY,
   };
   const asked = new AbortController();
   Deno.addSignalListener("SIGTERM", () => asked.abort());
