@@ -43,6 +43,11 @@ export function ensurePillow(): Promise<string> {
   return ensurePython({ name: "python-pillow", requirements: "tests/golden/tiler/requirements.txt" });
 }
 
+/** The transformers that is the engine's reference, with torch: about 2 GB, so only commands that need it ask. */
+export function ensureTransformers(): Promise<string> {
+  return ensurePython({ name: "python-transformers", requirements: "tests/golden/engine/requirements.txt" });
+}
+
 /** Pillow with AVX2, built from source: needs a C compiler and the headers of libjpeg and zlib. */
 export function ensurePillowSimd(): Promise<string> {
   return ensurePython({

@@ -2,29 +2,15 @@
 import assert from "node:assert/strict";
 import type { EngineInfo } from "../../gpu-worker/engine/types.ts";
 import { type ChatConfig, contextLength, tokensPerTile } from "../support/checkpoint_config.ts";
+import { cosine, relativeError } from "../support/errors.ts";
 import { keptRows, nativeTest, onNative, onReference, type OpenGolden } from "../support/golden_engine.ts";
 import { type Golden, goldenRows, loadGoldens } from "../support/goldens.ts";
 
-/** Largest |a - b| over a row of logits, divided by the largest |b| of that row. */
+/** Over a row of logits; see `relativeError`. */
 const MAX_RELATIVE_ERROR = 1e-4;
 const MIN_ROUNDED_COSINE = 0.9995;
 /** Of a log-probability, which is a number of order 1 to 10. */
 const MAX_LOGPROB_ERROR = 2e-3;
-
-function relativeError(row: Float32Array, expected: Float32Array): number {
-  let error = 0;
-  let scale = 0;
-  expected.forEach((value, i) => {
-    error = Math.max(error, Math.abs(row[i]! - value));
-    scale = Math.max(scale, Math.abs(value));
-  });
-  return Number.isNaN(error) ? Infinity : error / scale;
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
 
 /** log softmax of `row` at `id`. */
 function logprob(row: Float32Array, id: number): number {

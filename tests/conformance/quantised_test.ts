@@ -1,5 +1,6 @@
 /** Owns the proof that quantised weights run as what they stand for, on every instruction set, and say what they are. */
 import assert from "node:assert/strict";
+import { cosine } from "../support/errors.ts";
 import { keptRows, nativeTest, type NativeVariant, onNative } from "../support/golden_engine.ts";
 import { type Golden, loadGoldens } from "../support/goldens.ts";
 import { dequantised, wholeBlocks } from "../support/quantise.ts";
@@ -17,11 +18,6 @@ async function rowsOn(golden: Golden, variant: NativeVariant): Promise<Float32Ar
     for (const i of [0, prompts.length - 1]) rows.push(...await keptRows(driver, prompts[i]!, golden.prompts[i]!));
   });
   return rows;
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }
 
 /** Runs `use` with TESSERA_ISA set; where this machine lacks the set, says so. */

@@ -45,9 +45,33 @@ export interface Golden {
   readonly prompts: readonly GoldenPrompt[];
 }
 
+/** Features of a tile at one hidden state of the tower, behind the projector, as `select_layer` would give them. */
+export type LayerFeatures = GoldenArray | {
+  /** Largest |value| of all. */
+  readonly scale: number;
+  /** Where in [tokensPerTile * hidden] `values` are from. */
+  readonly index: readonly number[];
+  readonly values: GoldenArray;
+};
+
+/** A random configuration of one of the seven models, with one prompt. */
+export interface FamilyGolden extends Omit<Golden, "sample_values" | "pixels_sha256" | "vision_features"> {
+  /** Where prompt and answer lie: within the trained length, growing beyond it, or beginning there. */
+  readonly kind: "within" | "grows beyond" | "begins beyond";
+  /** [layers + 1] of tile 0. */
+  readonly layer_features: readonly LayerFeatures[];
+}
+
+const FAMILIES = "families.json";
+
+/** The committed random configurations of the seven models. */
+export function loadFamilies(): FamilyGolden[] {
+  return JSON.parse(readFileSync(new URL(FAMILIES, FOLDER), "utf8"));
+}
+
 /** All committed goldens, by name. */
 export function loadGoldens(): Golden[] {
-  const files = readdirSync(FOLDER).filter((file) => file.endsWith(".json")).sort();
+  const files = readdirSync(FOLDER).filter((file) => file.endsWith(".json") && file !== FAMILIES).sort();
   return files.map((file) => JSON.parse(readFileSync(new URL(file, FOLDER), "utf8")));
 }
 
@@ -60,7 +84,7 @@ export function goldenRows(array: GoldenArray): Float32Array[] {
 }
 
 /** Pixels of all of a golden's tiles, in order. */
-export function goldenPixels(golden: Golden): Uint8Array[] {
+export function goldenPixels(golden: Pick<Golden, "seed" | "num_tiles" | "config">): Uint8Array[] {
   const { seed, num_tiles, config } = golden;
   return Array.from({ length: num_tiles }, (_, i) => randomTile(seed, i, config.force_image_size));
 }
@@ -68,7 +92,10 @@ export function goldenPixels(golden: Golden): Uint8Array[] {
 /**
  * Encodes a golden's tiles into shuffled slots, in two calls where there are several, and returns the slot of each tile.
  */
-export async function encodeGoldenTiles(engine: Engine, golden: Golden): Promise<number[]> {
+export async function encodeGoldenTiles(
+  engine: Engine,
+  golden: Pick<Golden, "seed" | "num_tiles" | "config">,
+): Promise<number[]> {
   const pixels = goldenPixels(golden);
   const slots = shuffled(engine.info.numTileSlots, 5).slice(0, pixels.length);
   const half = Math.ceil(pixels.length / 2);
@@ -83,7 +110,11 @@ export async function encodeGoldenTiles(engine: Engine, golden: Golden): Promise
 }
 
 /** A golden's prompt for the driver: embedding rows moved to the slots of its tiles, ids under them made absurd. */
-export function driverPrompt(golden: Golden, prompt: GoldenPrompt, slots: readonly number[]): DriverPrompt {
+export function driverPrompt(
+  golden: Pick<Golden, "config">,
+  prompt: GoldenPrompt,
+  slots: readonly number[],
+): DriverPrompt {
   const perTile = tokensPerTile(golden.config);
   const rows = prompt.embedding_rows;
   return {

@@ -112,19 +112,27 @@ def projector_tensors(config):
 def decoder_tensors(config):
     decoder = config["llm_config"]
     hidden, vocab, inner = decoder["hidden_size"], decoder["vocab_size"], decoder["intermediate_size"]
-    kv_size = hidden // decoder["num_attention_heads"] * decoder["num_key_value_heads"]
+    head_dim = decoder.get("head_dim") or hidden // decoder["num_attention_heads"]
+    q_size = head_dim * decoder["num_attention_heads"]
+    kv_size = head_dim * decoder["num_key_value_heads"]
+    qkv_bias = decoder["model_type"] == "qwen2" or decoder.get("qkv_bias", False)
+    bias = decoder.get("bias", False)
+
+    def projection(name, out, fan_in, has_bias, *more):
+        return linear(name, out, fan_in, *more)[: 2 if has_bias else 1]
+
     yield ("language_model.model.embed_tokens.weight", (vocab, hidden), 0.0, 0.5)
     for layer in range(decoder["num_hidden_layers"]):
         prefix = f"language_model.model.layers.{layer}"
         yield norm_weight(f"{prefix}.input_layernorm.weight", hidden)
-        yield from linear(f"{prefix}.self_attn.q_proj", hidden, hidden, GAIN, 0.3)
-        yield from linear(f"{prefix}.self_attn.k_proj", kv_size, hidden, GAIN, 0.3)
-        yield from linear(f"{prefix}.self_attn.v_proj", kv_size, hidden, 1.0, 0.3)
-        yield matrix(f"{prefix}.self_attn.o_proj.weight", (hidden, hidden))
+        yield from projection(f"{prefix}.self_attn.q_proj", q_size, hidden, qkv_bias, GAIN, 0.3)
+        yield from projection(f"{prefix}.self_attn.k_proj", kv_size, hidden, qkv_bias, GAIN, 0.3)
+        yield from projection(f"{prefix}.self_attn.v_proj", kv_size, hidden, qkv_bias, 1.0, 0.3)
+        yield from projection(f"{prefix}.self_attn.o_proj", hidden, q_size, bias)
         yield norm_weight(f"{prefix}.post_attention_layernorm.weight", hidden)
-        yield matrix(f"{prefix}.mlp.gate_proj.weight", (inner, hidden), GAIN)
-        yield matrix(f"{prefix}.mlp.up_proj.weight", (inner, hidden), GAIN)
-        yield matrix(f"{prefix}.mlp.down_proj.weight", (hidden, inner))
+        yield from projection(f"{prefix}.mlp.gate_proj", inner, hidden, bias, GAIN)
+        yield from projection(f"{prefix}.mlp.up_proj", inner, hidden, bias, GAIN)
+        yield from projection(f"{prefix}.mlp.down_proj", hidden, inner, bias)
     yield norm_weight("language_model.model.norm.weight", hidden)
     if not decoder["tie_word_embeddings"]:
         yield matrix("language_model.lm_head.weight", (vocab, hidden), 2.0)

@@ -33,7 +33,7 @@ VISION = {
 }
 
 
-def chat_config(tile, vision=None, decoder=None, trained_tile=None):
+def chat_config(tile, vision=None, decoder=None, trained_tile=None, **more):
     """An internvl_chat configuration; `trained_tile` is the position embedding's tile where it is another."""
     llm = {**DECODER, **(decoder or {})}
     return {
@@ -47,6 +47,7 @@ def chat_config(tile, vision=None, decoder=None, trained_tile=None):
         "select_layer": -1,
         "template": "internvl2_5",
         "tie_word_embeddings": llm["tie_word_embeddings"],
+        **more,
     }
 
 

@@ -41,6 +41,17 @@ def to_transformers(tensors):
     return out
 
 
+def biases(decoder):
+    """
+    InternLM3's two flags. Transformers runs it as Llama and wants them equal; the published code has q, k and v by
+    `qkv_bias`, all other projections by `bias`. Where they differ all are on, and those that should be off are zero.
+    """
+    if decoder["model_type"] != "internlm3":
+        return {}
+    some = decoder.get("qkv_bias", False) or decoder.get("bias", False)
+    return {"qkv_bias": some, "bias": some}
+
+
 def hf_config(config, image_token_id, tokens_per_tile):
     vision, decoder = config["vision_config"], config["llm_config"]
     scaling = decoder["rope_scaling"]
@@ -63,8 +74,8 @@ def hf_config(config, image_token_id, tokens_per_tile):
             "use_mean_pooling": True,
         },
         text_config={
-            "model_type": "qwen2",
-            **{k: v for k, v in decoder.items() if k not in ("model_type", "architectures", "rope_theta", "rope_scaling")},
+            **{k: v for k, v in decoder.items() if k not in ("architectures", "rope_theta", "rope_scaling", "bias")},
+            **biases(decoder),
             "rope_parameters": rope,
             "bos_token_id": None,
             "eos_token_id": None,
@@ -81,12 +92,38 @@ def hf_config(config, image_token_id, tokens_per_tile):
 def load(config, tensors, image_token_id, tokens_per_tile):
     """The model in fp32; every tensor must find its place and every parameter a tensor."""
     model = InternVLForConditionalGeneration(hf_config(config, image_token_id, tokens_per_tile)).eval()
+    decoder = config["llm_config"]
     missing, unexpected = model.load_state_dict(to_transformers(tensors), strict=False)
-    tied = ["lm_head.weight"] if config["llm_config"]["tie_word_embeddings"] else []
-    if list(missing) != tied or unexpected:
+    tied = ["lm_head.weight"] if decoder["tie_word_embeddings"] else []
+    zeroed = [name for name in missing if name.endswith("_proj.bias") and ".language_model.layers." in name]
+    if decoder.get("qkv_bias", False) == decoder.get("bias", False) and zeroed or unexpected:
         raise ValueError(f"Cannot load: missing {missing}, unexpected {unexpected}, expected a full match")
+    if [name for name in missing if name not in zeroed] != tied:
+        raise ValueError(f"Cannot load: missing {missing}, expected a full match")
+    for name in zeroed:
+        torch.nn.init.zeros_(model.get_parameter(name))
     model.tie_weights()
     return model
+
+
+def forget_lengths(model):
+    """Transformers keeps the base of the longest sequence it ever saw; a model just loaded does not."""
+    rope = model.model.language_model.rotary_emb
+    rope.register_buffer("inv_freq", rope.original_inv_freq.clone(), persistent=False)
+    rope.max_seq_len_cached = rope.original_max_seq_len
+
+
+def image_features(model, config, pixels, select_layer=None):
+    """[tiles, tokens, hidden] as `select_layer` and `ps_version` say."""
+    layer = config["select_layer"] if select_layer is None else select_layer
+    out = model.model.get_image_features(
+        pixels, vision_feature_layer=layer, vision_feature_select_strategy="default", output_hidden_states=True
+    ).pooler_output
+    if config["ps_version"] == "v2":
+        return out
+    # v1 lacks the last turn of the pixel shuffle, and the projector works token by token.
+    side = round(out.shape[1] ** 0.5)
+    return out.reshape(out.shape[0], side, side, -1).transpose(1, 2).reshape(out.shape)
 
 
 def normalise(tiles):

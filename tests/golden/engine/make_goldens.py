@@ -35,7 +35,8 @@ def encode_f32(array):
 
 
 def tile_tokens(config):
-    return (config["force_image_size"] // config["vision_config"]["patch_size"] // 2) ** 2
+    grid = config["force_image_size"] // config["vision_config"]["patch_size"]
+    return round(grid * config["downsample_ratio"]) ** 2
 
 
 def build_prompt(parts, salt, name, vocab, tokens_per_tile, first_tile):
@@ -200,4 +201,5 @@ def main():
         sys.exit(0 if worst <= CHECK_TOLERANCE else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
 # Owns fresh random pictures and what Pillow makes of them; compare.ts asks for them and tiles them itself.
-# Run by: deno task compare [pictures] [seed]
+# Run by: deno task compare tiler [pictures] [seed]
 import base64
 import io
 import json

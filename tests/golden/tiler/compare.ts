@@ -1,35 +1,37 @@
 // Owns the live comparison with the pinned Pillow: fresh random pictures, every tile equal to the byte.
-// Run: deno task compare [pictures] [seed]
 import { ensurePillow } from "../../../infra/tools/python.ts";
 import { type GoldenCase, checked, concat, limits, newTiler, sha256 } from "../../tile/support.ts";
 
-const DEFAULT_PICTURES = 300;
 const SCRIPT = new URL("./compare.py", import.meta.url).pathname;
 
-const numPictures = Number(Deno.args[0] ?? DEFAULT_PICTURES);
-const seed = Number(Deno.args[1] ?? Date.now() % 1_000_000);
-
-const child = new Deno.Command(await ensurePillow(), {
-  args: [SCRIPT, String(numPictures), String(seed)],
-  stdout: "piped",
-}).spawn();
-
-const seen: Record<string, number> = {};
-let numDifferent = 0;
-let rest = "";
-for await (const text of child.stdout.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)) {
-  const lines = (rest + text).split("\n");
-  rest = lines.pop() ?? "";
-  for (const line of lines) await compare(JSON.parse(line));
+/** Tiles `numPictures` made from `seed`; says how many differ, and whether all came and none did. */
+export async function compareTiler(numPictures: number, seed: number): Promise<boolean> {
+  const child = new Deno.Command(await ensurePillow(), {
+    args: [SCRIPT, String(numPictures), String(seed)],
+    stdout: "piped",
+  }).spawn();
+  const seen: Record<string, number> = {};
+  let numDifferent = 0;
+  let rest = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const picture: Picture = JSON.parse(line);
+      seen[picture.file] = (seen[picture.file] ?? 0) + 1;
+      if (await differs(picture)) numDifferent++;
+    }
+  }
+  const { success } = await child.status;
+  const numSeen = Object.values(seen).reduce((sum, count) => sum + count, 0);
+  const kinds = Object.entries(seen).map(([kind, count]) => `${kind} ${count}`).join(", ");
+  console.log(`${numSeen} pictures from seed ${seed} (${kinds}): ${numDifferent} differ from Pillow 13.0.0`);
+  return success && numSeen === numPictures && numDifferent === 0;
 }
-const { success } = await child.status;
-const numSeen = Object.values(seen).reduce((sum, count) => sum + count, 0);
-const kinds = Object.entries(seen).map(([kind, count]) => `${kind} ${count}`).join(", ");
-console.log(`${numSeen} pictures from seed ${seed} (${kinds}): ${numDifferent} differ from Pillow 13.0.0`);
-if (!success || numSeen !== numPictures || numDifferent > 0) Deno.exit(1);
 
-async function compare({ data, ...golden }: GoldenCase & { readonly data: string }): Promise<void> {
-  seen[golden.file] = (seen[golden.file] ?? 0) + 1;
+type Picture = GoldenCase & { readonly data: string };
+
+async function differs({ data, ...golden }: Picture): Promise<boolean> {
   let actual: string;
   try {
     const image = newTiler().tile(Uint8Array.fromBase64(data), checked(golden.options), limits);
@@ -38,7 +40,7 @@ async function compare({ data, ...golden }: GoldenCase & { readonly data: string
     actual = String(error);
   }
   const expected = `${golden.sourceWidth}x${golden.sourceHeight} ${golden.cols}x${golden.rows} ${golden.hash}`;
-  if (actual === expected) return;
-  numDifferent++;
+  if (actual === expected) return false;
   console.error(`DIFFERENT ${golden.file} ${JSON.stringify(golden.options)}: ${actual}, expected ${expected}`);
+  return true;
 }
