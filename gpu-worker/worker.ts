@@ -125,12 +125,13 @@ export class Worker {
 
   #queueReady(): void {
     for (const job of this.intake.ready()) {
-      if (job.prompt instanceof TesseraError) continue;
+      const { prompt } = job;
+      if (prompt instanceof TesseraError) continue;
       job.at.ready = performance.now();
       job.sequence = new Sequence({
         id: job.id,
-        prompt: job.prompt,
-        slots: Int32Array.from(job.prompt.tiles, (hash) => this.#tiles.slotOf(hash)),
+        prompt,
+        slots: Int32Array.from(prompt.tiles, (hash) => this.#tiles.slotOf(hash)),
         sampling: engineSampling(job.job.sampling, this.#options.engine.info.vocabSize),
         resumeIds: job.grant!.resumeIds,
       });

@@ -1,7 +1,8 @@
 /** Owns the reading of a delivered job: envelope, model, prompt, whether it fits. Pure; no bus. */
 import { decodeMessage, Job, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
-import { buildPrompt, type Prompt, PromptTooLong } from "../prompt/prompt.ts";
+import { buildPromptInSteps, type Prompt, PromptTooLong } from "../prompt/prompt.ts";
+import { inSlices } from "../prompt/slices.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 
 /** What a job has to fit. */
@@ -20,15 +21,20 @@ export function readJob(bytes: Uint8Array, model: string): Job {
   return job;
 }
 
-/** The prompt of a job, or what is wrong with the job. */
-export function preparePrompt(
+/**
+ * The prompt of a job, or what is wrong with the job. Long texts take a second, in slices.
+ * @returns undefined when `isUnwanted` said so before the end
+ */
+export async function preparePrompt(
   job: Job,
   tokenizer: Tokenizer,
   facts: ModelFacts,
   limits: AdmissionLimits,
-): Prompt | TesseraError {
+  isUnwanted: () => boolean,
+): Promise<Prompt | TesseraError | undefined> {
   try {
-    const prompt = buildPrompt(job, tokenizer, facts, limits.maxLength - 1);
+    const prompt = await inSlices(buildPromptInSteps(job, tokenizer, facts, limits.maxLength - 1), isUnwanted);
+    if (prompt === undefined) return undefined;
     const numTiles = new Set(prompt.tiles).size;
     if (numTiles > limits.numTileSlots) {
       return new TesseraError("too_many_images", {

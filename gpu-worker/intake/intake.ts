@@ -94,7 +94,7 @@ export class Intake {
 
   /** Takes a delivered job in. */
   take(delivery: Delivery, channel: JobChannel): void {
-    const { facts, tokenizer, tiles, maxLength, log } = this.#options;
+    const { facts, log } = this.#options;
     if (this.#isDraining) return delivery.nak();
     let envelope;
     try {
@@ -108,9 +108,18 @@ export class Intake {
     const earlier = this.#jobs.get(envelope.id);
     if (earlier !== undefined) this.#end(earlier);
 
-    const prompt = preparePrompt(envelope, tokenizer, facts, { maxLength, numTileSlots: tiles.numSlots });
-    const job = new LiveJob(envelope, delivery, channel, prompt);
+    const job = new LiveJob(envelope, delivery, channel);
     this.#jobs.set(job.id, job);
+    void this.#prepare(job);
+  }
+
+  /** Makes the prompt, in slices; the job may end meanwhile. */
+  async #prepare(job: LiveJob): Promise<void> {
+    const { facts, tokenizer, tiles, maxLength } = this.#options;
+    const limits = { maxLength, numTileSlots: tiles.numSlots };
+    const prompt = await preparePrompt(job.job, tokenizer, facts, limits, () => job.hasEnded);
+    if (prompt === undefined || job.hasEnded) return;
+    job.prompt = prompt;
     this.#awaitingSlots.push(job);
     this.#claimWhatFits();
   }

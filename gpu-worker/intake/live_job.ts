@@ -18,10 +18,8 @@ export class LiveJob {
   readonly delivery: Delivery;
   /** Where it comes from. */
   readonly channel: JobChannel;
-  /** The prompt, or why there is none; the caller learns of it once the edge has granted the job. */
-  readonly prompt: Prompt | TesseraError;
-  /** Tiles it needs, each once. */
-  readonly tiles: readonly string[];
+  /** Tiles it needs, each once; none before its prompt is there. */
+  tiles: readonly string[] = [];
   /** Whether slots are reserved for `tiles`. */
   holdsTiles = false;
   grant: Grant | null = null;
@@ -36,12 +34,22 @@ export class LiveJob {
   visionMs = 0;
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   #tileTimer: ReturnType<typeof setTimeout> | undefined;
+  #prompt: Prompt | TesseraError | null = null;
 
-  constructor(job: Job, delivery: Delivery, channel: JobChannel, prompt: Prompt | TesseraError) {
+  constructor(job: Job, delivery: Delivery, channel: JobChannel) {
     this.job = job;
     this.delivery = delivery;
     this.channel = channel;
-    this.prompt = prompt;
+  }
+
+  /** The prompt, or why there is none; the caller learns of it once the edge has granted the job. Not before it is set. */
+  get prompt(): Prompt | TesseraError {
+    if (this.#prompt === null) throw new Error(`Cannot use job ${this.id}: its prompt is not there yet`);
+    return this.#prompt;
+  }
+
+  set prompt(prompt: Prompt | TesseraError) {
+    this.#prompt = prompt;
     this.tiles = prompt instanceof TesseraError ? [] : [...new Set(prompt.tiles)];
   }
 
@@ -72,11 +80,11 @@ export class LiveJob {
   }
 
   usage(): Usage {
-    const isPrompt = !(this.prompt instanceof TesseraError);
+    const prompt = this.prompt instanceof TesseraError ? null : this.prompt;
     return {
-      prompt_tokens: isPrompt ? this.prompt.tokenIds.length : 0,
+      prompt_tokens: prompt?.tokenIds.length ?? 0,
       completion_tokens: this.grant?.answer.numIds ?? 0,
-      image_tokens: isPrompt ? this.prompt.numImageTokens : 0,
+      image_tokens: prompt?.numImageTokens ?? 0,
       cached_tokens: this.sequence?.numCachedTokens ?? 0,
     };
   }

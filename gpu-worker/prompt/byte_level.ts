@@ -1,4 +1,8 @@
-/** Owns the byte-level alphabet: the printable character each byte is written as in vocab.json and merges.txt. */
+/** Owns byte-level BPE as Qwen2 has it: text composed (NFC), cut by a pattern, bytes merged within each word. */
+import { mergePairs, MergeTable } from "./byte_pairs.ts";
+import type { Sliced } from "./slices.ts";
+import type { Vocabulary } from "./vocabulary.ts";
+import { WordCache } from "./word_cache.ts";
 
 const BYTE_OF = new Map<string, number>();
 {
@@ -9,10 +13,102 @@ const BYTE_OF = new Map<string, number>();
   }
 }
 
-/** The 256 characters, in order of the byte they stand for. */
+/** The characters bytes are written as in vocab.json and merges.txt, in order of the byte they stand for. */
 export const BYTE_ALPHABET: readonly string[] = [...BYTE_OF].sort((a, b) => a[1] - b[1]).map(([char]) => char);
 
+/** How Qwen2's tokenizer cuts text before merging. */
+export const QWEN2_SPLIT =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
+  "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+/** Words between two places to rest. */
+const WORDS_PER_STEP = 512;
+
 const encoder = new TextEncoder();
+const NOTHING = new Uint8Array(0);
+
+export interface ByteLevelOptions {
+  readonly vocab: Readonly<Record<string, number>>;
+  /** Best first. */
+  readonly merges: readonly (readonly [left: string, right: string])[];
+  /** Pattern whose matches, and what is between them, are words; JavaScript's syntax but for `\s` and `\S`. */
+  readonly split: string;
+  readonly composes: boolean;
+  /** Words that are a token are taken as they are. */
+  readonly ignoresMerges: boolean;
+}
+
+export class ByteLevelVocabulary implements Vocabulary {
+  readonly #options: ByteLevelOptions;
+  readonly #split: RegExp;
+  readonly #merges: MergeTable;
+  /** [256] */
+  readonly #idOfByte: Int32Array;
+  readonly #tokens: string[] = [];
+  readonly #cache = new WordCache();
+
+  /** @throws Error when the vocabulary lacks a byte, or the part or outcome of a merge */
+  constructor(options: ByteLevelOptions) {
+    const { vocab, merges } = this.#options = options;
+    this.#split = new RegExp(unicodeSpaces(options.split), "gu");
+    for (const [token, id] of Object.entries(vocab)) this.#tokens[id] = token;
+    const idOf = (token: string, what: string) => {
+      const id = Object.hasOwn(vocab, token) ? vocab[token] : undefined;
+      if (id === undefined) throw new Error(`Cannot read vocabulary: ${what} "${token}" is missing`);
+      return id;
+    };
+    this.#idOfByte = Int32Array.from(BYTE_ALPHABET, (char, byte) => idOf(char, `byte ${byte} as`));
+    this.#merges = new MergeTable(merges.length);
+    merges.forEach(([left, right], rank) => {
+      this.#merges.add(idOf(left, "merge part"), idOf(right, "merge part"), rank, idOf(left + right, "merged token"));
+    });
+  }
+
+  get size(): number {
+    return this.#tokens.length;
+  }
+
+  *encode(text: string, ids: number[], maxIds: number): Sliced<void> {
+    const source = this.#options.composes ? text.normalize("NFC") : text;
+    let start = 0;
+    let numWords = 0;
+    while (start < source.length && ids.length <= maxIds) {
+      this.#split.lastIndex = start;
+      const match = this.#split.exec(source);
+      // What no alternative matches is a word too.
+      const end = match === null ? source.length : match.index > start ? match.index : start + match[0].length;
+      yield* this.#encodeWord(source.slice(start, end), ids);
+      start = end;
+      if (++numWords % WORDS_PER_STEP === 0) yield;
+    }
+  }
+
+  bytesOf(id: number): Uint8Array {
+    const token = this.#tokens[id];
+    return token === undefined ? NOTHING : bytesOfToken(token);
+  }
+
+  *#encodeWord(word: string, ids: number[]): Sliced<void> {
+    const known = this.#cache.get(word);
+    if (known !== undefined) return append(ids, known);
+    const bytes = encoder.encode(word);
+    if (this.#options.ignoresMerges) {
+      const whole = this.#wholeId(bytes);
+      if (whole !== undefined) return void ids.push(whole);
+    }
+    const symbols = new Int32Array(bytes.length);
+    for (let i = 0; i < bytes.length; i++) symbols[i] = this.#idOfByte[bytes[i]!]!;
+    const length = yield* mergePairs(symbols, this.#merges);
+    append(ids, symbols.subarray(0, length));
+    if (WordCache.takes(word)) this.#cache.set(word, [...symbols.subarray(0, length)]);
+  }
+
+  #wholeId(bytes: Uint8Array): number | undefined {
+    let token = "";
+    for (const byte of bytes) token += BYTE_ALPHABET[byte];
+    return Object.hasOwn(this.#options.vocab, token) ? this.#options.vocab[token] : undefined;
+  }
+}
 
 /** Bytes a vocabulary entry stands for. A character outside the alphabet stands for its own UTF-8. */
 export function bytesOfToken(token: string): Uint8Array {
@@ -23,4 +119,16 @@ export function bytesOfToken(token: string): Uint8Array {
     else bytes.push(byte);
   }
   return Uint8Array.from(bytes);
+}
+
+/** The tokenizers' `\s` is Unicode's White_Space: with U+0085, without U+FEFF, other than JavaScript's. */
+function unicodeSpaces(pattern: string): string {
+  return pattern.replace(
+    /\\[\s\S]/g,
+    (escape) => escape === "\\s" ? "\\p{White_Space}" : escape === "\\S" ? "\\P{White_Space}" : escape,
+  );
+}
+
+function append(ids: number[], more: Iterable<number>): void {
+  for (const id of more) ids.push(id);
 }

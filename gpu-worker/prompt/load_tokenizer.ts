@@ -1,92 +1,148 @@
-/** Owns reading a checkpoint's tokenizer: tokenizer.json where there is one, else Qwen2's slow files put together. */
+/** Owns reading a checkpoint's tokenizer: tokenizer.json, or Qwen2's vocab.json and merges.txt, or a SentencePiece model. */
 import { z } from "zod";
-import { type AddedToken, Tokenizer, type TokenizerJson } from "./tokenizer.ts";
+import { ByteLevelVocabulary, QWEN2_SPLIT } from "./byte_level.ts";
+import { parseSentencePiece } from "./sentencepiece_file.ts";
+import { SentencePieceVocabulary } from "./sentencepiece.ts";
+import { type AddedToken, isMarkup, Tokenizer } from "./tokenizer.ts";
 
+const Vocab = z.record(z.string(), z.int().min(0));
 const AddedTokens = z.record(z.string(), z.object({ content: z.string(), special: z.boolean().default(false) }));
-const SlowConfig = z.object({ added_tokens_decoder: AddedTokens.optional() });
-const FastFile = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() })),
-  model: z.looseObject({ type: z.string(), vocab: z.record(z.string(), z.int()) }),
-  decoder: z.unknown(),
+const SlowConfig = z.looseObject({
+  added_tokens_decoder: AddedTokens.optional(),
+  add_bos_token: z.boolean().nullish(),
 });
 
-/** How Qwen2's tokenizer cuts text before merging. */
-const QWEN2_SPLIT =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
-  "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const Split = z.looseObject({
+  type: z.literal("Split"),
+  pattern: z.object({ Regex: z.string() }),
+  behavior: z.literal("Isolated"),
+  invert: z.literal(false),
+});
+const ByteLevel = z.looseObject({
+  type: z.literal("ByteLevel"),
+  add_prefix_space: z.literal(false),
+  use_regex: z.literal(false),
+});
+/** The parts of a byte-level tokenizer.json that decide ids. */
+const ByteLevelJson = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() })),
+  normalizer: z.looseObject({ type: z.literal("NFC") }).nullable(),
+  pre_tokenizer: z.looseObject({ type: z.literal("Sequence"), pretokenizers: z.tuple([Split, ByteLevel]) }),
+  model: z.looseObject({
+    type: z.literal("BPE"),
+    vocab: Vocab,
+    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+    ignore_merges: z.boolean().nullish(),
+    byte_fallback: z.literal(false).nullish(),
+    continuing_subword_prefix: z.literal("").nullish(),
+    end_of_word_suffix: z.literal("").nullish(),
+    dropout: z.null().optional(),
+  }),
+});
 
 /**
  * Reads the tokenizer of a checkpoint folder.
  * @throws Error naming the files that are missing or not understood
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const fast = await readText(`${folder}/tokenizer.json`);
-  const json = fast === null ? await assemble(folder) : FastFile.parse(JSON.parse(fast)) as TokenizerJson;
-  const isByteLevel = json.model.type === "BPE" && JSON.stringify(json.decoder ?? null).includes('"ByteLevel"');
-  if (!isByteLevel) throw new Error(`Cannot read tokenizer of ${folder}: expected byte-level BPE`);
-  return new Tokenizer(json);
-}
-
-/** A tokenizer.json from vocab.json, merges.txt and the added tokens, as the published InternVL3 checkpoints have them. */
-async function assemble(folder: string): Promise<TokenizerJson> {
-  const vocab = await readText(`${folder}/vocab.json`);
-  const merges = await readText(`${folder}/merges.txt`);
-  if (vocab === null || merges === null) {
-    throw new Error(`Cannot read tokenizer of ${folder}: expected tokenizer.json, or vocab.json and merges.txt`);
+  const json = await readText(`${folder}/tokenizer.json`);
+  const model = await readBytes(`${folder}/tokenizer.model`);
+  try {
+    // A tokenizer.json made from a SentencePiece model says the same in another way; the model itself is the truth.
+    if (json !== null && (model === null || json.includes('"ByteLevel"'))) return tokenizerOfJson(JSON.parse(json));
+    if (model !== null) return await sentencePieceTokenizer(folder, model);
+    const vocab = await readText(`${folder}/vocab.json`);
+    const merges = await readText(`${folder}/merges.txt`);
+    if (vocab === null || merges === null) {
+      throw new Error("expected tokenizer.json, or vocab.json and merges.txt, or tokenizer.model");
+    }
+    return tokenizerOfParts(Vocab.parse(JSON.parse(vocab)), merges, await readAddedTokens(folder) ?? missingAdded());
+  } catch (cause) {
+    const reason = cause instanceof z.ZodError ? firstFault(cause) : cause instanceof Error ? cause.message : cause;
+    throw new Error(`Cannot read tokenizer of ${folder}: ${reason}`, { cause });
   }
-  return assembleTokenizerJson(
-    z.record(z.string(), z.int()).parse(JSON.parse(vocab)),
-    merges,
-    await readAddedTokens(folder),
-  );
 }
 
-/** Puts together what Qwen2's fast tokenizer would have in its file. */
-export function assembleTokenizerJson(
+/** @param json a byte-level tokenizer.json, parsed */
+export function tokenizerOfJson(json: unknown): Tokenizer {
+  const { model, normalizer, pre_tokenizer, added_tokens } = ByteLevelJson.parse(json);
+  const vocabulary = new ByteLevelVocabulary({
+    vocab: model.vocab,
+    merges: model.merges.map((pair) => typeof pair === "string" ? pairOf(pair) : pair),
+    split: pre_tokenizer.pretokenizers[0].pattern.Regex,
+    composes: normalizer !== null,
+    ignoresMerges: model.ignore_merges ?? false,
+  });
+  return new Tokenizer(vocabulary, added_tokens);
+}
+
+/** Qwen2's tokenizer from its slow files. */
+export function tokenizerOfParts(
   vocab: Readonly<Record<string, number>>,
   merges: string,
   addedTokens: readonly AddedToken[],
-): TokenizerJson {
-  const pairs = merges.split("\n").filter((line) => line !== "" && !line.startsWith("#version")).map((line) =>
-    line.replace("\r", "").split(" ")
-  );
-  const file = {
-    added_tokens: addedTokens.map((token) => ({
-      ...token,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-    })),
-    normalizer: { type: "NFC" },
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        { type: "Split", pattern: { Regex: QWEN2_SPLIT }, behavior: "Isolated", invert: false },
-        { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
-    },
-    post_processor: null,
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: "BPE", vocab, merges: pairs, unk_token: null, byte_fallback: false, ignore_merges: false },
-  };
-  return file;
+): Tokenizer {
+  const lines = merges.split("\n").map((line) => line.replace(/\r$/, ""));
+  const vocabulary = new ByteLevelVocabulary({
+    vocab,
+    merges: lines.filter((line) => line !== "" && !line.startsWith("#version")).map(pairOf),
+    split: QWEN2_SPLIT,
+    composes: true,
+    ignoresMerges: false,
+  });
+  return new Tokenizer(vocabulary, addedTokens);
 }
 
-async function readAddedTokens(folder: string): Promise<AddedToken[]> {
-  const config = SlowConfig.parse(JSON.parse(await readText(`${folder}/tokenizer_config.json`) ?? "{}"));
-  if (config.added_tokens_decoder !== undefined) {
-    return Object.entries(config.added_tokens_decoder).map(([id, token]) => ({ id: Number(id), ...token }));
+async function sentencePieceTokenizer(folder: string, bytes: Uint8Array): Promise<Tokenizer> {
+  const file = parseSentencePiece(bytes);
+  const added = new Map((await readAddedTokens(folder) ?? []).map((token) => [token.id, token]));
+  // Control tokens may stand in the model itself.
+  file.pieces.forEach(({ piece, type }, id) => {
+    if (type === "control" && !added.has(id)) added.set(id, { id, content: piece, special: true });
+  });
+  const hidden = new Set([...added.values()].filter(({ content }) => !isMarkup(content)).map(({ content }) => content));
+  const { add_bos_token } = await readSlowConfig(folder);
+  const bosId = (add_bos_token ?? true) && file.bosId >= 0 ? file.bosId : null;
+  return new Tokenizer(new SentencePieceVocabulary(file, hidden), [...added.values()], bosId);
+}
+
+function pairOf(line: string): readonly [string, string] {
+  const at = line.indexOf(" ", 1);
+  return [line.slice(0, at), line.slice(at + 1)];
+}
+
+async function readSlowConfig(folder: string): Promise<z.infer<typeof SlowConfig>> {
+  return SlowConfig.parse(JSON.parse(await readText(`${folder}/tokenizer_config.json`) ?? "{}"));
+}
+
+/** Null when no file tells them. */
+async function readAddedTokens(folder: string): Promise<AddedToken[] | null> {
+  const { added_tokens_decoder } = await readSlowConfig(folder);
+  if (added_tokens_decoder !== undefined) {
+    return Object.entries(added_tokens_decoder).map(([id, token]) => ({ id: Number(id), ...token }));
   }
   const plain = await readText(`${folder}/added_tokens.json`);
-  if (plain === null) throw new Error(`Cannot read added tokens of ${folder}: expected them in tokenizer_config.json`);
-  const ids = z.record(z.string(), z.int()).parse(JSON.parse(plain));
-  return Object.entries(ids).map(([content, id]) => ({ id, content, special: true }));
+  if (plain === null) return null;
+  return Object.entries(Vocab.parse(JSON.parse(plain))).map(([content, id]) => ({ id, content, special: true }));
+}
+
+function missingAdded(): never {
+  throw new Error("expected the added tokens in tokenizer_config.json or added_tokens.json");
+}
+
+function firstFault(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not understood"}; expected byte-level BPE as Qwen2's`;
 }
 
 async function readText(path: string): Promise<string | null> {
+  const bytes = await readBytes(path);
+  return bytes === null ? null : new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+}
+
+async function readBytes(path: string): Promise<Uint8Array | null> {
   try {
-    return await Deno.readTextFile(path);
+    return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

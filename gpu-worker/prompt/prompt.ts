@@ -1,5 +1,6 @@
 /** Owns the prompt as the engine takes it: ids, and for each place of a picture which row of which tile stands there. */
 import { type JobImage, type JobMessage, TesseraError } from "@tessera/shared";
+import { atOnce, type Sliced } from "./slices.ts";
 import { CONTROL_TOKENS, layOutPrompt } from "./template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -22,6 +23,12 @@ export interface PromptFacts {
   readonly tileSize: number;
 }
 
+/** What of a job its prompt is made of. */
+export interface PromptSource {
+  readonly messages: readonly JobMessage[];
+  readonly images: readonly JobImage[];
+}
+
 /** Too long to be worth finishing. */
 export class PromptTooLong extends Error {
   override readonly name = "PromptTooLong";
@@ -34,18 +41,28 @@ export class PromptTooLong extends Error {
  * @throws TesseraError `internal_error` when the job names a picture it does not have, or was tiled for another model
  */
 export function buildPrompt(
-  job: { readonly messages: readonly JobMessage[]; readonly images: readonly JobImage[] },
+  job: PromptSource,
   tokenizer: Tokenizer,
   facts: PromptFacts,
   maxTokens: number = Infinity,
 ): Prompt {
+  return atOnce(buildPromptInSteps(job, tokenizer, facts, maxTokens));
+}
+
+/** The same, with places to rest. */
+export function* buildPromptInSteps(
+  job: PromptSource,
+  tokenizer: Tokenizer,
+  facts: PromptFacts,
+  maxTokens: number = Infinity,
+): Sliced<Prompt> {
   const writer = new PromptWriter(tokenizer, facts.tokensPerTile, maxTokens);
   for (const piece of layOutPrompt(job.messages, facts.systemText)) {
     if (piece.type === "text") writer.text(piece.text);
-    else if (piece.type === "control") writer.control(CONTROL_TOKENS[piece.token]);
-    else writer.images(piece.images.map((index) => imageAt(job.images, index, facts.tileSize)));
+    else if (piece.type === "control") yield* writer.control(CONTROL_TOKENS[piece.token]);
+    else yield* writer.images(piece.images.map((index) => imageAt(job.images, index, facts.tileSize)));
   }
-  return writer.finish();
+  return yield* writer.finish();
 }
 
 function imageAt(images: readonly JobImage[], index: number, tileSize: number): JobImage {
@@ -72,30 +89,31 @@ class PromptWriter {
     this.#tokenizer = tokenizer;
     this.#tokensPerTile = tokensPerTile;
     this.#maxTokens = maxTokens;
+    if (tokenizer.bosId !== null) this.#push(tokenizer.bosId, -1, 0);
   }
 
   text(text: string): void {
     this.#text += text;
   }
 
-  control(token: string): void {
-    this.#flushText();
+  *control(token: string): Sliced<void> {
+    yield* this.#flushText();
     this.#push(this.#tokenizer.controlId(token), -1, 0);
   }
 
   /** One placeholder for the tiles of all. */
-  images(images: readonly JobImage[]): void {
-    this.control(CONTROL_TOKENS.imageStart);
+  *images(images: readonly JobImage[]): Sliced<void> {
+    yield* this.control(CONTROL_TOKENS.imageStart);
     const context = this.#tokenizer.controlId(CONTROL_TOKENS.imageContext);
     for (const hash of images.flatMap(({ tiles }) => tiles)) {
       const tile = this.#tiles.push(hash) - 1;
       for (let row = 0; row < this.#tokensPerTile; row++) this.#push(context, tile, row);
     }
-    this.control(CONTROL_TOKENS.imageEnd);
+    yield* this.control(CONTROL_TOKENS.imageEnd);
   }
 
-  finish(): Prompt {
-    this.#flushText();
+  *finish(): Sliced<Prompt> {
+    yield* this.#flushText();
     return {
       tokenIds: Int32Array.from(this.#ids),
       tileOf: Int32Array.from(this.#tileOf),
@@ -105,11 +123,11 @@ class PromptWriter {
     };
   }
 
-  #flushText(): void {
+  *#flushText(): Sliced<void> {
     const text = this.#text;
     this.#text = "";
     const room = this.#maxTokens - this.#ids.length;
-    for (const id of this.#tokenizer.encodeText(text, room)) this.#push(id, -1, 0);
+    for (const id of yield* this.#tokenizer.encodeInSteps(text, room)) this.#push(id, -1, 0);
   }
 
   #push(id: number, tile: number, row: number): void {

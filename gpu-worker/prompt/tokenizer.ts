@@ -1,6 +1,6 @@
 /** Owns text <-> ids: what users typed never becomes a control token, and each id has its bytes. */
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
-import { bytesOfToken } from "./byte_level.ts";
+import { atOnce, type Sliced } from "./slices.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 /** A token beside the vocabulary proper. */
 export interface AddedToken {
@@ -10,49 +10,42 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** The parts of a tokenizer.json we look at; the library reads the rest. */
-export interface TokenizerJson {
-  readonly added_tokens: readonly AddedToken[];
-  readonly model: { readonly type: string; readonly vocab: Readonly<Record<string, number>> };
-  readonly decoder?: unknown;
-}
-
 /**
  * Marks of places and boxes in a picture. They steer nothing and the vendor's own prompts for grounding hold them, so
  * they are taken from users' text as the vendor takes them. All other added tokens are split up there.
  */
 const MARKUP = new Set(["<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>"]);
 
-/** Text is encoded in pieces of about this many characters, so that too long a text is found out early. */
-const PIECE_CHARS = 4_096;
-/** A place where no token goes across: the space between two words belongs to the second. */
-const WORD_GAP = /(?<=\S) (?=\p{L})/gu;
-
 const NOTHING = new Uint8Array(0);
 
+/** Whether an added token is one that text may become. */
+export function isMarkup(content: string): boolean {
+  return MARKUP.has(content);
+}
+
 export class Tokenizer {
-  readonly #library: LibraryTokenizer;
+  /** Stands before every prompt; null where the checkpoint has none. */
+  readonly bosId: number | null;
+  readonly #vocabulary: Vocabulary;
   readonly #added = new Map<number, AddedToken>();
   readonly #idOfAdded = new Map<string, number>();
-  /** Vocabulary by id. */
-  readonly #tokens: string[] = [];
+  /** Matches one mark; null when the checkpoint has none. */
+  readonly #markup: RegExp | null;
 
-  readonly #pieceChars: number;
-
-  constructor(json: TokenizerJson, pieceChars: number = PIECE_CHARS) {
-    this.#pieceChars = pieceChars;
-    const markup = json.added_tokens.filter((token) => MARKUP.has(token.content));
-    this.#library = new LibraryTokenizer({ ...json, added_tokens: markup }, {});
-    for (const [token, id] of Object.entries(json.model.vocab)) this.#tokens[id] = token;
-    for (const token of json.added_tokens) {
+  constructor(vocabulary: Vocabulary, addedTokens: readonly AddedToken[], bosId: number | null = null) {
+    this.bosId = bosId;
+    this.#vocabulary = vocabulary;
+    for (const token of addedTokens) {
       this.#added.set(token.id, token);
       this.#idOfAdded.set(token.content, token.id);
     }
+    const markup = addedTokens.filter(({ content }) => isMarkup(content)).map(({ content }) => RegExp.escape(content));
+    this.#markup = markup.length === 0 ? null : new RegExp(`(${markup.join("|")})`, "u");
   }
 
   /** One more than the largest id. */
   get size(): number {
-    return Math.max(this.#tokens.length, ...[...this.#added.keys()].map((id) => id + 1));
+    return Math.max(this.#vocabulary.size, ...[...this.#added.keys()].map((id) => id + 1));
   }
 
   /**
@@ -60,11 +53,18 @@ export class Tokenizer {
    * @param maxIds more are not wanted: the rest of the text is left out once there are more
    */
   encodeText(text: string, maxIds: number = Infinity): number[] {
+    return atOnce(this.encodeInSteps(text, maxIds));
+  }
+
+  /** The same, with places to rest: a million characters take a second. */
+  *encodeInSteps(text: string, maxIds: number = Infinity): Sliced<number[]> {
     const ids: number[] = [];
-    for (let start = 0; start < text.length && ids.length <= maxIds;) {
-      const end = this.#endOfPiece(text, start);
-      for (const id of this.#library.encode(text.slice(start, end), { add_special_tokens: false }).ids) ids.push(id);
-      start = end;
+    // Texts and marks take turns.
+    for (const part of this.#markup === null ? [text] : text.split(this.#markup)) {
+      if (ids.length > maxIds) break;
+      const mark = isMarkup(part) ? this.#idOfAdded.get(part) : undefined;
+      if (mark !== undefined) ids.push(mark);
+      else if (part !== "") yield* this.#vocabulary.encode(part, ids, maxIds);
     }
     return ids;
   }
@@ -79,17 +79,13 @@ export class Tokenizer {
     return id;
   }
 
-  /** UTF-8 an id adds to the answer, possibly part of a character; nothing for special tokens and unknown ids. */
-  bytesOf(id: number): Uint8Array {
+  /**
+   * UTF-8 an id adds to the answer, possibly part of a character; nothing for special tokens and unknown ids.
+   * @param isStart nothing came before it in the answer
+   */
+  bytesOf(id: number, isStart: boolean = false): Uint8Array {
     const added = this.#added.get(id);
     if (added !== undefined) return added.special ? NOTHING : new TextEncoder().encode(added.content);
-    const token = this.#tokens[id];
-    return token === undefined ? NOTHING : bytesOfToken(token);
-  }
-
-  #endOfPiece(text: string, start: number): number {
-    if (text.length - start <= this.#pieceChars) return text.length;
-    WORD_GAP.lastIndex = start + this.#pieceChars;
-    return WORD_GAP.exec(text)?.index ?? text.length;
+    return this.#vocabulary.bytesOf(id, isStart);
   }
 }

@@ -1,7 +1,7 @@
 /** Owns a byte-level tokenizer small enough to know by heart: ids 0-255 are the bytes, a few merges, the control tokens. */
 import { BYTE_ALPHABET } from "../../gpu-worker/prompt/byte_level.ts";
-import { assembleTokenizerJson } from "../../gpu-worker/prompt/load_tokenizer.ts";
-import { Tokenizer } from "../../gpu-worker/prompt/tokenizer.ts";
+import { tokenizerOfParts } from "../../gpu-worker/prompt/load_tokenizer.ts";
+import type { Tokenizer } from "../../gpu-worker/prompt/tokenizer.ts";
 
 /** Ids of the merged tokens. */
 export const MERGED = { he: 256, ll: 257, hell: 258, hello: 259, "Ġhello": 260, us: 261, er: 262, user: 263 } as const;
@@ -24,9 +24,7 @@ export function handmadeTokenizer(): Tokenizer {
   const vocab: Record<string, number> = { ...MERGED };
   BYTE_ALPHABET.forEach((char, byte) => vocab[char] = byte);
   const added = Object.entries(ADDED).map(([content, id]) => ({ id, content, special: true }));
-  return new Tokenizer(
-    assembleTokenizerJson(vocab, MERGES, [...added, { id: 908, content: "<tool>", special: false }]),
-  );
+  return tokenizerOfParts(vocab, MERGES, [...added, { id: 908, content: "<tool>", special: false }]);
 }
 
 /** Ids of text without merges: its UTF-8. */

@@ -5,7 +5,7 @@ import type { JobImage, JobMessage } from "@tessera/shared";
 import { loadTokenizer } from "../../gpu-worker/prompt/load_tokenizer.ts";
 import { buildPrompt, PromptTooLong } from "../../gpu-worker/prompt/prompt.ts";
 import { DEFAULT_SYSTEM_TEXT } from "../../gpu-worker/prompt/template.ts";
-import { Tokenizer, type TokenizerJson } from "../../gpu-worker/prompt/tokenizer.ts";
+import type { Tokenizer } from "../../gpu-worker/prompt/tokenizer.ts";
 import { ADDED, bytesOf, handmadeTokenizer, MERGED } from "./handmade_tokenizer.ts";
 
 const TINY = new URL("../../gpu-worker/models/internvl3-tiny", import.meta.url).pathname;
@@ -142,32 +142,6 @@ Deno.test("prompt: whatever is typed, the count of control tokens is the templat
   }));
 });
 
-Deno.test("prompt: text encoded in pieces has the ids of the whole", async () => {
-  const json = JSON.parse(await Deno.readTextFile(`${TINY}/tokenizer.json`)) as TokenizerJson;
-  const whole = new Tokenizer(json, Infinity);
-  const inPieces = new Tokenizer(json, 1);
-  const word = fc.constantFrom(
-    " the",
-    " scene's",
-    "  a",
-    "1 2",
-    " <ref>",
-    ".\n",
-    " \u0301x",
-    "あ い",
-    " 3d",
-    " '",
-    " é",
-    "\t b",
-  );
-  fc.assert(
-    fc.property(fc.array(fc.oneof(word, fc.string())), (words) => {
-      assert.deepEqual(inPieces.encodeText(words.join("")), whole.encodeText(words.join("")));
-    }),
-    { numRuns: 1_000 },
-  );
-});
-
 Deno.test("prompt: a text far too long is not encoded to its end", () => {
   const tokenizer = handmadeTokenizer();
   const messages = [text("user", "hello ".repeat(1_000_000))];
@@ -204,7 +178,10 @@ Deno.test("prompt: the bundled checkpoint's tokenizer, from its one file or from
       );
     }));
     await Deno.remove(`${folder}/vocab.json`);
-    await assert.rejects(loadTokenizer(folder), /expected tokenizer.json, or vocab.json and merges.txt/);
+    await assert.rejects(
+      loadTokenizer(folder),
+      /expected tokenizer.json, or vocab.json and merges.txt, or tokenizer.model/,
+    );
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
