@@ -5,6 +5,8 @@ import { fail } from "../tools/terminal.ts";
 import { caption } from "./caption.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
+import { doctorCommand } from "./doctor.ts";
+import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { UsageError } from "./usage.ts";
 
@@ -14,6 +16,8 @@ const HELP = `Usage: deno task tessera <command>
   chat                   talk, with --image <picture> (repeatable) about pictures
   models                 list what the server serves
   pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
+  plan [model]           memory on each GPU, without weights: plan InternVL3-78B --gpus 4x80
+  doctor                 check this machine: what is missing, and how to get it
   env                    print the table of environment variables
 
 Options:
@@ -27,6 +31,8 @@ Options:
 
 /** Commands with options of their own. */
 const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
+  doctor: doctorCommand,
+  plan: planCommand,
   pull: pullCommand,
 };
 

@@ -1,0 +1,99 @@
+/** `tessera plan`: whether a model fits the GPUs, and how it lies on them, without its weights. */
+import { findInternVL3, INTERNVL3_MODELS, type ModelShape, readEnv } from "@tessera/shared";
+import { parseArgs } from "node:util";
+import { MAX_DEVICES } from "../../gpu-worker/plan/split_layers.ts";
+import { findCheckpoint } from "../../gpu-worker/config.ts";
+import { planMemory, type PlanRequest, QUANTISATIONS } from "../plan/memory.ts";
+import { readShape } from "../plan/read_shape.ts";
+import { overviewText, planText, requestText } from "../plan/report.ts";
+import { UsageError, wholeNumber } from "./usage.ts";
+
+const HELP = `Usage: deno task tessera plan [model] [options]
+
+  <model>              ${INTERNVL3_MODELS.map(({ name }) => name).join(", ")},
+                       or a checkpoint's folder or name; without one: all seven, a line each
+
+Options:
+  --gpus <n>x<GiB>     GPUs and the memory of each (default 1x80)
+  --context <tokens>   longest sequence, prompt and answer (default: the model's)
+  --tile-slots <n>     tiles whose embeddings stay (TESSERA_TILE_SLOTS)
+  --step <tokens>      new tokens of one step (TESSERA_TOKEN_BUDGET)
+  --json               as JSON, in bytes
+
+Ends with code 1 when the model fits at no type of weights.
+`;
+
+/** Runs the command; returns the exit code. @throws UsageError */
+export async function planCommand(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      gpus: { type: "string", default: "1x80" },
+      context: { type: "string" },
+      "tile-slots": { type: "string" },
+      step: { type: "string" },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help || positionals.length > 1) {
+    console.log(HELP);
+    return values.help ? 0 : 2;
+  }
+  const settings = readEnv(
+    ["TESSERA_TILE_SLOTS", "TESSERA_TOKEN_BUDGET", "TESSERA_MAX_SEQUENCES"],
+    (name) => Deno.env.get(name),
+  );
+  const requestFor = (shape: ModelShape): PlanRequest => ({
+    shape,
+    ...gpusOf(values.gpus),
+    context: values.context === undefined
+      ? shape.contextLength
+      : wholeNumber("context", values.context, 1, shape.contextLength),
+    tileSlots: values["tile-slots"] === undefined
+      ? settings.TESSERA_TILE_SLOTS
+      : wholeNumber("tile-slots", values["tile-slots"], 1, 1_000_000),
+    tokenBudget: values.step === undefined
+      ? settings.TESSERA_TOKEN_BUDGET
+      : wholeNumber("step", values.step, 1, 1_000_000),
+    maxSequences: settings.TESSERA_MAX_SEQUENCES,
+  });
+  const shapes = positionals[0] === undefined ? INTERNVL3_MODELS : [await shapeOf(positionals[0])];
+  const rows = shapes.map((shape) => {
+    const request = requestFor(shape);
+    return { request, plans: QUANTISATIONS.map((quantisation) => planMemory(request, quantisation)) };
+  });
+  if (values.json) console.log(JSON.stringify(rows.map(({ request, plans }) => ({ ...request, plans })), null, 2));
+  else if (positionals[0] === undefined) {
+    console.log(
+      `On ${values.gpus.replace("x", " GPUs of ")} GiB: weights, and tokens that all sequences may have together.\n`,
+    );
+    console.log(overviewText(rows));
+  } else {
+    const { request, plans } = rows[0]!;
+    console.log([requestText(request), ...plans.map((plan) => planText(request, plan))].join("\n\n"));
+  }
+  return rows.some(({ plans }) => plans.some(({ fits }) => fits)) ? 0 : 1;
+}
+
+/** A published model's from our data; a folder's or a bundled one's from its config.json. */
+async function shapeOf(model: string): Promise<ModelShape> {
+  const folder = await findCheckpoint(model).catch(() => null);
+  if (folder !== null) return await readShape(folder);
+  const known = findInternVL3(model);
+  if (known !== undefined) return known;
+  const names = INTERNVL3_MODELS.map(({ name }) => name).join(", ");
+  throw new UsageError(`Cannot plan ${model}: no such checkpoint, and none of ${names}.`);
+}
+
+function gpusOf(text: string): { readonly numGpus: number; readonly gpuBytes: number } {
+  const [, gpus, memory] = text.match(/^(\d+)x(\d+(?:\.\d+)?)$/i) ?? [];
+  const numGpus = Number(gpus), gpuGib = Number(memory);
+  if (!(numGpus >= 1 && numGpus <= MAX_DEVICES && gpuGib > 0)) {
+    throw new UsageError(
+      `Cannot read --gpus: ${text}, expected GPUs and GiB of each, as 4x80, with 1 to ${MAX_DEVICES} GPUs.`,
+    );
+  }
+  return { numGpus, gpuBytes: gpuGib * 2 ** 30 };
+}
