@@ -19,6 +19,7 @@ import { ensureDurableQueue, ensureQueue } from "./intake/connect.ts";
 import type { IntakeWaits } from "./intake/intake.ts";
 import { Link } from "./intake/link.ts";
 import { Pulling } from "./intake/pulling.ts";
+import { TokenizeResponder } from "./intake/tokenize.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
 import { Worker } from "./worker.ts";
 
@@ -119,6 +120,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     log,
   });
   nc.subscribe(workerAlive(workerId), { callback: (_error, msg) => void msg.respond() });
+  const tokenizeResponder = new TokenizeResponder({ nc, tokenizer: deps.tokenizer, facts, log });
   await nc.flush();
   await announcer.start();
   pulling.start();
@@ -133,6 +135,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     isDraining = true;
     void announcer.announce();
     await within(CLOSE_TIMEOUT_MS, pulling.stop());
+    tokenizeResponder.stop();
     worker.intake.startDraining();
     await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
     await worker.intake.stop(CLOSE_TIMEOUT_MS);

@@ -117,6 +117,10 @@ export const IMAGE_CONCURRENCY = 4;
 /** Text an answer may pile up for a client that does not read, in characters; above it the job is cancelled. */
 export const MAX_UNREAD_CHARS = 4 * 1024 * 1024;
 
+/** How long an edge waits for a worker's count, and how many a worker makes at once: a million characters take a second. */
+export const TOKENIZE_TIMEOUT_MS = 15_000;
+export const MAX_TOKENIZING = 16;
+
 /** Checkpoint downloads: longest silence of a connection, and tries in a row that bring nothing new. */
 export const PULL_STALL_MS = 30_000;
 export const PULL_MAX_TRIES = 6;

@@ -8,6 +8,7 @@ export * from "./contract/generation.ts";
 export * from "./contract/job.ts";
 export * from "./contract/job_record.ts";
 export * from "./contract/tile.ts";
+export * from "./contract/tokenize.ts";
 export * from "./env.ts";
 export * from "./errors.ts";
 export * from "./ids.ts";

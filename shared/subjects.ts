@@ -78,3 +78,7 @@ export const deadSubject = (model: string): string => `tessera.dead.${modelToken
 
 /** JetStream's own notice that a job was handed out as often as allowed and nobody finished it. */
 export const LIVE_GIVEN_UP = `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${LIVE_STREAM}.*`;
+
+/** An edge asks here (request/reply) what a text or a prompt is in tokens; one worker of the queue group answers. */
+export const tokenizeSubject = (model: string): string => `tessera.tokenize.${modelToken(model)}`;
+export const TOKENIZE_GROUP = "tokenize";

@@ -1,6 +1,6 @@
 /** Owns byte-level BPE as Qwen2 has it: text composed (NFC), cut by a pattern, bytes merged within each word. */
 import { mergePairs, MergeTable } from "./byte_pairs.ts";
-import type { Sliced } from "./slices.ts";
+import { append, ITEMS_PER_STEP, type Sliced } from "./slices.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 import { WordCache } from "./word_cache.ts";
 
@@ -90,16 +90,19 @@ export class ByteLevelVocabulary implements Vocabulary {
 
   *#encodeWord(word: string, ids: number[]): Sliced<void> {
     const known = this.#cache.get(word);
-    if (known !== undefined) return append(ids, known);
+    if (known !== undefined) return yield* append(ids, known);
     const bytes = encoder.encode(word);
     if (this.#options.ignoresMerges) {
       const whole = this.#wholeId(bytes);
       if (whole !== undefined) return void ids.push(whole);
     }
     const symbols = new Int32Array(bytes.length);
-    for (let i = 0; i < bytes.length; i++) symbols[i] = this.#idOfByte[bytes[i]!]!;
+    for (let i = 0; i < bytes.length; i++) {
+      symbols[i] = this.#idOfByte[bytes[i]!]!;
+      if ((i + 1) % ITEMS_PER_STEP === 0) yield;
+    }
     const length = yield* mergePairs(symbols, this.#merges);
-    append(ids, symbols.subarray(0, length));
+    yield* append(ids, symbols.subarray(0, length));
     if (WordCache.takes(word)) this.#cache.set(word, [...symbols.subarray(0, length)]);
   }
 
@@ -127,8 +130,4 @@ function unicodeSpaces(pattern: string): string {
     /\\[\s\S]/g,
     (escape) => escape === "\\s" ? "\\p{White_Space}" : escape === "\\S" ? "\\P{White_Space}" : escape,
   );
-}
-
-function append(ids: number[], more: Iterable<number>): void {
-  for (const id of more) ids.push(id);
 }

@@ -102,8 +102,12 @@ function mergeShort(symbols: Int32Array, table: MergeTable): number {
 function* mergeLong(symbols: Int32Array, table: MergeTable): Sliced<number> {
   const n = symbols.length;
   /** Neighbours by position; a symbol stays at its leftmost position, one that was taken in is -1. */
-  const next = Int32Array.from(symbols, (_, i) => i + 1);
-  const before = Int32Array.from(symbols, (_, i) => i - 1);
+  const next = new Int32Array(n);
+  const before = new Int32Array(n);
+  for (let i = 0; i < n; i++) {
+    next[i] = i + 1;
+    before[i] = i - 1;
+  }
   const heap = new PairHeap(n);
   let numOps = 0;
   const push = (at: number) => {

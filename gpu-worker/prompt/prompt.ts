@@ -1,6 +1,6 @@
 /** Owns the prompt as the engine takes it: ids, and for each place of a picture which row of which tile stands there. */
 import { type JobImage, type JobMessage, TesseraError } from "@tessera/shared";
-import { atOnce, type Sliced } from "./slices.ts";
+import { atOnce, ITEMS_PER_STEP, type Sliced } from "./slices.ts";
 import { CONTROL_TOKENS, layOutPrompt } from "./template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -127,7 +127,10 @@ class PromptWriter {
     const text = this.#text;
     this.#text = "";
     const room = this.#maxTokens - this.#ids.length;
-    for (const id of yield* this.#tokenizer.encodeInSteps(text, room)) this.#push(id, -1, 0);
+    for (const id of yield* this.#tokenizer.encodeInSteps(text, room)) {
+      this.#push(id, -1, 0);
+      if (this.#ids.length % ITEMS_PER_STEP === 0) yield;
+    }
   }
 
   #push(id: number, tile: number, row: number): void {

@@ -2,7 +2,7 @@
 import { mergePairs, MergeTable } from "./byte_pairs.ts";
 import type { Piece, SentencePieceFile } from "./sentencepiece_file.ts";
 import { SentencePieceNormalizer, SPACE } from "./sentencepiece_normalizer.ts";
-import type { Sliced } from "./slices.ts";
+import { ITEMS_PER_STEP, type Sliced } from "./slices.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 import { WordCache } from "./word_cache.ts";
 
@@ -106,16 +106,29 @@ export class SentencePieceVocabulary implements Vocabulary {
 
   *#encodeWord(word: string, ids: number[]): Sliced<void> {
     const known = this.#cache.get(word);
-    if (known !== undefined) return this.#write(known, ids);
-    const symbols = Int32Array.from(word, (char) => this.#symbolOf(char));
+    if (known !== undefined) return yield* this.#write(known, ids);
+    const symbols = yield* this.#symbolsOf(word);
     const length = yield* mergePairs(symbols, this.#merges);
     const found = symbols.subarray(0, length);
-    this.#write(found, ids);
+    yield* this.#write(found, ids);
     if (WordCache.takes(word)) this.#cache.set(word, [...found]);
   }
 
-  #write(symbols: Iterable<number>, ids: number[]): void {
-    for (const symbol of symbols) {
+  /** [characters] the symbol of each. */
+  *#symbolsOf(word: string): Sliced<Int32Array> {
+    const symbols = new Int32Array(word.length);
+    let count = 0;
+    for (const char of word) {
+      symbols[count++] = this.#symbolOf(char);
+      if (count % ITEMS_PER_STEP === 0) yield;
+    }
+    return symbols.subarray(0, count);
+  }
+
+  *#write(symbols: ArrayLike<number>, ids: number[]): Sliced<void> {
+    for (let i = 0; i < symbols.length; i++) {
+      if ((i + 1) % ITEMS_PER_STEP === 0) yield;
+      const symbol = symbols[i]!;
       if (symbol < NO_PIECE) ids.push(symbol);
       else if (this.#file.byteFallback) {
         for (const byte of encoder.encode(String.fromCodePoint(symbol - NO_PIECE))) ids.push(this.#idOfByte.get(byte)!);

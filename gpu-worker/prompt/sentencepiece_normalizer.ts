@@ -13,13 +13,17 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export class SentencePieceNormalizer {
   readonly #spec: NormalizerSpec;
   readonly #rules: CharsMap | null;
-  readonly #fixed: readonly string[];
+  /** As UTF-8, longest first, by their first byte. */
+  readonly #fixed = new Map<number, Uint8Array[]>();
 
   /** @param fixed texts that no rule touches: user-defined pieces */
   constructor(spec: NormalizerSpec, fixed: readonly string[]) {
     this.#spec = spec;
     this.#rules = spec.charsMap.length === 0 ? null : new CharsMap(spec.charsMap);
-    this.#fixed = [...fixed].sort((a, b) => b.length - a.length);
+    for (const bytes of fixed.map((text) => encoder.encode(text)).sort((a, b) => b.length - a.length)) {
+      const first = bytes[0]!;
+      this.#fixed.set(first, [...this.#fixed.get(first) ?? [], bytes]);
+    }
   }
 
   *normalize(text: string): Sliced<string> {
@@ -46,7 +50,7 @@ export class SentencePieceNormalizer {
     let numChars = 0;
     while (at < bytes.length) {
       if (++numChars % CHARS_PER_STEP === 0) yield;
-      const fixed = this.#fixed.length === 0 ? 0 : this.#fixedAt(bytes, at);
+      const fixed = this.#fixedAt(bytes, at);
       if (fixed > 0) {
         at += fixed;
         continue;
@@ -65,11 +69,8 @@ export class SentencePieceNormalizer {
   }
 
   #fixedAt(bytes: Uint8Array, at: number): number {
-    for (const fixed of this.#fixed) {
-      const wanted = encoder.encode(fixed);
-      if (wanted.every((byte, i) => bytes[at + i] === byte)) return wanted.length;
-    }
-    return 0;
+    const fixed = this.#fixed.get(bytes[at]!)?.find((wanted) => wanted.every((byte, i) => bytes[at + i] === byte));
+    return fixed?.length ?? 0;
   }
 }
 

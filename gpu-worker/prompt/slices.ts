@@ -13,6 +13,17 @@ export function atOnce<T>(work: Sliced<T>): T {
   return step.value;
 }
 
+/** Items of a plain loop between two places to rest; about a millisecond. */
+export const ITEMS_PER_STEP = 32_768;
+
+/** Appends to an array, which for millions takes a while. */
+export function* append(ids: number[], more: ArrayLike<number>): Sliced<void> {
+  for (let i = 0; i < more.length; i++) {
+    ids.push(more[i]!);
+    if ((i + 1) % ITEMS_PER_STEP === 0) yield;
+  }
+}
+
 /** Runs to the end in slices; undefined when `isUnwanted` says so before. */
 export async function inSlices<T>(work: Sliced<T>, isUnwanted: () => boolean = () => false): Promise<T | undefined> {
   while (!isUnwanted()) {
