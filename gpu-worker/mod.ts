@@ -134,9 +134,10 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   const close = async (drainMs: number) => {
     isDraining = true;
     void announcer.announce();
-    await within(CLOSE_TIMEOUT_MS, pulling.stop());
-    tokenizeResponder.stop();
+    // First, so that what still arrives while pulling ends goes back at once.
     worker.intake.startDraining();
+    tokenizeResponder.stop();
+    await within(CLOSE_TIMEOUT_MS, pulling.stop());
     await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
     await worker.intake.stop(CLOSE_TIMEOUT_MS);
     worker.stop();
