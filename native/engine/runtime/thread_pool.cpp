@@ -12,6 +12,7 @@ namespace tessera {
 namespace {
 
 constexpr uint32_t kOpen = 1u << 31;
+constexpr uint64_t kLast = 0xffffffffu;
 // About 20 microseconds: the gap between two loops of one step is shorter, an idle engine is silent after it.
 constexpr int kSpins = 1000;
 
@@ -40,7 +41,26 @@ int available_cpus() {
   return cpus;
 }
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(std::max(1, num_threads)) {
+bool ThreadPool::Part::take_first(size_t* index) {
+  uint64_t now = left.load(std::memory_order_relaxed);
+  do {
+    if (now >> 32 >= (now & kLast)) return false;
+  } while (!left.compare_exchange_weak(now, now + (kLast + 1), std::memory_order_relaxed));
+  *index = now >> 32;
+  return true;
+}
+
+bool ThreadPool::Part::take_last(size_t* index) {
+  uint64_t now = left.load(std::memory_order_relaxed);
+  do {
+    if (now >> 32 >= (now & kLast)) return false;
+  } while (!left.compare_exchange_weak(now, now - 1, std::memory_order_relaxed));
+  *index = (now & kLast) - 1;
+  return true;
+}
+
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(std::max(1, num_threads)), parts_(std::make_unique<Part[]>(num_threads_)) {
   for (int thread = 1; thread < num_threads_; thread++) {
     threads_.emplace_back([this, thread] { worker(thread); });
   }
@@ -54,7 +74,12 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::drain(int thread) {
-  for (size_t index = next_.fetch_add(1); index < count_; index = next_.fetch_add(1)) call_(work_, index, thread);
+  size_t index;
+  while (parts_[thread].take_first(&index)) call_(work_, index, thread);
+  for (int i = 1; i < num_threads_; i++) {
+    Part& other = parts_[(thread + i) % num_threads_];
+    while (other.take_last(&index)) call_(work_, index, thread);
+  }
 }
 
 void ThreadPool::run(size_t count, Call call, void* work) {
@@ -64,8 +89,11 @@ void ThreadPool::run(size_t count, Call call, void* work) {
   }
   call_ = call;
   work_ = work;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < num_threads_; i++) {
+    const uint64_t first = count * i / num_threads_;
+    const uint64_t last = count * (i + 1) / num_threads_;
+    parts_[i].left.store(first << 32 | last, std::memory_order_relaxed);
+  }
   gate_.store(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

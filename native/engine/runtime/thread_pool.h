@@ -1,9 +1,10 @@
-/** Owns the engine's threads: one parallel loop at a time over a shared index. */
+/** Owns the engine's threads: one parallel loop at a time, each thread on a range of its own. */
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -14,8 +15,10 @@ namespace tessera {
 int available_cpus();
 
 /**
- * A fixed set of threads. The caller of `parallel_for` works too, so a pool of n starts n - 1 threads. A loop never
- * waits for a thread that has not begun to help: a machine with more to do than cores slows it down, but no further.
+ * A fixed set of threads. The caller of `parallel_for` works too, so a pool of n starts n - 1 threads. Each thread walks
+ * its own part of the indices upwards, so that it reads memory as one stream; who is done takes from the end of another's
+ * part. A loop never waits for a thread that has not begun to help: a machine with more to do than cores slows it down,
+ * but no further.
  */
 class ThreadPool {
  public:
@@ -26,7 +29,10 @@ class ThreadPool {
 
   int num_threads() const { return num_threads_; }
 
-  /** Calls work(index, thread) once for each index in [0, count); `thread` < num_threads(). `work` must not throw. */
+  /**
+   * Calls work(index, thread) once for each index in [0, count), `count` below 2^32; `thread` < num_threads(). `work`
+   * must not throw.
+   */
   template <class Work>
   void parallel_for(size_t count, Work&& work) {
     using Plain = std::remove_reference_t<Work>;
@@ -37,6 +43,14 @@ class ThreadPool {
  private:
   using Call = void (*)(void* work, size_t index, int thread);
 
+  /** What is left of a thread's part: the first index in the upper half, the one behind the last in the lower. */
+  struct alignas(64) Part {
+    std::atomic<uint64_t> left{0};
+
+    bool take_first(size_t* index);
+    bool take_last(size_t* index);
+  };
+
   void run(size_t count, Call call, void* work);
   void drain(int thread);
   void worker(int thread);
@@ -46,8 +60,7 @@ class ThreadPool {
   // The loop at hand. Written by the caller while the gate is shut and empty.
   Call call_ = nullptr;
   void* work_ = nullptr;
-  size_t count_ = 0;
-  alignas(64) std::atomic<size_t> next_{0};
+  std::unique_ptr<Part[]> parts_;  // one a thread
   alignas(64) std::atomic<uint32_t> generation_{0};  // one more for each loop; what idle threads wait on
   alignas(64) std::atomic<uint32_t> gate_{0};        // kOpen, plus the number of threads inside
   std::atomic<bool> stop_{false};

@@ -43,16 +43,16 @@ void Int4Matrix::open_panel(size_t panel, size_t num_tiles, char* scratch) const
   if (num_tiles > 1) kernels_.expand4(group(panel, 0), values_, num_groups_, scratch);
 }
 
-void Int4Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>&, size_t panel, size_t num_tiles,
+void Int4Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>&, const PanelTurn& turn,
                           char* scratch, float* sums) const {
-  if (num_tiles > 1) {
+  if (turn.num_tiles > 1) {
     kernels_.bf16.tile(rows, packed, scratch, cols / 2, sums, kPanelWidth, false, scratch);
     return;
   }
   // Sums go through memory between pieces, which changes none of their bits.
   for (size_t first = 0; first < num_groups_; first += kGroupsAtOnce) {
     const size_t count = std::min(kGroupsAtOnce, num_groups_ - first);
-    kernels_.expand4(group(panel, first), values_, count, scratch);
+    kernels_.expand4(group(turn.panel, first), values_, count, scratch);
     kernels_.bf16.tile(rows, packed + first * kBlock4 * rows * kernels_.bf16.a_bytes, scratch, count * kPairs, sums,
                        kPanelWidth, first > 0, scratch);
   }

@@ -24,7 +24,7 @@ class Int4Matrix final : public WeightMatrix {
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   size_t scratch_bytes() const override { return cols * kPanelWidth * 2; }
   void open_panel(size_t panel, size_t num_tiles, char* scratch) const override;
-  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t num_tiles,
+  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                 char* scratch, float* sums) const override;
 
  private:

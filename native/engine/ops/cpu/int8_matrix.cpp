@@ -59,11 +59,11 @@ void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std
   }
 }
 
-void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t,
+void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                           char*, float* sums) const {
   const float* row_scales = reinterpret_cast<const float*>(packed + steps_ * 4 * rows);
-  const int8_t* weights = panel_start(panel);
-  const size_t first = panel * kPanelWidth;
+  const int8_t* weights = panel_start(turn.panel);
+  const size_t first = turn.panel * kPanelWidth;
   kernel_->tile(rows, packed, weights, steps_, row_scales, scales_.data() + first, corrections_.data() + first, sums,
                 weights + kAhead);
   for (const Outlier& outlier : outliers) {

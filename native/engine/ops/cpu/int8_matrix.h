@@ -22,7 +22,7 @@ class Int8Matrix final : public WeightMatrix {
 
   size_t packed_row_bytes() const override { return steps_ * 4 + 4; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
-  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t num_tiles,
+  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                 char* scratch, float* sums) const override;
 
  private:

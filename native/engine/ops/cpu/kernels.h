@@ -26,6 +26,17 @@ struct TileEnd {
 };
 
 /**
+ * Memory a product asks for while it computes: 128 bytes at `from`, then the same `step` bytes further for each group of
+ * k_step. 128 keeps ahead of a stream of weights; less spreads what comes later over several products.
+ */
+struct Ahead {
+  const char* from;
+  size_t step;
+
+  Ahead(const void* from, size_t step = 128) : from(static_cast<const char*>(from)), step(step) {}
+};
+
+/**
  * Products of packed activations and packed weights of one storage type. K is padded with zeros to a multiple of
  * `k_step`.
  *   weights      [N / 32][K / k_step][32][k_step]   (keys and values of attention too)
@@ -38,11 +49,11 @@ struct MatrixKernel {
   /** Packs rows [rows][k] of stride `stride`. */
   void (*pack)(const float* x, size_t stride, int rows, size_t k, void* packed);
   /**
-   * c [rows][32] = (accumulate ? c : 0) + a * panel over `steps` groups of k_step, each sum in the order of K. Few rows
-   * wait for memory: meanwhile as many bytes from `next` on are asked for, whatever lies there.
+   * c [rows][32] = (accumulate ? c : 0) + a * panel over `steps` groups of k_step, each sum in the order of K. Whatever
+   * lies at `ahead`, it is only asked for.
    */
   void (*tile)(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
-               const void* next);
+               Ahead ahead);
   /** Writes a key of `dim` values as column `slot` of a panel. */
   void (*store_key)(const float* x, size_t dim, void* panel, size_t slot);
   /**
@@ -62,7 +73,7 @@ struct Int8Kernel {
    * there were such.
    */
   float (*quantise)(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers);
-  /** c [rows][32] = (a * panel - corrections) * scales; `next` as in `MatrixKernel`. */
+  /** c [rows][32] = (a * panel - corrections) * scales. Few rows meanwhile ask for as many bytes from `next` on. */
   void (*tile)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales, const float* scales,
                const int32_t* corrections, float* c, const void* next);
   /** c [32] += value * column `col` of the panel. */

@@ -49,7 +49,7 @@ inline VecInt bf16_pairs(Vec even, Vec odd) {
 
 template <int ROWS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
-                                          bool accumulate, const char* next) {
+                                          bool accumulate, Ahead ahead) {
   __m512 sum[ROWS][2];
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
@@ -61,7 +61,7 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
       w[v] = _mm512_load_si512(b + v * 32);
-      if (ROWS <= kFewRows) _mm_prefetch(next + (2 * k + v) * 64, _MM_HINT_T0);
+      _mm_prefetch(ahead.from + v * 64, _MM_HINT_T0);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
@@ -74,6 +74,7 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
     }
     a += 2 * ROWS;
     b += 2 * kPanelWidth;
+    ahead.from += ahead.step;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
@@ -84,20 +85,20 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 
 template <int ROWS = kTileRows>
 inline void dispatch_pairs(int rows, const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
-                           bool accumulate, const char* next) {
+                           bool accumulate, Ahead ahead) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      tile_pairs<ROWS>(a, b, steps, c, stride, accumulate, next);
+      tile_pairs<ROWS>(a, b, steps, c, stride, accumulate, ahead);
     } else {
-      dispatch_pairs<ROWS - 1>(rows, a, b, steps, c, stride, accumulate, next);
+      dispatch_pairs<ROWS - 1>(rows, a, b, steps, c, stride, accumulate, ahead);
     }
   }
 }
 
 void tile_bf16(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
-               const void* next) {
+               Ahead ahead) {
   dispatch_pairs(rows, static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(panel), steps, c, stride,
-                 accumulate, static_cast<const char*>(next));
+                 accumulate, ahead);
 }
 
 /** Transposes 16 x 16 lanes of 32 bits. */

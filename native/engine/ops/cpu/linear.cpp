@@ -11,22 +11,25 @@ namespace tessera::cpu {
 
 namespace {
 
-/** Tiles of rows that share one pass over the weights. */
+/** Tiles of rows that share one pass over the weights, at most. */
 constexpr size_t kTilesPerBlock = 16;
 
-/** How M rows are cut into tiles: as even as the kernel's width allows. */
+/** How M rows are cut into tiles, and these into blocks: as evenly as can be. */
 struct RowTiles {
   size_t rows;       // of all but the last
   size_t count;
   size_t num_rows;   // in all
+  size_t num_blocks;
 
   RowTiles(size_t num_rows, int max_rows) : num_rows(num_rows) {
     count = (num_rows + max_rows - 1) / max_rows;
     rows = count == 0 ? 1 : (num_rows + count - 1) / count;
     count = (num_rows + rows - 1) / rows;
+    num_blocks = (count + kTilesPerBlock - 1) / kTilesPerBlock;
   }
   int size(size_t tile) const { return static_cast<int>(std::min(rows, num_rows - tile * rows)); }
-  size_t num_blocks() const { return (count + kTilesPerBlock - 1) / kTilesPerBlock; }
+  /** First tile of a block; of the block behind the last, the number of tiles. */
+  size_t first(size_t block) const { return count * block / num_blocks; }
 };
 
 /** Adds a bias to a tile [rows][32]. */
@@ -61,19 +64,20 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
   const size_t num_items = matrix.num_panels() / together;
   const size_t scratch_bytes = matrix.scratch_bytes();
   if (scratch_bytes > 0) reserve_scratch(together * scratch_bytes);
-  parallel(tiles.num_blocks() * num_items, (x.rows + kRowsPerRead) * matrix.rows * matrix.cols,
+  parallel(tiles.num_blocks * num_items, (x.rows + kRowsPerRead) * matrix.rows * matrix.cols,
            [&](size_t item, int thread) {
     const size_t panel = item % num_items * together;
-    const size_t first = item / num_items * kTilesPerBlock;
-    const size_t last = std::min(first + kTilesPerBlock, tiles.count);
+    const size_t first = tiles.first(item / num_items);
+    const size_t last = tiles.first(item / num_items + 1);
     char* scratch = scratch_[thread].as<char>();
     for (size_t i = 0; i < together; i++) matrix.open_panel(panel + i, last - first, scratch + i * scratch_bytes);
     alignas(64) float sums[2][kMaxRows * kPanelWidth];
     for (size_t tile = first; tile < last; tile++) {
       const size_t row = tile * tiles.rows;
       for (size_t i = 0; i < together; i++) {
-        matrix.multiply(tiles.size(tile), packed + row * row_bytes, outliers_[tile], panel + i, last - first,
-                        scratch + i * scratch_bytes, sums[i]);
+        const PanelTurn turn = {panel + i, panel + i + together, tile - first, last - first};
+        matrix.multiply(tiles.size(tile), packed + row * row_bytes, outliers_[tile], turn, scratch + i * scratch_bytes,
+                        sums[i]);
       }
       end(sums, row, tiles.size(tile), panel);
     }

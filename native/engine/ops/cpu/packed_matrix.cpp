@@ -7,6 +7,11 @@
 
 namespace tessera::cpu {
 
+namespace {
+/** Products over which the way of the next panel into cache is spread. */
+constexpr size_t kAheadParts = 4;
+}  // namespace
+
 PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, const MatrixKernel& kernel)
     : WeightMatrix(num_rows, num_cols), type_(type), kernel_(&kernel),
       steps_((num_cols + kernel.k_step - 1) / kernel.k_step),
@@ -15,7 +20,7 @@ PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, cons
 }
 
 char* PackedMatrix::row_start(size_t row) const {
-  return memory_.as<char>() + row / kPanelWidth * panel_bytes_ + row % kPanelWidth * kernel_->k_step * kernel_->b_bytes;
+  return panel_start(row / kPanelWidth) + row % kPanelWidth * kernel_->k_step * kernel_->b_bytes;
 }
 
 void PackedMatrix::pack_row(size_t row, const HostTensor& source, size_t source_row) {
@@ -45,10 +50,18 @@ void PackedMatrix::pack(const float* x, size_t stride, int num_rows, char* packe
   kernel_->pack(x, stride, num_rows, cols, packed);
 }
 
-void PackedMatrix::multiply(int num_rows, const char* packed, const std::vector<Outlier>&, size_t panel, size_t, char*,
-                            float* sums) const {
-  const char* weights = memory_.as<char>() + panel * panel_bytes_;
-  kernel_->tile(num_rows, packed, weights, steps_, sums, kPanelWidth, false, weights + kAhead);
+void PackedMatrix::multiply(int num_rows, const char* packed, const std::vector<Outlier>&, const PanelTurn& turn,
+                            char*, float* sums) const {
+  // One tile reads weights as a stream. Of several, the first brings them into cache for the rest; while these compute,
+  // the next panel comes in.
+  const char* weights = panel_start(turn.panel);
+  Ahead ahead(weights + kAhead);
+  if (turn.num_tiles > 1) {
+    const size_t parts = std::min(turn.num_tiles, kAheadParts);
+    ahead = Ahead(panel_start(turn.next_panel) + turn.tile % parts * (panel_bytes_ / parts),
+                  panel_bytes_ / steps_ / parts);
+  }
+  kernel_->tile(num_rows, packed, weights, steps_, sums, kPanelWidth, false, ahead);
 }
 
 void PackedMatrix::unpack_row(size_t row, float* out) const {

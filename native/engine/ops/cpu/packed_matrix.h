@@ -18,10 +18,11 @@ class PackedMatrix final : public WeightMatrix {
 
   size_t packed_row_bytes() const override { return steps_ * kernel_->k_step * kernel_->a_bytes; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
-  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel, size_t num_tiles,
+  void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                 char* scratch, float* sums) const override;
 
  private:
+  char* panel_start(size_t panel) const { return memory_.as<char>() + panel * panel_bytes_; }
   char* row_start(size_t row) const;
   void write(char* to, float value) const;
 

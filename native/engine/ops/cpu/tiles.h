@@ -38,8 +38,7 @@ struct WeightsBf16 {
 /** Activations are fp32, for pairs in the order odd, even: [steps][ROWS][kStep]. */
 template <class Weights, int ROWS>
 __attribute__((noinline)) void tile_rows(const float* a_start, const typename Weights::Element* panel, size_t steps,
-                                         float* c, size_t stride, bool accumulate, const char* next) {
-  constexpr size_t kStepBytes = kPanelWidth * Weights::kStep * sizeof(typename Weights::Element);
+                                         float* c, size_t stride, bool accumulate, Ahead ahead) {
   constexpr int kStep = Weights::kStep;
   for (int col = 0; col < kPanelWidth; col += kTileCols) {
     Vec sum[ROWS][2];
@@ -52,8 +51,9 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
     const auto* b = panel + col * kStep;
     for (size_t k = 0; k < steps; k++) {
       Vec w[2][kStep];
-      if (ROWS <= kFewRows && col == 0) {
-        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
+      if (col == 0) {
+        __builtin_prefetch(ahead.from + k * ahead.step);
+        __builtin_prefetch(ahead.from + k * ahead.step + 64);
       }
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) Weights::columns(b + v * kWidth * kStep, w[v]);
@@ -79,22 +79,21 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
 
 template <class Weights, int ROWS = kTileRows>
 inline void tile_dispatch(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride,
-                          bool accumulate, const void* next) {
+                          bool accumulate, Ahead ahead) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
       const auto* weights = static_cast<const typename Weights::Element*>(panel);
-      tile_rows<Weights, ROWS>(static_cast<const float*>(a), weights, steps, c, stride, accumulate,
-                               static_cast<const char*>(next));
+      tile_rows<Weights, ROWS>(static_cast<const float*>(a), weights, steps, c, stride, accumulate, ahead);
     } else {
-      tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate, next);
+      tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate, ahead);
     }
   }
 }
 
 template <class Weights>
 void tile(int rows, const void* a, const void* panel, size_t steps, float* c, size_t stride, bool accumulate,
-          const void* next) {
-  tile_dispatch<Weights>(rows, a, panel, steps, c, stride, accumulate, next);
+          Ahead ahead) {
+  tile_dispatch<Weights>(rows, a, panel, steps, c, stride, accumulate, ahead);
 }
 
 void pack_f32(const float* x, size_t stride, int rows, size_t k, void* packed) {

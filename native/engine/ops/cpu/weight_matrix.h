@@ -15,6 +15,14 @@ struct Outlier {
   float value;
 };
 
+/** Where the loop over tiles and panels is: one tile of those that share a pass over a panel. */
+struct PanelTurn {
+  size_t panel;
+  size_t next_panel;  // of the same thread; may be beyond the last
+  size_t tile;
+  size_t num_tiles;   // that the panel was opened for
+};
+
 class WeightMatrix : public Matrix {
  public:
   size_t num_panels() const { return num_panels_; }
@@ -29,9 +37,9 @@ class WeightMatrix : public Matrix {
   virtual void open_panel(size_t panel, size_t num_tiles, char* scratch) const {
     (void)panel, (void)num_tiles, (void)scratch;
   }
-  /** sums [rows][32] of a packed tile and a panel opened for `num_tiles`. A row's bits do not depend on other rows. */
-  virtual void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, size_t panel,
-                        size_t num_tiles, char* scratch, float* sums) const = 0;
+  /** sums [rows][32] of a packed tile and an open panel. A row's bits do not depend on other rows. */
+  virtual void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
+                        char* scratch, float* sums) const = 0;
 
  protected:
   WeightMatrix(size_t num_rows, size_t num_cols) : num_panels_((num_rows + kPanelWidth - 1) / kPanelWidth) {
@@ -44,6 +52,6 @@ class WeightMatrix : public Matrix {
 };
 
 /** Bytes ahead of its own stream that weights are asked for while few rows read them. */
-inline constexpr size_t kAhead = 1024;
+inline constexpr size_t kAhead = 4096;
 
 }  // namespace tessera::cpu
