@@ -15,9 +15,12 @@ export const addonPath: string = join(BUILD, "tessera.node");
 export interface BuildOptions {
   /** Told of each step, one line each. */
   readonly progress?: (line: string) => void;
-  /** Builds with the address and undefined-behaviour sanitizers, in a folder of its own. */
-  readonly sanitize?: boolean;
+  /** Builds with sanitizers, in a folder of its own. */
+  readonly sanitize?: Sanitizer;
 }
+
+/** `address`: addresses and undefined behaviour; `thread`: data races. */
+export type Sanitizer = "address" | "thread";
 
 /** One thing to link. */
 interface Target {
@@ -40,7 +43,10 @@ const COMMON_FLAGS = [
   "-Wno-psabi",
   "-Wno-missing-field-initializers",
 ];
-const SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"];
+const SANITIZE_FLAGS: Readonly<Record<Sanitizer, readonly string[]>> = {
+  address: ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+  thread: ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
+};
 
 /** Builds the addon where anything changed; returns its path. */
 export function buildAddon(options: BuildOptions = {}): Promise<string> {
@@ -60,7 +66,7 @@ export function buildBench(options: BuildOptions = {}): Promise<string> {
 }
 
 function outputFolder(options: BuildOptions): string {
-  return options.sanitize ? join(BUILD, "sanitize") : BUILD;
+  return options.sanitize ? join(BUILD, `sanitize-${options.sanitize}`) : BUILD;
 }
 
 async function build(target: Target, options: BuildOptions): Promise<string> {
@@ -78,20 +84,24 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
   const { progress = () => {} } = options;
   const jobs = sources.map((path) => ({
     path,
-    flags: compileFlags(path, target, toolchain, options.sanitize ?? false),
+    flags: compileFlags(path, target, toolchain, options.sanitize),
   }));
   const paths = await compileAll(jobs, { toolchain, folder: objects, progress });
-  const flags = [...target.linkFlags, "-pthread", ...(options.sanitize ? SANITIZE_FLAGS : toolchain.runtime)];
+  const flags = [
+    ...target.linkFlags,
+    "-pthread",
+    ...(options.sanitize ? SANITIZE_FLAGS[options.sanitize] : toolchain.runtime),
+  ];
   await link({ output: target.output, objects: paths, flags, toolchain, progress });
   return target.output;
 }
 
-function compileFlags(source: string, target: Target, toolchain: Toolchain, sanitize: boolean): string[] {
+function compileFlags(source: string, target: Target, toolchain: Toolchain, sanitize?: Sanitizer): string[] {
   const set = instructionSet(source);
   const flags = [...COMMON_FLAGS, ...(set === undefined ? toolchain.baseline : toolchain.sets[set]!)];
   // GCC takes its own intrinsics' "undefined" operands for mistakes.
   if (set !== undefined) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
-  if (sanitize) flags.push(...SANITIZE_FLAGS);
+  if (sanitize) flags.push(...SANITIZE_FLAGS[sanitize]);
   flags.push(`-I${ENGINE}`, `-I${join(ENGINE, "include")}`);
   if (target.kind === "addon" && source.startsWith(join(ENGINE, "addon"))) {
     // Resolved, so that a new version of a package is a new path, and with it a new hash.
@@ -104,9 +114,9 @@ function compileFlags(source: string, target: Target, toolchain: Toolchain, sani
 
 if (import.meta.main) {
   const start = performance.now();
-  const options: BuildOptions = { progress: (line) => console.log(line), sanitize: Deno.args.includes("--sanitize") };
+  const options: BuildOptions = { progress: (line) => console.log(line) };
   try {
-    if (!options.sanitize) console.log(await buildAddon(options));
+    console.log(await buildAddon(options));
     console.log(await buildEngineTests(options));
     if (Deno.args.includes("--bench")) console.log(await buildBench(options));
     console.log(`${((performance.now() - start) / 1_000).toFixed(1)} s`);

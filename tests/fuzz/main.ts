@@ -1,7 +1,9 @@
-/** Runs a fuzzer: `deno task fuzz tiler [files] [seed]`. Exit code 1 on any trap, hang or growth. */
+/** Runs a fuzzer: `deno task fuzz tiler|engine [cases] [seed]`. Exit code 1 on any trap, hang, growth or bad access. */
+import { runSanitized } from "../sanitize.ts";
 import { fuzzTiler } from "./tiler.ts";
 
 const DEFAULT_FILES = 20_000;
+const DEFAULT_CASES = 200_000;
 /** Resident memory may end this much above where it was after a tenth of the files: heaps settle late. */
 const MAX_GROWTH = 1.25;
 const SLACK_MIB = 32;
@@ -23,9 +25,21 @@ async function tiler(numFiles: number, seed: number): Promise<boolean> {
   return report.faults.length === 0 && !hasGrown;
 }
 
-const [name, files, seed] = Deno.args;
-if (name !== "tiler") {
-  console.error("usage: deno task fuzz tiler [files] [seed]");
+/** The engine's readers (JSON, safetensors, configurations) and steps, under the address sanitizer. */
+async function engine(numCases: number, seed: number): Promise<boolean> {
+  const env = { TESSERA_FUZZ_CASES: String(numCases), TESSERA_FUZZ_SEED: String(seed) };
+  return await runSanitized("address", "fuzz_", env);
+}
+
+const FUZZERS: Record<string, (numCases: number | undefined, seed: number) => Promise<boolean>> = {
+  tiler: (numFiles, seed) => tiler(numFiles ?? DEFAULT_FILES, seed),
+  engine: (numCases, seed) => engine(numCases ?? DEFAULT_CASES, seed),
+};
+
+const [name, count, seed] = Deno.args;
+const fuzzer = FUZZERS[name ?? ""];
+if (fuzzer === undefined) {
+  console.error(`usage: deno task fuzz ${Object.keys(FUZZERS).join("|")} [cases] [seed]`);
   Deno.exit(2);
 }
-if (!await tiler(Number(files ?? DEFAULT_FILES), Number(seed ?? 1))) Deno.exit(1);
+if (!await fuzzer(count === undefined ? undefined : Number(count), Number(seed ?? 1))) Deno.exit(1);

@@ -9,6 +9,7 @@ namespace tessera {
 
 namespace {
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxValues = 1 << 20;  // a value takes far more memory than text: the largest model has 30,000
 constexpr size_t kManyMembers = 16;  // from here on, duplicates are found by hashing
 }  // namespace
 
@@ -41,6 +42,7 @@ class JsonParser {
 
   Json parse_value(int depth) {
     if (depth > kMaxDepth) fail("nesting deeper than " + std::to_string(kMaxDepth));
+    if (++num_values_ > kMaxValues) fail("more than " + std::to_string(kMaxValues) + " values");
     skip_space();
     Json value;
     switch (peek()) {
@@ -230,6 +232,7 @@ class JsonParser {
   std::string_view text_;
   const std::string& what_;
   size_t at_ = 0;
+  size_t num_values_ = 0;
 };
 
 Json Json::parse(std::string_view text, const std::string& what) { return JsonParser(text, what).document(); }

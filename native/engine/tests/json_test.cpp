@@ -82,4 +82,10 @@ TEST(json_survives_every_cut_and_every_flip) {
   }
 }
 
+TEST(json_bounds_how_many_values_it_makes) {
+  std::string text = "[0";
+  for (int i = 0; i < 1 << 20; i++) text += ",0";
+  CHECK_REFUSES("more than 1048576 values", Json::parse(text + "]", "it"));
+}
+
 }  // namespace

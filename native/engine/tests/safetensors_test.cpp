@@ -1,40 +1,19 @@
 /** Owns the proof that checkpoints are read exactly, and that a hostile or broken file is an error that names it. */
-#include <unistd.h>
-
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "model/safetensors.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 namespace {
 
 using namespace tessera;
-
-/** A folder that goes with the object. */
-struct Folder {
-  std::string path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "tessera-test-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-
-  std::string write(const std::string& name, const std::string& content) const {
-    std::ofstream(path + "/" + name, std::ios::binary) << content;
-    return path + "/" + name;
-  }
-};
+using namespace tessera::tests;
 
 std::string file_of(const std::string& header, size_t data_bytes) {
-  const uint64_t size = header.size();
-  std::string out(8, '\0');
-  std::memcpy(out.data(), &size, 8);
-  out += header;
-  for (size_t i = 0; i < data_bytes; i++) out += static_cast<char>(i);
-  return out;
+  std::string data;
+  for (size_t i = 0; i < data_bytes; i++) data += static_cast<char>(i);
+  return safetensors_bytes(header, data);
 }
 
 void read(const Folder& folder, const std::string& content) {
