@@ -1,12 +1,13 @@
 /** Owns the native engine's own tests: its C++ tests, what it refuses to open, bad arguments' types, how it ends. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Dtype, Engine, EngineOptions, StepBatch } from "../gpu-worker/engine/types.ts";
 import { buildEngineTests } from "@tessera/native";
 import { tinyConfig } from "./support/checkpoint_config.ts";
+import type { Tensor } from "./support/checkpoint_tensors.ts";
 import { EngineDriver, textPrompt } from "./support/engine_driver.ts";
 import { nativeTest, onNative } from "./support/golden_engine.ts";
 import { loadGoldens } from "./support/goldens.ts";
@@ -25,6 +26,10 @@ async function withCheckpoint(use: (folder: string) => Promise<void>): Promise<v
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+async function emptyFolder(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) await unlink(join(folder, name));
 }
 
 Deno.test("the engine's C++ tests pass", async () => {
@@ -52,6 +57,88 @@ nativeTest("opening refuses what it cannot do, by name", () =>
     await refuses({ numTileSlots: "4" }, /numTileSlots/);
     await assert.rejects(openNative(undefined as unknown as EngineOptions), /options/);
   }));
+
+for (const layout of ["internvl_chat", "transformers_v4", "transformers_v5"] as const) {
+  for (const numShards of [1, 3]) {
+    nativeTest(
+      `opening names what is wrong with a tensor: ${layout}, ${numShards} files`,
+      () =>
+        withCheckpoint(async (modelPath) => {
+          const config = tinyConfig({
+            decoder: { model_type: "internlm3", architectures: ["InternLM3ForCausalLM"], qkv_bias: true, bias: true },
+          });
+          const file = numShards === 1 ? "model\\.safetensors" : "model-0000\\d-of-00003\\.safetensors";
+          const faults: readonly [((tensor: Tensor) => Tensor[]), string][] = [
+            [
+              (tensor) => tensor.name.endsWith("layers.1.mlp.down_proj.bias") ? [] : [tensor],
+              "down_proj\\.bias is missing, expected it with shape \\[64\\]",
+            ],
+            [
+              (tensor) => /(norm1|layernorm_before)\.weight$/.test(tensor.name) ? [] : [tensor],
+              "(norm1|layernorm_before)\\.weight is missing, expected it with shape \\[48\\]",
+            ],
+            [
+              (tensor) => tensor.name.endsWith("0.mlp.up_proj.weight") ? [{ ...tensor, shape: [64, 96] }] : [tensor],
+              `${file}: tensor \\S*0\\.mlp\\.up_proj\\.weight has shape \\[64, 96\\], expected \\[96, 64\\]`,
+            ],
+            [
+              (tensor) =>
+                tensor.name.endsWith("embed_tokens.weight") ? [{ ...tensor, shape: [1, ...tensor.shape] }] : [tensor],
+              `${file}: tensor \\S*embed_tokens\\.weight has shape \\[1, 211, 64\\], expected \\[211, 64\\]`,
+            ],
+            [(tensor) =>
+              tensor.name.endsWith("0.mlp.up_proj.bias")
+                ? [tensor, { ...tensor, name: tensor.name.replace("up_proj", "side_proj") }]
+                : [tensor], `${file}: tensor \\S*side_proj\\.bias \\[96\\] has no place in the model`],
+          ];
+          for (const [spoil, text] of faults) {
+            await emptyFolder(modelPath);
+            await writeRandomCheckpoint(modelPath, { config, seed: 3, layout, numShards, spoil });
+            await assert.rejects(openNative({ ...OPTIONS, modelPath }), { message: new RegExp(text) });
+          }
+          await emptyFolder(modelPath);
+          await writeRandomCheckpoint(modelPath, { config, seed: 3, layout, numShards });
+          await (await openNative({ ...OPTIONS, modelPath })).close();
+          const last = (await readdir(modelPath)).filter((name) =>
+            name.endsWith(".safetensors")
+          ).sort().at(-1)!;
+          const path = join(modelPath, last);
+          await truncate(path, (await stat(path)).size - 2);
+          await assert.rejects(openNative({ ...OPTIONS, modelPath }), {
+            message: new RegExp(`${last}: tensor \\S+ \\[[\\d, ]+\\] lies at bytes \\d+ to \\d+ of \\d+, .*truncated`),
+          });
+          await unlink(path);
+          await assert.rejects(openNative({ ...OPTIONS, modelPath }), { message: new RegExp(last) });
+        }),
+    );
+  }
+}
+
+nativeTest(
+  "a head beside a tied embedding counts where it differs, as in transformers",
+  () =>
+    withCheckpoint(async (modelPath) => {
+      const config = tinyConfig({ decoder: { tie_word_embeddings: true } });
+      const logits = async (head: "none" | "same" | "other"): Promise<[Float32Array, number]> => {
+        const spoil = (tensor: Tensor): Tensor[] => {
+          if (head === "none" || tensor.name !== "language_model.model.embed_tokens.weight") return [tensor];
+          const values = head === "same" ? tensor.values : tensor.values.map((value) => -value);
+          return [tensor, { ...tensor, name: "language_model.lm_head.weight", values }];
+        };
+        await writeRandomCheckpoint(modelPath, { config, seed: 3, spoil });
+        const engine = await openNative({ ...OPTIONS, modelPath });
+        const driver = new EngineDriver(engine);
+        const rows = await engine.logits(driver.batch([{ sequence: driver.add(textPrompt([4, 5, 6])), numTokens: 3 }]));
+        await engine.close();
+        return [rows, engine.info.weightBytes];
+      };
+      const [tied, bytes] = await logits("none");
+      assert.deepEqual(await logits("same"), [tied, bytes]);
+      const [other, more] = await logits("other");
+      assert.deepEqual(other, tied.map((value) => -value));
+      assert.ok(more >= bytes + 211 * 64 * 4);
+    }),
+);
 
 nativeTest("opening names the tensor, shape and file that are wrong", () =>
   withCheckpoint(async (modelPath) => {

@@ -10,6 +10,7 @@ import {
   type OpenGolden,
 } from "../support/golden_engine.ts";
 import { type Golden, loadGoldens } from "../support/goldens.ts";
+import { inFp16 } from "../support/random_checkpoint.ts";
 import { wholeBlocks } from "../support/quantise.ts";
 
 const NUM_TOKENS = 24;
@@ -90,6 +91,15 @@ const VARIANTS: readonly Omit<NativeVariant, "dtype">[] = [
   { numThreads: 1 },
   { numThreads: 3 },
 ];
+
+for (const dtype of ["fp32", "bf16", "fp16", "int8"] as const) {
+  nativeTest(`base: ${dtype} logits are the same bits from fp16 files and from files of mixed types`, async () => {
+    const expected = await rowsOn(base, { dtype, storage: "F32", change: inFp16 });
+    for (const variant of [{ storage: "F16" }, { storage: "mixed" }, { storage: "mixed", numShards: 4 }] as const) {
+      assertSameBits(await rowsOn(base, { dtype, ...variant, change: inFp16 }), expected, JSON.stringify(variant));
+    }
+  });
+}
 
 const some = goldens.filter(({ name }) => ["base", "tied_head", "vision_6b", "gqa_7_as_1b"].includes(name));
 

@@ -11,12 +11,24 @@ export interface RandomCheckpointOptions {
   readonly seed: number;
   /** Default: the original names. */
   readonly layout?: CheckpointLayout;
-  /** Values are representable in bf16, so both hold the same numbers. Default `BF16`. */
-  readonly storage?: "BF16" | "F32";
+  /** Values are representable in bf16, so `BF16` and `F32` hold the same numbers. Default `BF16`. */
+  readonly storage?: Storage;
   /** Files the tensors are spread over; more than one adds `model.safetensors.index.json`. Default 1. */
   readonly numShards?: number;
   /** Changes the values before they are written; they must stay representable in `storage`. */
   readonly change?: (tensor: Tensor) => Tensor;
+  /** Leaves tensors out or adds some, under the names of the layout: for faulty checkpoints. */
+  readonly spoil?: (tensor: Tensor) => Tensor[];
+}
+
+/** Type of the values on disk; `mixed` takes turns, tensor by tensor. */
+export type Storage = "BF16" | "F16" | "F32" | "mixed";
+
+const TURNS = ["BF16", "F16", "F32"] as const;
+
+/** A tensor with values that fp16 can hold: for storage in `F16` or `mixed`. */
+export function inFp16(tensor: Tensor): Tensor {
+  return { ...tensor, values: tensor.values.map((value) => Math.f16round(value)) };
 }
 
 /** All tensors of a configuration with their values, under their original names. */
@@ -29,7 +41,8 @@ export function randomTensors(config: ChatConfig, seed: number): Tensor[] {
 }
 
 /** Little-endian values as they lie in a file. */
-export function encodeValues(values: Float32Array, storage: "BF16" | "F32"): Uint8Array {
+export function encodeValues(values: Float32Array, storage: (typeof TURNS)[number]): Uint8Array {
+  if (storage === "F16") return new Uint8Array(new Float16Array(values).buffer);
   if (storage === "F32") return new Uint8Array(values.slice().buffer);
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);
@@ -38,13 +51,14 @@ export function encodeValues(values: Float32Array, storage: "BF16" | "F32"): Uin
 }
 
 /** One safetensors file: u64 length of the header, JSON header padded to 8 bytes, tensor bytes in header order. */
-export function encodeSafetensors(tensors: readonly Tensor[], storage: "BF16" | "F32"): Uint8Array {
+export function encodeSafetensors(tensors: readonly Tensor[], storage: Storage): Uint8Array {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   const parts: Uint8Array[] = [];
   let end = 0;
-  for (const { name, shape, values } of tensors) {
-    const bytes = encodeValues(values, storage);
-    header[name] = { dtype: storage, shape, data_offsets: [end, end + bytes.length] };
+  for (const [i, { name, shape, values }] of tensors.entries()) {
+    const dtype = storage === "mixed" ? TURNS[i % TURNS.length]! : storage;
+    const bytes = encodeValues(values, dtype);
+    header[name] = { dtype, shape, data_offsets: [end, end + bytes.length] };
     parts.push(bytes);
     end += bytes.length;
   }
@@ -70,10 +84,11 @@ function shard(tensors: readonly Tensor[], numShards: number): Tensor[][] {
 
 /** Writes `folder` (made if missing). */
 export async function writeRandomCheckpoint(folder: string, options: RandomCheckpointOptions): Promise<void> {
-  const { config, seed, layout = "internvl_chat", storage = "BF16", numShards = 1, change } = options;
+  const { config, seed, layout = "internvl_chat", storage = "BF16", numShards = 1, change, spoil } = options;
   const random = randomTensors(config, seed);
   const original = change === undefined ? random : random.map(change);
-  const tensors = layout === "internvl_chat" ? original : original.flatMap(toTransformersTensors);
+  const whole = layout === "internvl_chat" ? original : original.flatMap(toTransformersTensors);
+  const tensors = spoil === undefined ? whole : whole.flatMap(spoil);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify(configJson(config, layout), null, 2));
   if (numShards === 1) {
@@ -85,11 +100,10 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
   const pad = (n: number): string => String(n).padStart(5, "0");
   for (const [i, part] of shard(tensors, numShards).entries()) {
     const file = `model-${pad(i + 1)}-of-${pad(numShards)}.safetensors`;
-    await writeFile(join(folder, file), encodeSafetensors(part, storage));
-    for (const { name, values } of part) {
-      weightMap[name] = file;
-      totalSize += values.length * (storage === "BF16" ? 2 : 4);
-    }
+    const bytes = encodeSafetensors(part, storage);
+    await writeFile(join(folder, file), bytes);
+    for (const { name } of part) weightMap[name] = file;
+    totalSize += bytes.length - 8 - Number(new DataView(bytes.buffer).getBigUint64(0, true));
   }
   const index = JSON.stringify({ metadata: { total_size: totalSize }, weight_map: weightMap }, null, 2);
   await writeFile(join(folder, "model.safetensors.index.json"), index);
