@@ -14,8 +14,8 @@ export class EventWriter {
   readonly #nc: NatsConnection;
   readonly #subject: string;
   readonly #attempt: number;
-  /** Published, but perhaps lost with the connection. Progress is not worth keeping. */
-  readonly #unconfirmed: Uint8Array[] = [];
+  /** Published, but perhaps lost with the connection it was sent on. Progress is not worth keeping. */
+  #unconfirmed: { readonly bytes: Uint8Array; readonly connection: string }[] = [];
   #numConfirmed = 0;
   #seq: number;
 
@@ -56,10 +56,18 @@ export class EventWriter {
     this.#publish({ v: 1, attempt: this.#attempt, type: "error", code, message, param });
   }
 
-  /** Waits until the server has had everything; rejects when the connection breaks meanwhile. */
+  /**
+   * Waits until the server has had everything; what went out on an earlier connection is sent again before. Rejects
+   * when the connection breaks meanwhile.
+   */
   async confirm(): Promise<void> {
+    const connection = this.#connection();
+    if (this.#unconfirmed.some((sent) => sent.connection !== connection)) this.repeat();
     const numSent = this.#numConfirmed + this.#unconfirmed.length;
     await this.#nc.flush();
+    if (this.#connection() !== connection) {
+      throw new Error("Cannot confirm events: another connection, expected the same");
+    }
     const numNew = Math.max(0, numSent - this.#numConfirmed);
     this.#unconfirmed.splice(0, numNew);
     this.#numConfirmed += numNew;
@@ -67,12 +75,20 @@ export class EventWriter {
 
   /** Sends again what may have been lost; the edge drops what it has. */
   repeat(): void {
-    for (const bytes of this.#unconfirmed) this.#nc.publish(this.#subject, bytes);
+    const connection = this.#connection();
+    this.#unconfirmed = this.#unconfirmed.map(({ bytes }) => ({ bytes, connection }));
+    for (const { bytes } of this.#unconfirmed) this.#nc.publish(this.#subject, bytes);
+  }
+
+  /** Names the connection that is up, or was last: a server's own id is new with each start. */
+  #connection(): string {
+    const { server_id, client_id } = this.#nc.info ?? {};
+    return `${server_id} ${client_id}`;
   }
 
   #publish(event: JobEvent): void {
     const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
-    if (event.type !== "progress") this.#unconfirmed.push(bytes);
+    if (event.type !== "progress") this.#unconfirmed.push({ bytes, connection: this.#connection() });
     if (!this.#nc.isClosed()) this.#nc.publish(this.#subject, bytes);
   }
 }
