@@ -62,7 +62,7 @@ export class EventWriter {
    */
   async confirm(): Promise<void> {
     const connection = this.#connection();
-    if (this.#unconfirmed.some((sent) => sent.connection !== connection)) this.repeat();
+    this.#catchUp(connection);
     const numSent = this.#numConfirmed + this.#unconfirmed.length;
     await this.#nc.flush();
     if (this.#connection() !== connection) {
@@ -80,6 +80,12 @@ export class EventWriter {
     for (const { bytes } of this.#unconfirmed) this.#nc.publish(this.#subject, bytes);
   }
 
+  /** Nothing goes out behind a gap: what an earlier connection may have lost comes first. */
+  #catchUp(connection: string): void {
+    const oldest = this.#unconfirmed[0];
+    if (oldest !== undefined && oldest.connection !== connection) this.repeat();
+  }
+
   /** Names the connection that is up, or was last: a server's own id is new with each start. */
   #connection(): string {
     const { server_id, client_id } = this.#nc.info ?? {};
@@ -88,7 +94,9 @@ export class EventWriter {
 
   #publish(event: JobEvent): void {
     const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
-    if (event.type !== "progress") this.#unconfirmed.push({ bytes, connection: this.#connection() });
+    const connection = this.#connection();
+    this.#catchUp(connection);
+    if (event.type !== "progress") this.#unconfirmed.push({ bytes, connection });
     if (!this.#nc.isClosed()) this.#nc.publish(this.#subject, bytes);
   }
 }
