@@ -94,9 +94,10 @@ export class EventWriter {
 
   #publish(event: JobEvent): void {
     const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
+    if (this.#nc.isClosed()) return;
     const connection = this.#connection();
     this.#catchUp(connection);
     if (event.type !== "progress") this.#unconfirmed.push({ bytes, connection });
-    if (!this.#nc.isClosed()) this.#nc.publish(this.#subject, bytes);
+    this.#nc.publish(this.#subject, bytes);
   }
 }
