@@ -6,7 +6,9 @@ import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
 import type { Resolve } from "./media/fetch_picture.ts";
+import type { LoaderOptions } from "./media/load_pictures.ts";
 import type { FetchSettings } from "./media/picture_bytes.ts";
+import { takeFrames } from "./media/video_frames.ts";
 import type { TilePool } from "./tile/mod.ts";
 
 export interface EdgeDeps {
@@ -38,5 +40,15 @@ export function fetchSettings({ config, resolve }: EdgeDeps): FetchSettings {
     allowPrivateUrls: config.allowPrivateUrls,
     fetchMs: config.waits.fetchMs,
     ...(resolve === undefined ? {} : { resolve }),
+  };
+}
+
+/** How pictures and videos become tiles. */
+export function loaderOptions(deps: EdgeDeps): LoaderOptions {
+  const { bus, tilePool } = deps;
+  return {
+    pool: tilePool,
+    ...fetchSettings(deps),
+    takeFrames: (request, taker) => takeFrames(bus.connection, bus.maxPayload, request, taker),
   };
 }

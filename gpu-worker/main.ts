@@ -4,6 +4,7 @@ import { findCheckpoint, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
 import { openChosenEngine } from "./engine/select.ts";
 import { connectNatsPatiently } from "./intake/connect.ts";
+import { Ffmpeg } from "./media/ffmpeg.ts";
 import { type RunningWorker, startWorker } from "./mod.ts";
 import { loadTokenizer } from "./prompt/load_tokenizer.ts";
 
@@ -11,6 +12,7 @@ const VARIABLES = [
   "TESSERA_MODEL",
   "TESSERA_DEVICE",
   "TESSERA_DTYPE",
+  "TESSERA_FFMPEG",
   "TESSERA_NATS_URL",
   "TESSERA_THREADS",
   "TESSERA_KV_CACHE_MB",
@@ -51,7 +53,9 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     log.info("engine_open", { ...engine.info, folder, open_ms: Math.round(performance.now() - startedAt) });
     const facts = await readModelFacts(folder, engine.info, tokenizer);
     const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, `tessera worker ${facts.name}`, log, signal);
-    const worker = await startWorker({ nc, engine, tokenizer, facts, log }, {
+    const ffmpeg = await Ffmpeg.open(settings.TESSERA_FFMPEG || "ffmpeg");
+    if (ffmpeg === null) log.warn("no_ffmpeg", { reason: "no FFmpeg runs here; this worker takes no videos" });
+    const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, log }, {
       maxSequences: settings.TESSERA_MAX_SEQUENCES,
       tokenBudget: settings.TESSERA_TOKEN_BUDGET,
     });

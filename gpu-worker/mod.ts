@@ -20,6 +20,8 @@ import type { IntakeWaits } from "./intake/intake.ts";
 import { Link } from "./intake/link.ts";
 import { Pulling } from "./intake/pulling.ts";
 import { TokenizeResponder } from "./intake/tokenize.ts";
+import type { Ffmpeg } from "./media/ffmpeg.ts";
+import { VideoService } from "./media/video_service.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
 import { Worker } from "./worker.ts";
 
@@ -29,6 +31,8 @@ export interface WorkerDeps {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly facts: ModelFacts;
+  /** Decodes videos for edges; absent: this worker does not. */
+  readonly ffmpeg?: Ffmpeg | null;
   readonly log?: Logger;
 }
 
@@ -121,6 +125,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   });
   nc.subscribe(workerAlive(workerId), { callback: (_error, msg) => void msg.respond() });
   const tokenizeResponder = new TokenizeResponder({ nc, tokenizer: deps.tokenizer, facts, log });
+  const videos = deps.ffmpeg ? new VideoService(nc, deps.ffmpeg, log) : null;
   await nc.flush();
   await announcer.start();
   pulling.start();
@@ -141,6 +146,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
     await worker.intake.stop(CLOSE_TIMEOUT_MS);
     worker.stop();
+    await within(CLOSE_TIMEOUT_MS, videos?.stop() ?? Promise.resolve());
     await ended.catch(() => {});
     await within(CLOSE_TIMEOUT_MS, announcer.stop());
     await engine.close();

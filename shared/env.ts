@@ -43,6 +43,11 @@ export const VARIABLES = {
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
     z.enum(["", "portable", "avx2", "avx512", "avx512_bf16"]),
   ),
+  TESSERA_FFMPEG: variable(
+    "",
+    "FFmpeg that decodes videos; empty: the one that set-up fetched, else ffmpeg on PATH.",
+    z.string(),
+  ),
   TESSERA_KV_CACHE_MB: variable("256", "Memory for the KV cache, in MiB.", integer(1, 1_048_576)),
   TESSERA_TILE_SLOTS: variable("512", "Tiles whose embeddings stay on the device.", integer(16, 1_000_000)),
   TESSERA_MAX_SEQUENCES: variable("16", "Sequences a worker runs at once.", integer(1, 1024)),

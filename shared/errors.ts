@@ -41,6 +41,10 @@ const TABLE = {
   image_url_invalid: bad("The picture's URL is not valid. Use https: or data: URLs."),
   image_url_forbidden: bad("The picture's URL may not be fetched from this server."),
   image_fetch_failed: bad("The picture could not be fetched from its URL."),
+  video_unsupported_format: bad("The video is of no supported format. Send MP4, MOV, WebM, MKV or GIF."),
+  video_corrupt: bad("The video is damaged or cut short. Send the complete file."),
+  video_too_large: bad("The video is too large. Send a smaller or shorter one."),
+  video_unavailable: bad("This server takes no videos: video needs FFmpeg where its workers run. Send pictures."),
   request_timeout: bad("The request body came too slowly.", 408),
   rate_limited: {
     status: 429,

@@ -12,6 +12,28 @@ export const MAX_IMAGE_SIDE = 16_384;
 export const MAX_TILE_MS = 10_000;
 /** Pictures in one request. */
 export const MAX_IMAGES = 64;
+/** Frames taken of one video when the request does not say, as in the vendor's quick start, and at most. */
+export const DEFAULT_VIDEO_SEGMENTS = 8;
+export const MAX_VIDEO_SEGMENTS = 64;
+/** Frames of all videos in one request. */
+export const MAX_FRAMES = 128;
+/** Largest video file, in bytes: what arrives is held by the edge until its frames are cut. */
+export const MAX_VIDEO_BYTES = 64 * 1024 * 1024;
+/** Most pixels of one frame: 4K, the cinema's 4096x2160 too. */
+export const MAX_VIDEO_PIXELS = 9_000_000;
+/** Most frames of a video: an hour at 30 a second. */
+export const MAX_VIDEO_FRAMES = 108_000;
+/** Longest time to decode a video, its frames taken by the edge meanwhile. */
+export const MAX_VIDEO_MS = 120_000;
+/** Videos a worker decodes at once; each costs a core, which the model wants too. */
+export const MAX_VIDEO_SESSIONS = 2;
+/** How long a worker keeps a video about which the edge says nothing. */
+export const VIDEO_IDLE_MS = 20_000;
+/** How long an edge looks for a worker with room for a video, and how long for the answer to one message about it. */
+export const VIDEO_ROOM_MS = 15_000;
+export const VIDEO_REPLY_MS = 10_000;
+/** Workers an edge tries with one video: one may die meanwhile. */
+export const VIDEO_ATTEMPTS = 3;
 /** Tiles of all pictures in one request. */
 export const MAX_TILES = 256;
 /** Messages in one request. */
@@ -110,6 +132,7 @@ export const PUBLISH_TIMEOUT_MS = 5_000;
 /** Longest time to read a request body, and to fetch one picture. */
 export const BODY_TIMEOUT_MS = 60_000;
 export const FETCH_TIMEOUT_MS = 20_000;
+export const VIDEO_FETCH_TIMEOUT_MS = 60_000;
 /** Redirects followed for one picture. */
 export const MAX_REDIRECTS = 5;
 /** Pictures of one request that are fetched and tiled at the same time. */

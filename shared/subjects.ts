@@ -41,6 +41,14 @@ export const workerTiles = (workerId: string): string => `tessera.worker.${worke
 export const workerAlive = (workerId: string): string => `tessera.worker.${workerId}.alive`;
 export const edgeAlive = (edgeId: string): string => `tessera.edge.${edgeId}.alive`;
 
+/** A video is looked after by one of the workers that have FFmpeg; they share this subject as a queue group. */
+export const VIDEO_OPEN = "tessera.media.open";
+export const VIDEO_GROUP = "media";
+/** All about one video after it was taken: `upload`, `plan`, `read` and `close`, each a request of the edge. */
+export const videoSubject = (sessionId: string, verb: VideoVerb): string => `tessera.media.${sessionId}.${verb}`;
+export const videoSession = (sessionId: string): string => `tessera.media.${sessionId}.*`;
+export type VideoVerb = "upload" | "plan" | "read" | "close";
+
 /** The client of a job is gone; heard by every worker, because the job may not be claimed yet. */
 export const cancelSubject = (jobId: string): string => `tessera.cancel.${jobId}`;
 export const CANCEL_WILDCARD = "tessera.cancel.*";

@@ -10,16 +10,17 @@ import {
 import { jobContent } from "./content.ts";
 import { withGeneration } from "./generation.ts";
 import { invalidRequest } from "./issues.ts";
-import { checkNumPictures, type PictureSource, type TilingWish, tilingWish } from "./pictures.ts";
+import { checkNumPictures, type TilingWish, tilingWish } from "./pictures.ts";
 import { jobSampling } from "./sampling.ts";
 import { ChatBody } from "./schema.ts";
 import { type Turn, turnOf } from "./turn.ts";
 import { refuseUnsupported } from "./unsupported.ts";
+import { checkNumFrames, isVideo, type MediaSource } from "./videos.ts";
 
 export interface ChatRequest {
   readonly model: string;
   readonly messages: JobMessage[];
-  readonly pictures: PictureSource[];
+  readonly media: MediaSource[];
   readonly tiling: TilingWish;
   readonly sampling: Sampling;
   readonly turn: Turn;
@@ -39,12 +40,12 @@ export function parseChatRequest(
   const parsed = ChatBody.safeParse(json);
   if (!parsed.success) throw invalidRequest(parsed.error);
   const body = parsed.data;
-  const { messages, pictures } = jobContent(body.messages, body.mm_processor_kwargs?.combine_images ?? false);
-  checkSizes(messages, pictures);
+  const { messages, media } = jobContent(body.messages, body.mm_processor_kwargs?.combine_images ?? false);
+  checkSizes(messages, media);
   return {
     model: body.model,
     messages,
-    pictures,
+    media,
     tiling: tilingWish(body.mm_processor_kwargs),
     sampling: jobSampling(withGeneration(body, generationOf(body.model))),
     turn: turnOf(body),
@@ -53,8 +54,9 @@ export function parseChatRequest(
   };
 }
 
-function checkSizes(messages: readonly JobMessage[], pictures: readonly PictureSource[]): void {
-  checkNumPictures(pictures);
+function checkSizes(messages: readonly JobMessage[], media: readonly MediaSource[]): void {
+  checkNumPictures(media.filter((source) => !isVideo(source)));
+  checkNumFrames(media);
   let numChars = 0;
   for (const message of messages) {
     for (const part of message.parts) if (part.type === "text") numChars += part.text.length;

@@ -15,7 +15,7 @@ Deno.test("request: greedy without a temperature, everything filled in", () => {
   assert.deepEqual(request, {
     model: "m",
     messages: [{ role: "user", parts: [{ type: "text", text: "x" }] }],
-    pictures: [],
+    media: [],
     tiling: { minTiles: null, maxTiles: null, thumbnail: null, exact: false },
     turn: { priority: 0, deadlineMs: null, cacheSalt: "" },
     isStream: false,
@@ -73,7 +73,7 @@ Deno.test("request: any JSON is either understood or refused with an error for t
         role: fc.oneof(fc.constantFrom("user", "system", "assistant"), fc.jsonValue()),
         content: fc.oneof(
           fc.string(),
-          fc.array(fc.record({ type: fc.constantFrom("text", "image_url"), text: fc.jsonValue() })),
+          fc.array(fc.record({ type: fc.constantFrom("text", "image_url", "video_url"), text: fc.jsonValue() })),
           fc.jsonValue(),
         ),
       }, { requiredKeys: [] })),

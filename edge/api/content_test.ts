@@ -1,6 +1,7 @@
 /** Contents become job parts: pictures at their places, or together where the first of their group stands. */
 import assert from "node:assert/strict";
 import { parseChatRequest } from "./chat_request.ts";
+import { isVideo } from "./videos.ts";
 
 const text = (value: string) => ({ type: "text", text: value });
 const image = (url: string, group?: string | number | null) => ({ type: "image_url", image_url: { url, group } });
@@ -8,8 +9,11 @@ const image = (url: string, group?: string | number | null) => ({ type: "image_u
 /** Parts of every message, texts as they are and pictures as the URLs they stand for. */
 function laidOut(contents: unknown[], kwargs?: Record<string, unknown>) {
   const messages = contents.map((content) => ({ role: "user", content }));
-  const { messages: parsed, pictures } = parseChatRequest({ model: "m", messages, mm_processor_kwargs: kwargs });
-  const url = (index: number) => pictures[index]!.url;
+  const { messages: parsed, media } = parseChatRequest({ model: "m", messages, mm_processor_kwargs: kwargs });
+  const images = media.flatMap((source) =>
+    isVideo(source) ? Array.from({ length: source.video.numSegments }, (_, i) => `${source.url}#${i}`) : [source.url]
+  );
+  const url = (index: number) => images[index]!;
   return parsed.map(({ parts }) =>
     parts.map((part) =>
       part.type === "text" ? part.text : part.type === "image" ? url(part.image) : part.images.map(url)
@@ -40,4 +44,28 @@ Deno.test("content: groups are per message and name; pictures without one stand 
   assert.deepEqual(laidOut([content, [image("g", "left")]]), [[["a", "d"], "b", ["c", "e"], "f"], [["g"]]]);
   assert.deepEqual(laidOut([content], { combine_images: true }), [[["a", "d"], ["b", "f"], ["c", "e"]]]);
   assert.throws(() => laidOut([[image("a", "")]]), { code: "invalid_request" });
+});
+
+Deno.test("content: a video is its frames, each behind its name, as the vendor's quick start writes them", () => {
+  const video = (url: string, fields = {}) => ({ type: "video_url", video_url: { url, ...fields } });
+  const content = [image("a"), video("v", { num_segments: 2 }), text("What happens?"), image("b")];
+  assert.deepEqual(laidOut([content, [video("w", { num_segments: 1, start: 1.5, end: 2 })]]), [
+    ["a", "Frame1: ", "v#0", "Frame2: ", "v#1", "What happens?", "b"],
+    ["Frame1: ", "w#0"],
+  ]);
+  assert.equal(laidOut([[video("v")]])[0]!.length, 16);
+  // Frames are not pictures that could be combined.
+  assert.deepEqual(laidOut([content], { combine_images: true })[0]![0], ["a", "b"]);
+  const refused = (fields: Record<string, unknown>, param: string) =>
+    assert.throws(() => laidOut([[text("x"), video("v", fields)]]), {
+      code: "invalid_request",
+      param: `messages[0].content[1].video_url.${param}`,
+    });
+  refused({ num_segments: 0 }, "num_segments");
+  refused({ num_segments: 65 }, "num_segments");
+  refused({ start: -1 }, "start");
+  refused({ start: 2, end: 2 }, "end");
+  refused({ end: 0 }, "end");
+  const many = video("v", { num_segments: 64 });
+  assert.throws(() => laidOut([[many, many, many]]), { code: "too_many_images", param: "messages[0].content[2]" });
 });

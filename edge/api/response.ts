@@ -1,6 +1,7 @@
 /** OpenAI's answer shapes: chat.completion, chat.completion.chunk, usage, and what Tessera adds to the last of them. */
 import type { FinishReason, JobImage, TokenLogprobs, Usage } from "@tessera/shared";
 import type { AnswerEnd } from "../dispatch/mailbox.ts";
+import type { VideoFacts } from "../media/load_video.ts";
 import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
 import { logprobsBody } from "./logprobs.ts";
 
@@ -19,6 +20,7 @@ export interface AnswerFacts {
   /** In the order of `images`. */
   readonly pictureTimings: readonly PictureTimings[];
   readonly load: LoadTimings;
+  readonly videos: readonly VideoFacts[];
   /** Publication to first claim. */
   readonly queueMs: number;
   /** Request to first token, and to the end. */
@@ -36,7 +38,10 @@ export interface PictureFacts extends PictureTimings {
 }
 
 export interface TesseraFacts {
+  /** A video's frames in its place. */
   readonly images: PictureFacts[];
+  /** Only where there are any. */
+  readonly videos?: readonly VideoFacts[];
   /** Milliseconds per stage, in the order they happen; stages overlap, so they need not add up to total_ms. */
   readonly timings: Record<string, number>;
 }
@@ -72,7 +77,11 @@ export function tesseraFacts(end: AnswerEnd, facts: AnswerFacts): TesseraFacts {
     tiles: tiles.length,
     ...rounded(facts.pictureTimings[index]!),
   }));
-  return { images, timings: rounded(stages) };
+  return {
+    images,
+    ...(facts.videos.length === 0 ? {} : { videos: facts.videos }),
+    timings: rounded(stages),
+  };
 }
 
 /** To tenths of a millisecond. */

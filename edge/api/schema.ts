@@ -5,6 +5,7 @@ import { GenerationFields } from "./generation.ts";
 import { PictureFields, TilingOptions } from "./pictures.ts";
 import { SamplingFields } from "./sampling.ts";
 import { TurnFields } from "./turn.ts";
+import { VideoFields } from "./videos.ts";
 
 const TextPart = z.object({ type: z.literal("text"), text: z.string() });
 const ImagePart = z.object({
@@ -16,10 +17,12 @@ const ImagePart = z.object({
   }),
 });
 
-const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart], {
-  error: "expected a part of type text or image_url",
+const VideoPart = z.object({ type: z.literal("video_url"), video_url: z.object(VideoFields) });
+
+const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart, VideoPart], {
+  error: "expected a part of type text, image_url or video_url",
 });
-/** Pictures are the user's to send. */
+/** Pictures and videos are the user's to send. */
 const PlainPart = z.discriminatedUnion("type", [TextPart], { error: "expected a part of type text" });
 
 const Message = z.discriminatedUnion("role", [
@@ -40,4 +43,5 @@ export const ChatBody = z.object({
 });
 
 export type ChatBody = z.infer<typeof ChatBody>;
+export type ContentPart = z.infer<typeof UserPart>;
 export type ChatMessage = ChatBody["messages"][number];

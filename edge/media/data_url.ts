@@ -1,5 +1,6 @@
-/** Pictures inside the request: data: URLs in base64, as bytes or as text. */
-import { MAX_IMAGE_BYTES, TesseraError } from "@tessera/shared";
+/** Pictures and videos inside the request: data: URLs in base64, as bytes or as text. */
+import { TesseraError } from "@tessera/shared";
+import { type MediaKind, PICTURE, tooLarge } from "./kind.ts";
 
 /** The media type and parameters before the comma are short; what is longer is no picture. */
 const MAX_HEADER_BYTES = 256;
@@ -20,14 +21,14 @@ export function maxDataUrlBytes(numChars: number): number {
 
 /**
  * The bytes of a data: URL. Its media type is not looked at: what a picture is, its bytes say.
- * @throws TesseraError `image_url_invalid` or `image_too_large`
+ * @throws TesseraError `image_url_invalid`, `image_too_large` or `video_too_large`
  */
-export function parseDataUrl(url: Uint8Array, param: string): Uint8Array<ArrayBuffer> {
+export function parseDataUrl(url: Uint8Array, param: string, kind: MediaKind = PICTURE): Uint8Array<ArrayBuffer> {
   const comma = url.subarray(0, MAX_HEADER_BYTES).indexOf(COMMA);
   const header = latin1(url.subarray(5, Math.max(comma, 5))).trimEnd().toLowerCase();
   if (comma < 0 || !(header === "base64" || header.endsWith(";base64"))) {
     throw new TesseraError("image_url_invalid", {
-      message: "The data: URL is not valid. Use data:image/jpeg;base64, followed by the picture in base64.",
+      message: `The data: URL is not valid. Use data:${kind.mediaType};base64, followed by the ${kind.noun} in base64.`,
       param,
     });
   }
@@ -37,12 +38,12 @@ export function parseDataUrl(url: Uint8Array, param: string): Uint8Array<ArrayBu
     if (payload.includes(PERCENT)) payload = new TextEncoder().encode(decodeURIComponent(latin1(payload)));
     const padding = payload.indexOf(PADDING);
     const numDigits = padding < 0 ? payload.length : padding;
-    if (Math.floor((numDigits * 3) / 4) > MAX_IMAGE_BYTES) throw imageTooLarge(param);
+    if (Math.floor((numDigits * 3) / 4) > kind.maxBytes) throw tooLarge(kind, param);
     return decodeBase64(payload);
   } catch (error) {
     if (error instanceof TesseraError) throw error;
     throw new TesseraError("image_url_invalid", {
-      message: "The data: URL's contents are not valid base64. Encode the picture's bytes as standard base64.",
+      message: `The data: URL's contents are not valid base64. Encode the ${kind.noun}'s bytes as standard base64.`,
       param,
     });
   }
@@ -65,15 +66,6 @@ function decodeBase64(text: Uint8Array): Uint8Array<ArrayBuffer> {
   }
   // A buffer of its own exact size can be handed to a worker without a copy.
   return numWritten === bytes.length ? bytes : new Uint8Array(bytes.buffer.transfer(numWritten));
-}
-
-/** The error for encoded pictures above the limit. */
-export function imageTooLarge(param: string): TesseraError {
-  const limit = MAX_IMAGE_BYTES / 1024 / 1024;
-  return new TesseraError("image_too_large", {
-    message: `The picture is larger than ${limit} MiB. Send a smaller one.`,
-    param,
-  });
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -1,12 +1,12 @@
-/** Pictures from the web: https: with a size cap, a time limit, redirects by hand, and no way into private networks. */
+/** Pictures and videos from the web: https: with a size cap, a time limit, redirects by hand, and no way into private networks. */
 import { lookup as systemLookup, type LookupAddress } from "node:dns";
 import http, { type IncomingMessage, type RequestOptions } from "node:http";
 import https from "node:https";
-import { MAX_IMAGE_BYTES, MAX_REDIRECTS, TesseraError } from "@tessera/shared";
+import { MAX_REDIRECTS, TesseraError } from "@tessera/shared";
 import { concat } from "../api/blobs.ts";
 import { timeLimit } from "../wait.ts";
 import { isPublicAddress, parseV4, parseV6 } from "./address.ts";
-import { imageTooLarge } from "./data_url.ts";
+import { type MediaKind, tooLarge } from "./kind.ts";
 
 /** All addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>;
@@ -18,6 +18,7 @@ export type IsEnough = (beginning: Uint8Array<ArrayBuffer>, total: number | unde
 const FIRST_LOOK_BYTES = 64 * 1024;
 
 export interface FetchOptions {
+  readonly kind: MediaKind;
   readonly allowPrivate: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -37,12 +38,13 @@ const resolveBySystem: Resolve = (hostname) =>
   });
 
 /**
- * Fetches a picture's bytes.
- * @throws TesseraError `image_url_invalid`, `image_url_forbidden`, `image_fetch_failed` or `image_too_large`
+ * Fetches the bytes of a picture or video.
+ * @throws TesseraError `image_url_invalid`, `image_url_forbidden`, `image_fetch_failed` or the kind's for size
  */
 export async function fetchPicture(address: string, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
-  const { param, timeoutMs } = options;
-  const message = `The picture's server took longer than ${Math.round(timeoutMs / 1000)} s.`;
+  const { param, kind } = options;
+  const timeoutMs = options.timeoutMs * kind.timeFactor;
+  const message = `The ${kind.noun}'s server took longer than ${Math.round(timeoutMs / 1000)} s.`;
   const limit = timeLimit(timeoutMs, options.signal, () => new TesseraError("image_fetch_failed", { message, param }));
   try {
     return await follow(address, { ...options, signal: limit.signal });
@@ -52,7 +54,11 @@ export async function fetchPicture(address: string, options: FetchOptions): Prom
     if (limit.signal.aborted && reason instanceof TesseraError) throw reason;
     if (cause instanceof TesseraError) throw cause;
     // Names, addresses and the resolver's words stay inside.
-    throw new TesseraError("image_fetch_failed", { param, cause });
+    throw new TesseraError("image_fetch_failed", {
+      message: `The ${kind.noun} could not be fetched from its URL.`,
+      param,
+      cause,
+    });
   } finally {
     limit.clear();
   }
@@ -71,25 +77,26 @@ async function follow(address: string, options: FetchOptions): Promise<Uint8Arra
     }
     if (status !== 200) {
       response.destroy();
-      throw failed(`The picture's server answered with status ${status}.`, options.param);
+      throw failed(`The ${options.kind.noun}'s server answered with status ${status}.`, options.param);
     }
     return await readAll(response, options);
   }
-  throw failed(`The picture's URL redirects more than ${MAX_REDIRECTS} times.`, options.param);
+  throw failed(`The ${options.kind.noun}'s URL redirects more than ${MAX_REDIRECTS} times.`, options.param);
 }
 
 function checkUrl(url: URL | null, options: FetchOptions): URL {
-  const { param, allowPrivate } = options;
-  if (url === null || url.hostname === "") throw new TesseraError("image_url_invalid", { param });
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && allowPrivate)) {
-    throw new TesseraError("image_url_invalid", { param });
+  const { param, allowPrivate, kind: { noun } } = options;
+  const isAllowed = url?.protocol === "https:" || (url?.protocol === "http:" && allowPrivate);
+  if (url === null || url.hostname === "" || !isAllowed) {
+    const message = `The ${noun}'s URL is not valid. Use https: or data: URLs.`;
+    throw new TesseraError("image_url_invalid", { message, param });
   }
   if (url.username !== "" || url.password !== "") {
-    throw new TesseraError("image_url_invalid", { message: "The picture's URL must not hold credentials.", param });
+    throw new TesseraError("image_url_invalid", { message: `The ${noun}'s URL must not hold credentials.`, param });
   }
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const isLiteral = parseV4(host) !== null || parseV6(host) !== null;
-  if (isLiteral && !allowPrivate && !isPublicAddress(host)) throw new TesseraError("image_url_forbidden", { param });
+  if (isLiteral && !allowPrivate && !isPublicAddress(host)) throw forbidden(options);
   return url;
 }
 
@@ -100,7 +107,7 @@ function request(url: URL, options: FetchOptions): Promise<IncomingMessage> {
       // A connection of its own: a shared one would be used again without a look-up.
       agent: false,
       signal: options.signal,
-      headers: { accept: "image/*", "accept-encoding": "identity", "user-agent": "tessera" },
+      headers: { accept: options.kind.accept, "accept-encoding": "identity", "user-agent": "tessera" },
       lookup: (hostname, wanted, callback) => {
         checkedLookup(hostname, options).then((addresses) => {
           const first = addresses[0]!;
@@ -120,9 +127,9 @@ function request(url: URL, options: FetchOptions): Promise<IncomingMessage> {
 
 async function checkedLookup(hostname: string, options: FetchOptions): Promise<readonly LookupAddress[]> {
   const addresses = await (options.resolve ?? resolveBySystem)(hostname);
-  if (addresses.length === 0) throw failed("The picture's host name has no address.", options.param);
+  if (addresses.length === 0) throw failed(`The ${options.kind.noun}'s host name has no address.`, options.param);
   if (!options.allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))) {
-    throw new TesseraError("image_url_forbidden", { param: options.param });
+    throw forbidden(options);
   }
   return addresses;
 }
@@ -134,10 +141,10 @@ async function readAll(response: IncomingMessage, options: FetchOptions): Promis
   let numBytes = 0;
   let nextLook = FIRST_LOOK_BYTES;
   try {
-    if ((total ?? 0) > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
+    if ((total ?? 0) > options.kind.maxBytes) throw tooLarge(options.kind, options.param);
     for await (const chunk of response as AsyncIterable<Uint8Array>) {
       numBytes += chunk.length;
-      if (numBytes > MAX_IMAGE_BYTES) throw imageTooLarge(options.param);
+      if (numBytes > options.kind.maxBytes) throw tooLarge(options.kind, options.param);
       options.onBytes(chunk.length);
       chunks.push(chunk);
       if (options.isEnough === undefined || numBytes < nextLook) continue;
@@ -148,10 +155,17 @@ async function readAll(response: IncomingMessage, options: FetchOptions): Promis
   } finally {
     response.destroy();
   }
-  if (!response.complete) throw failed("The picture's server closed the connection too early.", options.param);
+  if (!response.complete) {
+    throw failed(`The ${options.kind.noun}'s server closed the connection too early.`, options.param);
+  }
   return concat(chunks);
 }
 
 function failed(message: string, param: string): TesseraError {
   return new TesseraError("image_fetch_failed", { message, param });
+}
+
+function forbidden({ kind, param }: FetchOptions): TesseraError {
+  const message = `The ${kind.noun}'s URL may not be fetched from this server.`;
+  return new TesseraError("image_url_forbidden", { message, param });
 }

@@ -2,6 +2,7 @@
 import { MAX_IMAGE_BYTES, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { type FetchOptions, fetchPicture } from "./fetch_picture.ts";
+import { PICTURE } from "./kind.ts";
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
@@ -16,7 +17,7 @@ async function withServer(handler: Handler, body: (base: string) => Promise<void
 
 function options(change: Partial<FetchOptions> = {}): FetchOptions {
   const signal = new AbortController().signal;
-  return { allowPrivate: true, timeoutMs: 5_000, signal, param: "p", onBytes: () => {}, ...change };
+  return { kind: PICTURE, allowPrivate: true, timeoutMs: 5_000, signal, param: "p", onBytes: () => {}, ...change };
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {

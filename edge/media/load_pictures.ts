@@ -1,15 +1,17 @@
-/** From picture sources to tiles: fetched and tiled a few at a time, every byte counted, all stopped by one failure. */
+/** From pictures and videos to tiles: fetched and tiled a few at a time, every byte counted, all stopped by one failure. */
 import { type Announcement, IMAGE_CONCURRENCY, type JobImage, MAX_TILES, TesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
-import type { PictureSource, TilingWish } from "../api/pictures.ts";
+import type { TilingWish } from "../api/pictures.ts";
+import { isVideo, type MediaSource } from "../api/videos.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 import type { TiledImage, TileOptions, TilePool } from "../tile/mod.ts";
-import { type FetchSettings, pictureBytes } from "./picture_bytes.ts";
+import { loadVideo, type VideoFacts, type VideoSettings } from "./load_video.ts";
+import { pictureBytes } from "./picture_bytes.ts";
 import { fromTileError } from "./tile_errors.ts";
 import { pictureOptions, tileOptions } from "./tiling.ts";
 
-export interface LoaderOptions extends FetchSettings {
+export interface LoaderOptions extends VideoSettings {
   readonly pool: TilePool;
 }
 
@@ -38,18 +40,26 @@ export interface LoadTimings {
   readonly images_ms: number;
 }
 
+/** A picture or frame in tiles. */
+export interface CutPicture {
+  readonly image: JobImage;
+  readonly timings: PictureTimings;
+}
+
 export interface LoadedPictures {
-  /** In the order of the sources. */
+  /** In the order of the sources, a video's frames in its place. */
   readonly images: JobImage[];
   /** In the same order. */
   readonly pictureTimings: PictureTimings[];
   /** Every distinct tile once; held on the ticket until it closes. */
   readonly tiles: JobTile[];
   readonly timings: LoadTimings;
+  /** In the order of their sources. */
+  readonly videos: VideoFacts[];
 }
 
 export interface LoadRequest {
-  readonly sources: readonly PictureSource[];
+  readonly media: readonly MediaSource[];
   /** Bytes of the data: URLs that were taken out of the body. */
   readonly blobs: Blobs;
   readonly wish: TilingWish;
@@ -64,36 +74,47 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
   const general = tileOptions(request.model, request.wish);
   const stop = new AbortController();
   const signal = AbortSignal.any([request.signal, stop.signal]);
-  const cuts = request.sources.map((source) => pictureOptions(request.model, general, source));
-  const images = new Array<JobImage>(request.sources.length);
-  const pictureTimings = new Array<PictureTimings>(request.sources.length);
+  const cuts = request.media.map((source) => pictureOptions(request.model, general, source));
+  const images: JobImage[][] = request.media.map(() => []);
+  const pictureTimings: PictureTimings[][] = request.media.map(() => []);
+  const videos: VideoFacts[][] = request.media.map(() => []);
   const tiles = new Map<string, JobTile>();
   let numTiles = 0;
 
-  const load = async (source: PictureSource, index: number) => {
-    const cut = cuts[index]!;
-    const { bytes, fetchMs } = await pictureBytes(source, options, { ...request, signal });
+  /** Cuts a file whose bytes the ticket holds, and lets go of them. */
+  const cutFile = async (bytes: Uint8Array<ArrayBuffer>, cut: TileOptions, param: string, fetchMs = 0) => {
     const numBytes = bytes.length;
     const inspection = await options.pool.inspectImage(bytes, cut);
     numTiles += inspection.tileCount;
-    if (numTiles > MAX_TILES) throw tooManyTiles(source.param);
+    if (numTiles > MAX_TILES) throw tooManyTiles(param);
     request.ticket.hold(inspection.tileCount * cut.tileSize * cut.tileSize * 3);
     const tiled = await options.pool.tileImage(bytes, cut, signal, inspection);
     request.ticket.release(numBytes);
-    pictureTimings[index] = timingsOf(tiled, fetchMs);
-    images[index] = jobImage(tiled, cut);
     tiled.tiles.forEach((pixels, i) => {
       const hash = tiled.hashes[i]!;
       if (tiles.has(hash)) request.ticket.release(pixels.length);
       else tiles.set(hash, { hash, size: cut.tileSize, pixels });
     });
+    return { image: jobImage(tiled, cut), timings: timingsOf(tiled, fetchMs) };
+  };
+  const load = async (source: MediaSource, index: number) => {
+    const cut = cuts[index]!;
+    if (isVideo(source)) {
+      const frame = (bmp: Uint8Array<ArrayBuffer>) => cutFile(bmp, cut, source.param);
+      const video = await loadVideo(source, options, { ...request, signal }, frame);
+      [images[index], pictureTimings[index], videos[index]] = [video.images, video.timings, [video.facts]];
+      return;
+    }
+    const { bytes, fetchMs } = await pictureBytes(source, options, { ...request, signal });
+    const { image, timings } = await cutFile(bytes, cut, source.param, fetchMs);
+    [images[index], pictureTimings[index]] = [[image], [timings]];
   };
 
   let next = 0;
   const lane = async () => {
-    while (next < request.sources.length && !signal.aborted) {
+    while (next < request.media.length && !signal.aborted) {
       const index = next++;
-      const source = request.sources[index]!;
+      const source = request.media[index]!;
       try {
         await load(source, index);
       } catch (thrown) {
@@ -103,13 +124,19 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
       }
     }
   };
-  const lanes = Array.from({ length: Math.min(IMAGE_CONCURRENCY, request.sources.length) }, lane);
+  const lanes = Array.from({ length: Math.min(IMAGE_CONCURRENCY, request.media.length) }, lane);
   // All lanes end before this function does: nothing of the request is left behind.
   await Promise.allSettled(lanes);
   if (request.signal.aborted) throw new TesseraError("client_closed");
   if (stop.signal.aborted) throw stop.signal.reason;
-  const timings = summed(pictureTimings, performance.now() - began);
-  return { images, pictureTimings, tiles: [...tiles.values()], timings };
+  const timings = summed(pictureTimings.flat(), performance.now() - began);
+  return {
+    images: images.flat(),
+    pictureTimings: pictureTimings.flat(),
+    tiles: [...tiles.values()],
+    timings,
+    videos: videos.flat(),
+  };
 }
 
 function timingsOf({ timings }: TiledImage, fetchMs: number): PictureTimings {

@@ -1,9 +1,10 @@
-/** The bytes of one picture, from the request itself or from the web, every one of them held on the ticket. */
+/** The bytes of one picture or video, from the request itself or from the web, every one of them held on the ticket. */
 import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
 import type { PictureSource } from "../api/pictures.ts";
 import { isDataUrl, maxDataUrlBytes, parseDataUrl } from "./data_url.ts";
 import { fetchPicture, type IsEnough, type Resolve } from "./fetch_picture.ts";
+import { type MediaKind, PICTURE } from "./kind.ts";
 
 export interface FetchSettings {
   readonly allowPrivateUrls: boolean;
@@ -16,6 +17,8 @@ export interface BytesRequest {
   readonly blobs: Blobs;
   readonly ticket: Ticket;
   readonly signal: AbortSignal;
+  /** A picture when absent. */
+  readonly kind?: MediaKind;
   /** Ends a download early. */
   readonly isEnough?: IsEnough;
 }
@@ -30,18 +33,19 @@ export interface PictureBytes {
 export async function pictureBytes(
   { url, param }: PictureSource,
   settings: FetchSettings,
-  { blobs, ticket, signal, isEnough }: BytesRequest,
+  { blobs, ticket, signal, kind = PICTURE, isEnough }: BytesRequest,
 ): Promise<PictureBytes> {
   const inline = blobs.get(url) ?? (isDataUrl(url) ? new TextEncoder().encode(url) : null);
   if (inline !== null) {
     const maxBytes = maxDataUrlBytes(inline.length);
     ticket.hold(maxBytes);
-    const bytes = parseDataUrl(inline, param);
+    const bytes = parseDataUrl(inline, param, kind);
     ticket.release(maxBytes - bytes.length);
     return { bytes, fetchMs: 0 };
   }
   const began = performance.now();
   const bytes = await fetchPicture(url, {
+    kind,
     allowPrivate: settings.allowPrivateUrls,
     timeoutMs: settings.fetchMs,
     signal,

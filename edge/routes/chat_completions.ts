@@ -5,7 +5,7 @@ import type { Ticket } from "../admission.ts";
 import { readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
 import { tenantOf } from "../api/turn.ts";
-import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
+import { type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
 import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
 import { Answer } from "../stream/answer.ts";
 import { chunks } from "../stream/chunks.ts";
@@ -51,10 +51,10 @@ export function chatCompletions(deps: EdgeDeps) {
 async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, signal: AbortSignal) {
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
   const generationOf = (name: string) => deps.directory.find(name).generation ?? GREEDY;
-  const { pictures: sources, ...request } = parseChatRequest(body.json, generationOf);
+  const { media, ...request } = parseChatRequest(body.json, generationOf);
   const model = deps.directory.find(request.model);
-  const pictures = await loadPictures({ pool: deps.tilePool, ...fetchSettings(deps) }, {
-    sources,
+  const pictures = await loadPictures(loaderOptions(deps), {
+    media,
     blobs: body.blobs,
     wish: request.tiling,
     model,
@@ -70,7 +70,7 @@ async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, 
 async function dispatch(
   deps: EdgeDeps,
   c: Context<EdgeContext>,
-  request: Omit<ChatRequest, "pictures">,
+  request: Omit<ChatRequest, "media">,
   pictures: LoadedPictures,
   model: Announcement,
   signal: AbortSignal,
@@ -101,6 +101,7 @@ async function dispatch(
     images: pictures.images,
     pictureTimings: pictures.pictureTimings,
     load: pictures.timings,
+    videos: pictures.videos,
     requestedAt,
     log: c.var.log,
   });

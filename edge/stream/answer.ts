@@ -3,6 +3,7 @@ import type { JobImage, Logger } from "@tessera/shared";
 import { type AnswerHead, type TesseraFacts, tesseraFacts } from "../api/response.ts";
 import type { AnswerEnd, AnswerPart } from "../dispatch/mailbox.ts";
 import type { RunningJob } from "../dispatch/running_job.ts";
+import type { VideoFacts } from "../media/load_video.ts";
 import type { LoadTimings, PictureTimings } from "../media/load_pictures.ts";
 
 export interface AnswerOptions {
@@ -14,6 +15,7 @@ export interface AnswerOptions {
   /** In the order of `images`. */
   readonly pictureTimings: readonly PictureTimings[];
   readonly load: LoadTimings;
+  readonly videos: readonly VideoFacts[];
   /** performance.now() when the request came. */
   readonly requestedAt: number;
   readonly log: Logger;
@@ -41,11 +43,12 @@ export class Answer {
   /** What is said of the answer at its end; also logs it. Called once. */
   facts(end: AnswerEnd): TesseraFacts {
     const totalMs = this.#elapsedMs();
-    const { images, pictureTimings, load, job, log } = this.#options;
+    const { images, pictureTimings, load, videos, job, log } = this.#options;
     const facts = tesseraFacts(end, {
       images,
       pictureTimings,
       load,
+      videos,
       queueMs: job.queueMs,
       firstTokenMs: this.#firstTokenMs ?? totalMs,
       totalMs,

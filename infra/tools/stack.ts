@@ -1,6 +1,7 @@
 /** The whole stack on this machine: nats-server, a worker and an edge as processes, started and stopped in order. */
 import { readEnv } from "@tessera/shared";
 import { startNatsServer } from "../nats/server.ts";
+import { findFfmpeg } from "./ffmpeg.ts";
 import { ROOT } from "./paths.ts";
 import { supervise, type Supervised } from "./process.ts";
 
@@ -73,7 +74,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       watch("nats-server", nats);
       natsUrl = nats.url;
     }
-    const env = { ...options.env, TESSERA_NATS_URL: natsUrl };
+    const ffmpeg = options.env?.["TESSERA_FFMPEG"] ?? await findFfmpeg() ?? "";
+    const env = { ...options.env, TESSERA_NATS_URL: natsUrl, TESSERA_FFMPEG: ffmpeg };
 
     let ready = false;
     const workers = new Map<number, Supervised>();

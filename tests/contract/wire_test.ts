@@ -10,6 +10,10 @@ import {
   JobEvent,
   JobNews,
   JobRecord,
+  VideoOpen,
+  VideoOpened,
+  VideoPlan,
+  VideoRefusal,
 } from "@tessera/shared";
 import assert from "node:assert/strict";
 import type { z } from "zod";
@@ -38,6 +42,10 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_again.json": Job,
   "job_news.json": JobNews,
   "job_record.json": JobRecord,
+  "video_open.json": VideoOpen,
+  "video_opened.json": VideoOpened,
+  "video_plan.json": VideoPlan,
+  "video_refusal.json": VideoRefusal,
 };
 /** Fields that older messages do not have. */
 const OPTIONAL = new Set([
