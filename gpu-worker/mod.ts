@@ -104,7 +104,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     thumbnail: facts.thumbnail,
     context_length: worker.maxLength,
     capacity: maxSequences,
-    running: worker.intake.numJobs,
+    running: worker.intake.numSequences,
     device: engine.info.device,
     dtype: engine.info.dtype,
     isa: engine.info.isa,

@@ -1,19 +1,30 @@
 /** Owns the worker's loop. One step: encode some tiles, queue what is ready, run one batch, publish what the last sampled. */
-import { type Logger, TesseraError, toTesseraError } from "@tessera/shared";
-import type { Engine } from "./engine/types.ts";
+import { type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
+import type { Engine, StepResult } from "./engine/types.ts";
 import { Intake, type IntakeOptions } from "./intake/intake.ts";
 import type { LiveJob } from "./intake/live_job.ts";
 import type { AnswerStep } from "./publish/answer.ts";
+import { tokenLogprobs } from "./publish/logprobs.ts";
 import { type Plan, type Sampled, Scheduler } from "./schedule/scheduler.ts";
-import { engineSampling, Sequence } from "./schedule/sequence.ts";
+import type { Sequence } from "./schedule/sequence.ts";
 import { TileSlots } from "./schedule/tile_slots.ts";
+import { sequencesOf } from "./sequences.ts";
 
-export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength" | "onChange" | "onEnd"> {
+export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength" | "vocabSize" | "onChange" | "onEnd"> {
   readonly engine: Engine;
   readonly tokenBudget: number;
   readonly maxSequences: number;
   /** A job ended, so that there is room for another. */
   readonly onRoom: () => void;
+}
+
+/** A token on its way to the edge. */
+interface Outgoing {
+  readonly job: LiveJob;
+  readonly choice: number;
+  readonly id: number;
+  readonly step: AnswerStep;
+  readonly logprobs: TokenLogprobs | null;
 }
 
 /** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
@@ -27,9 +38,9 @@ export class Worker {
   readonly #scheduler: Scheduler;
   readonly #tiles: TileSlots;
   readonly #log: Logger;
-  /** Jobs with a sequence, until nothing of it is in flight. */
-  readonly #jobOf = new Map<Sequence, LiveJob>();
-  readonly #outbox: { readonly job: LiveJob; readonly id: number; readonly step: AnswerStep }[] = [];
+  /** Which answer of which job a sequence is, until nothing of it is in flight. */
+  readonly #placeOf = new Map<Sequence, { readonly job: LiveJob; readonly choice: number }>();
+  readonly #outbox: Outgoing[] = [];
   #wake = Promise.withResolvers<void>();
   #isStopped = false;
   #numFailures = 0;
@@ -44,6 +55,7 @@ export class Worker {
       ...options,
       tiles: this.#tiles,
       maxLength: this.#scheduler.maxLength,
+      vocabSize: engine.info.vocabSize,
       onChange: () => this.#wake.resolve(),
       onEnd: (job) => this.#drop(job),
     });
@@ -78,21 +90,24 @@ export class Worker {
       this.#publish();
       return numEncoded > 0;
     }
-    const sampled = await this.#runBatch(plan);
-    for (const each of sampled) this.#postprocess(each);
+    const result = await this.#runBatch(plan);
+    if (result === null) return true;
+    const { sampled, freed } = this.#scheduler.complete(plan, result);
+    for (const sequence of freed) this.#forget(sequence);
+    for (const each of sampled) this.#postprocess(each, result);
     return true;
   }
 
   /** Throws unless blocks and slots are held by exactly those who say so. */
   checkIntegrity(): void {
     this.#scheduler.checkIntegrity();
-    const holders = new Set([...this.intake.jobs, ...this.#jobOf.values()]);
+    const holders = new Set([...this.intake.jobs, ...this.#placeOf.values().map(({ job }) => job)]);
     this.#tiles.checkIntegrity([...holders].filter((job) => job.holdsTiles).map((job) => job.tiles));
   }
 
   /** Whether nothing is queued, running or held. */
   get isIdle(): boolean {
-    return this.intake.numJobs === 0 && this.#jobOf.size === 0 && this.#scheduler.numSequences === 0;
+    return this.intake.numJobs === 0 && this.#placeOf.size === 0 && this.#scheduler.numSequences === 0;
   }
 
   async #encodeTiles(): Promise<number> {
@@ -128,81 +143,88 @@ export class Worker {
       const { prompt } = job;
       if (prompt instanceof TesseraError) continue;
       job.at.ready = performance.now();
-      job.sequence = new Sequence({
-        id: job.id,
-        prompt,
-        slots: Int32Array.from(prompt.tiles, (hash) => this.#tiles.slotOf(hash)),
-        sampling: engineSampling(job.job.sampling, this.#options.engine.info.vocabSize),
-        resumeIds: job.grant!.resumeIds,
-      });
-      this.#jobOf.set(job.sequence, job);
-      this.#scheduler.add(job.sequence);
+      const sequences = sequencesOf(job, prompt, this.#tiles, this.#options);
+      job.sequences = [...sequences.keys()];
+      for (const [sequence, choice] of sequences) {
+        this.#placeOf.set(sequence, { job, choice });
+        this.#scheduler.add(sequence);
+      }
     }
   }
 
-  async #runBatch(plan: Plan): Promise<Sampled[]> {
+  /** The outcome of a step, or null when it failed. */
+  async #runBatch(plan: Plan): Promise<StepResult | null> {
     const now = performance.now();
-    for (const { sequence } of plan.chunks) this.#jobOf.get(sequence)!.at.scheduled ??= now;
+    for (const { sequence } of plan.chunks) this.#placeOf.get(sequence)!.job.at.scheduled ??= now;
     try {
       const running = this.#options.engine.step(plan.batch);
       this.#publish();
+      this.#scheduler.prepare();
       const result = await running;
       this.#numFailures = 0;
-      const { sampled, freed } = this.#scheduler.complete(plan, result);
-      for (const sequence of freed) this.#forget(sequence);
-      return sampled;
+      return result;
     } catch (cause) {
       const { givenUp, freed } = this.#scheduler.fail(plan);
       for (const sequence of freed) this.#forget(sequence);
       this.#engineFailed("step_failed", cause);
       for (const sequence of givenUp) {
-        this.intake.fail(this.#jobOf.get(sequence)!, new TesseraError("internal_error", { cause }));
+        const place = this.#placeOf.get(sequence);
+        if (place !== undefined) this.intake.fail(place.job, new TesseraError("internal_error", { cause }));
       }
-      return [];
+      return null;
     }
   }
 
   /** What a token means for its sequence; what it means for the edge waits in the outbox. */
-  #postprocess({ sequence, id }: Sampled): void {
-    const job = this.#jobOf.get(sequence)!;
+  #postprocess({ sequence, id, row }: Sampled, result: StepResult): void {
+    const { job, choice } = this.#placeOf.get(sequence)!;
     if (job.at.firstToken === undefined) {
       job.at.firstToken = performance.now();
       this.intake.hasSpoken(job);
     }
-    const step = job.grant!.answer.push(id);
-    if (step.finish !== null) this.#scheduler.remove(sequence);
-    this.#outbox.push({ job, id, step });
+    const step = job.grant!.answers.at(choice).push(id);
+    if (step.finish !== null && this.#scheduler.remove(sequence)) this.#placeOf.delete(sequence);
+    const numTop = job.job.sampling.logprobs;
+    const logprobs = numTop === null ? null : tokenLogprobs(result, row, numTop, this.#options.tokenizer);
+    this.#outbox.push({ job, choice, id, step, logprobs });
   }
 
   /** Sends what the last step brought. Called while the engine is busy with the next, or has nothing to do. */
   #publish(): void {
-    for (const { job, id, step } of this.#outbox.splice(0)) {
+    const isOver = new Set<LiveJob>();
+    for (const { job, choice, id, step, logprobs } of this.#outbox.splice(0)) {
       if (job.hasEnded) continue;
       try {
-        if (step.isPart) job.grant!.events.tokens([id], step.text);
+        const { answers, events } = job.grant!;
+        if (step.isPart) events.tokens([id], step.text, choice, logprobs === null ? undefined : [logprobs]);
         job.hasSpoken = true;
-        if (step.finish !== null) this.intake.finish(job);
+        if (step.finish === null) continue;
+        answers.announceEnd(choice, events);
+        if (answers.isFinished) isOver.add(job);
       } catch (error) {
         this.intake.fail(job, toTesseraError(error));
       }
     }
+    for (const job of isOver) if (!job.hasEnded) this.intake.finish(job);
   }
 
-  /** A job has ended, for whatever reason: its sequence leaves, at once or with the step that is in flight. */
+  /** A job has ended, for whatever reason: its sequences leave, at once or with the step that is in flight. */
   #drop(job: LiveJob): boolean {
-    const { sequence } = job;
     queueMicrotask(this.#options.onRoom);
-    if (sequence === null || !this.#jobOf.has(sequence)) return true;
-    if (!this.#scheduler.remove(sequence)) return false;
-    this.#jobOf.delete(sequence);
-    return true;
+    let isFree = true;
+    for (const sequence of job.sequences) {
+      if (!this.#placeOf.has(sequence)) continue;
+      if (this.#scheduler.remove(sequence)) this.#placeOf.delete(sequence);
+      else isFree = false;
+    }
+    return isFree;
   }
 
   /** A sequence that was in flight when its job ended. */
   #forget(sequence: Sequence): void {
-    const job = this.#jobOf.get(sequence)!;
-    this.#jobOf.delete(sequence);
-    this.intake.releaseTiles(job);
+    const { job } = this.#placeOf.get(sequence)!;
+    this.#placeOf.delete(sequence);
+    if (!job.sequences.some((each) => this.#placeOf.has(each))) this.intake.releaseTiles(job);
   }
 
   #engineFailed(event: string, error: unknown): void {

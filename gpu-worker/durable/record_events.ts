@@ -45,6 +45,8 @@ export class RecordEvents implements EventSink {
   /** One of several answers is complete, with the last of its text. */
   choiceDone(choice: number, text: string, finish_reason: FinishReason): void {
     const answer = this.#choices[choice]!;
+    // An earlier attempt has said so already.
+    if (answer.finish_reason !== null) return;
     answer.text += text;
     answer.finish_reason = finish_reason;
     this.#isDirty = true;

@@ -84,7 +84,33 @@ export interface StepBatch {
   readonly topK: Int32Array;
   /** [S] a draw depends on (seed, position of the sampled token) alone. */
   readonly seed: BigUint64Array;
+
+  // Any of these may be empty, which is as if every sequence had the value that changes nothing. What they do, and in
+  // which order, is written down in native/engine/ops/sampling.h.
+  /** [S] tokens of less than this share of the likeliest one's mass are not drawn; 0 is off. */
+  readonly minP: Float32Array;
+  /** [S] over the tokens of `seenIds`; 1 is off. */
+  readonly repetitionPenalty: Float32Array;
+  /** [S] once for each token of `seenIds` whose count is not 0; 0 is off. */
+  readonly presencePenalty: Float32Array;
+  /** [S] times the count; 0 is off. */
+  readonly frequencyPenalty: Float32Array;
+  /** [S] likeliest tokens to tell beside the sampled one, at most `MAX_TOP`. */
+  readonly numTop: Int32Array;
+  /** [S + 1] prefix sums of the tokens that penalties are about. */
+  readonly seenStarts: Int32Array;
+  /** [P] token ids, distinct within a sequence, and how often each is in the answer; 0: in the prompt alone. */
+  readonly seenIds: Int32Array;
+  readonly seenCounts: Int32Array;
+  /** [S + 1] prefix sums of the biased tokens. */
+  readonly biasStarts: Int32Array;
+  /** [B] token ids, and what is added to their logits; minus infinity forbids a token. */
+  readonly biasIds: Int32Array;
+  readonly biases: Float32Array;
 }
+
+/** Largest `numTop`. */
+export const MAX_TOP = 64;
 
 /** Outcome of a step; entries of sequences with `sample` 0 are -1 and 0. */
 export interface StepResult {
@@ -92,6 +118,11 @@ export interface StepResult {
   readonly tokenIds: Int32Array;
   /** [S] log-probability of the sampled id under the unmodified distribution (temperature 1, no cuts). */
   readonly logprobs: Float32Array;
+  /** Largest `numTop` of the batch. */
+  readonly maxTop: number;
+  /** [S * maxTop] likeliest tokens first, -1 padded, and their log-probabilities under the same distribution. */
+  readonly topIds: Int32Array;
+  readonly topLogprobs: Float32Array;
 }
 
 /**

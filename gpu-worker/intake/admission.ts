@@ -1,5 +1,5 @@
 /** Owns the reading of a delivered job: envelope, model, prompt, whether it fits. Pure; no bus. */
-import { decodeMessage, Job, TesseraError, toTesseraError } from "@tessera/shared";
+import { decodeMessage, Job, type Sampling, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import { buildPromptInSteps, type Prompt, PromptTooLong } from "../prompt/prompt.ts";
 import { inSlices } from "../prompt/slices.ts";
@@ -10,6 +10,13 @@ export interface AdmissionLimits {
   /** Prompt and answer together, in tokens. */
   readonly maxLength: number;
   readonly numTileSlots: number;
+  /** Ids are below it. */
+  readonly vocabSize: number;
+}
+
+/** Ids that end the answers of a job. */
+export function endIdsOf(sampling: Sampling, eosIds: ReadonlySet<number>): ReadonlySet<number> {
+  return new Set([...sampling.ignore_eos ? [] : eosIds, ...sampling.stop_token_ids]);
 }
 
 /** @throws TesseraError when the bytes are no job for this model */
@@ -33,6 +40,8 @@ export async function preparePrompt(
   isUnwanted: () => boolean,
 ): Promise<Prompt | TesseraError | undefined> {
   try {
+    checkIds("logit_bias", job.sampling.logit_bias.map(([id]) => id), limits.vocabSize);
+    checkIds("stop_token_ids", job.sampling.stop_token_ids, limits.vocabSize);
     const prompt = await inSlices(buildPromptInSteps(job, tokenizer, facts, limits.maxLength - 1), isUnwanted);
     if (prompt === undefined) return undefined;
     const numTiles = new Set(prompt.tiles).size;
@@ -46,6 +55,16 @@ export async function preparePrompt(
   } catch (error) {
     return error instanceof PromptTooLong ? tooLong(job, facts, limits) : toTesseraError(error);
   }
+}
+
+/** @throws TesseraError `invalid_request` when one is not in the vocabulary */
+function checkIds(param: string, ids: readonly number[], vocabSize: number): void {
+  const bad = ids.find((id) => id >= vocabSize);
+  if (bad === undefined) return;
+  throw new TesseraError("invalid_request", {
+    message: `${param} names token ${bad}; this model's tokens go up to ${vocabSize - 1}.`,
+    param,
+  });
 }
 
 function tooLong(job: Job, facts: ModelFacts, { maxLength }: AdmissionLimits): TesseraError {

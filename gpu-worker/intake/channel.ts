@@ -4,15 +4,18 @@ import type { ClaimOutcome } from "./claim.ts";
 import type { LiveJob } from "./live_job.ts";
 
 /** Hears the events of one attempt. `confirm` and `repeat` as in EventWriter. */
-export type EventSink = Pick<EventWriter, "progress" | "handOver" | "tokens" | "done" | "error" | "confirm" | "repeat">;
+export type EventSink = Pick<
+  EventWriter,
+  "progress" | "handOver" | "tokens" | "choiceDone" | "done" | "error" | "confirm" | "repeat"
+>;
 
 export interface JobChannel {
   /** Whether clients wait for its jobs. */
   readonly isLive: boolean;
   /** May this worker run the job? Where it may, the missing tiles come. Never rejects. */
   claim(job: LiveJob, isTrial: boolean): Promise<ClaimOutcome>;
-  /** @param numSent ids that earlier attempts have sent */
-  events(job: LiveJob, numSent: number): EventSink;
+  /** @param numsSent ids of each answer that earlier attempts have sent */
+  events(job: LiveJob, numsSent: readonly number[]): EventSink;
   /** Whether the job may be acknowledged, now that its last event has been heard: not when another attempt has it. */
   mayAcknowledge(job: LiveJob): boolean;
 }

@@ -23,8 +23,8 @@ export class EdgeChannel implements JobChannel {
     return requestClaim(this.#nc, request, this.#claimMs);
   }
 
-  events(job: LiveJob, numSent: number): EventWriter {
-    return new EventWriter(this.#nc, job.job.edge_id, job.id, job.attempt, numSent);
+  events(job: LiveJob, numsSent: readonly number[]): EventWriter {
+    return new EventWriter(this.#nc, job.job.edge_id, job.id, job.attempt, numsSent);
   }
 
   mayAcknowledge(): boolean {

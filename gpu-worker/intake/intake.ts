@@ -3,9 +3,9 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { type Logger, MAX_DELIVER, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
-import { Answer } from "../publish/answer.ts";
+import { Answers } from "../publish/answers.ts";
 import type { TileSlots } from "../schedule/tile_slots.ts";
-import { preparePrompt, readJob } from "./admission.ts";
+import { endIdsOf, preparePrompt, readJob } from "./admission.ts";
 import { Cancellations } from "./cancellations.ts";
 import type { JobChannel } from "./channel.ts";
 import type { ClaimOutcome } from "./claim.ts";
@@ -32,6 +32,7 @@ export interface IntakeOptions {
   readonly tokenizer: Tokenizer;
   readonly tiles: TileSlots;
   readonly maxLength: number;
+  readonly vocabSize: number;
   readonly waits: IntakeWaits;
   readonly log: Logger;
   /** Something changed that the worker's loop may act on. */
@@ -87,6 +88,11 @@ export class Intake {
     return this.#jobs.size;
   }
 
+  /** Answers that these jobs want. */
+  get numSequences(): number {
+    return this.#jobs.values().reduce((sum, { job }) => sum + job.sampling.n, 0);
+  }
+
   /** Jobs that no client waits for. */
   get numDurable(): number {
     return this.#jobs.values().filter(({ channel }) => !channel.isLive).reduce((sum) => sum + 1, 0);
@@ -115,8 +121,8 @@ export class Intake {
 
   /** Makes the prompt, in slices; the job may end meanwhile. */
   async #prepare(job: LiveJob): Promise<void> {
-    const { facts, tokenizer, tiles, maxLength } = this.#options;
-    const limits = { maxLength, numTileSlots: tiles.numSlots };
+    const { facts, tokenizer, tiles, maxLength, vocabSize } = this.#options;
+    const limits = { maxLength, numTileSlots: tiles.numSlots, vocabSize };
     const prompt = await preparePrompt(job.job, tokenizer, facts, limits, () => job.hasEnded);
     if (prompt === undefined || job.hasEnded) return;
     job.prompt = prompt;
@@ -139,10 +145,10 @@ export class Intake {
 
   /** Ends a job with its last event; the delivery is acknowledged when the server has had it. */
   finish(job: LiveJob): void {
-    const { answer, events } = job.grant!;
+    const { answers, events } = job.grant!;
     const usage = job.usage();
     const timings = job.timings(performance.now());
-    events.done(answer.end(), answer.finish!, usage, timings);
+    events.done(answers.end(), answers.finish, usage, timings);
     this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settle(job);
@@ -209,21 +215,25 @@ export class Intake {
     const { tokenizer, facts, maxLength, waits } = this.#options;
     const prompt = job.prompt;
     const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;
-    const { stop, max_tokens } = job.job.sampling;
+    const { sampling } = job.job;
     const room = maxLength - numPrompt;
-    const answer = new Answer({
+    const answers = new Answers(sampling.n, {
       tokens: tokenizer,
-      eosIds: facts.eosIds,
-      stop,
-      maxTokens: Math.min(max_tokens ?? room, room),
+      endIds: endIdsOf(sampling, facts.eosIds),
+      stop: sampling.stop,
+      minTokens: sampling.min_tokens,
+      maxTokens: Math.min(sampling.max_tokens ?? room, room),
     });
-    answer.replay(outcome.resume_ids);
-    const events = job.channel.events(job, answer.numIds);
-    job.grant = { events, answer, resumeIds: outcome.resume_ids };
+    const resumeIds = [outcome.resume_ids, ...outcome.resume_choices ?? []];
+    const events = job.channel.events(job, answers.replay(resumeIds));
+    job.grant = { events, answers, resumeIds };
     job.at.claimed = performance.now();
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
     if (prompt instanceof TesseraError) return this.fail(job, prompt);
-    if (answer.finish !== null) return this.finish(job);
+    for (let choice = 0; choice < answers.length; choice++) {
+      if (answers.at(choice).finish !== null) answers.announceEnd(choice, events);
+    }
+    if (answers.isFinished) return this.finish(job);
     if (job.missing.size === 0) job.at.tilesHere = job.at.claimed;
     job.startTileTimer(waits.tileMs, () => this.#tilesAreLate(job));
     this.#options.onChange();

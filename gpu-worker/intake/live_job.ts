@@ -1,7 +1,7 @@
 /** Owns what a worker knows of one delivery of a job, from the queue to its last event. */
 import { type Job, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
 import type { Prompt } from "../prompt/prompt.ts";
-import type { Answer } from "../publish/answer.ts";
+import type { Answers } from "../publish/answers.ts";
 import type { Sequence } from "../schedule/sequence.ts";
 import type { EventSink, JobChannel } from "./channel.ts";
 import type { Delivery } from "./delivery.ts";
@@ -9,8 +9,9 @@ import type { Delivery } from "./delivery.ts";
 /** What exists once the edge has granted the job. */
 export interface Grant {
   readonly events: EventSink;
-  readonly answer: Answer;
-  readonly resumeIds: readonly number[];
+  readonly answers: Answers;
+  /** Of each answer, the ids that the edge has. */
+  readonly resumeIds: readonly (readonly number[])[];
 }
 
 export class LiveJob {
@@ -23,7 +24,8 @@ export class LiveJob {
   /** Whether slots are reserved for `tiles`. */
   holdsTiles = false;
   grant: Grant | null = null;
-  sequence: Sequence | null = null;
+  /** Of each answer that is not complete yet, the first leading the others. */
+  sequences: readonly Sequence[] = [];
   hasEnded = false;
   /** Whether token events went out since the last progress was due. */
   hasSpoken = false;
@@ -83,9 +85,9 @@ export class LiveJob {
     const prompt = this.prompt instanceof TesseraError ? null : this.prompt;
     return {
       prompt_tokens: prompt?.tokenIds.length ?? 0,
-      completion_tokens: this.grant?.answer.numIds ?? 0,
+      completion_tokens: this.grant?.answers.numIds ?? 0,
       image_tokens: prompt?.numImageTokens ?? 0,
-      cached_tokens: this.sequence?.numCachedTokens ?? 0,
+      cached_tokens: this.sequences[0]?.numCachedTokens ?? 0,
     };
   }
 

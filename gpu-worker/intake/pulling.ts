@@ -22,7 +22,7 @@ export interface PullingOptions {
   readonly workerId: string;
   readonly facts: ModelFacts;
   readonly intake: Intake;
-  /** Jobs the worker has at once. */
+  /** Answers the worker works on at once. */
   readonly maxJobs: number;
   readonly claimMs: number;
   /** Make stream and consumer where they are missing. */
@@ -55,7 +55,7 @@ export class Pulling {
       nc,
       stream: LIVE_STREAM,
       consumer: liveConsumer(facts.name),
-      room: () => maxJobs - intake.numJobs,
+      room: () => maxJobs - intake.numSequences,
       onDelivery: (delivery) => {
         this.#askForDurableLater();
         intake.take(delivery, edges);
@@ -69,7 +69,7 @@ export class Pulling {
       stream: DURABLE_STREAM,
       consumer: durableConsumer(facts.name),
       // Not more than the places that interactive jobs leave over, and never the last of them.
-      room: () => maxDurable - intake.numJobs,
+      room: () => maxDurable - intake.numSequences,
       onDelivery: (delivery) => intake.take(delivery, records),
       onMissing: options.ensureDurable,
       log,

@@ -88,4 +88,10 @@ export class Tokenizer {
     if (added !== undefined) return added.special ? NOTHING : new TextEncoder().encode(added.content);
     return this.#vocabulary.bytesOf(id, isStart);
   }
+
+  /** UTF-8 of an id, a special token's name included. */
+  contentOf(id: number): Uint8Array {
+    const added = this.#added.get(id);
+    return added === undefined ? this.bytesOf(id) : new TextEncoder().encode(added.content);
+  }
 }

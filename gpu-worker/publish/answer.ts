@@ -6,7 +6,9 @@ import { StopMatcher } from "./stop_matcher.ts";
 export interface AnswerOptions {
   readonly tokens: TokenBytes;
   /** Ids that end an answer; never part of it. */
-  readonly eosIds: ReadonlySet<number>;
+  readonly endIds: ReadonlySet<number>;
+  /** Ids before which nothing ends it, be it a stop string. Default 0. */
+  readonly minTokens?: number;
   readonly stop: readonly string[];
   /** Ids the answer may have, at least 1. */
   readonly maxTokens: number;
@@ -39,18 +41,25 @@ export class Answer {
     return this.#numIds;
   }
 
+  /** Ids it may have in all. */
+  get maxTokens(): number {
+    return this.#options.maxTokens;
+  }
+
   get finish(): FinishReason | null {
     return this.#finish;
   }
 
   /** Takes the next id. Not to be called once finished. */
   push(id: number): AnswerStep {
-    if (this.#options.eosIds.has(id)) {
+    if (this.#options.endIds.has(id)) {
       this.#finish = "stop";
       return { isPart: false, text: "", finish: "stop" };
     }
     this.#numIds += 1;
-    const { text, isStopped } = this.#stops.push(this.#detokenizer.push(id));
+    const piece = this.#detokenizer.push(id);
+    const mayStop = this.#numIds > (this.#options.minTokens ?? 0);
+    const { text, isStopped } = mayStop ? this.#stops.push(piece) : { text: piece, isStopped: false };
     this.#isCut = isStopped;
     if (isStopped) this.#finish = "stop";
     else if (this.#numIds >= this.#options.maxTokens) this.#finish = "length";

@@ -6,6 +6,7 @@ import {
   type FinishReason,
   type JobEvent,
   TesseraError,
+  type TokenLogprobs,
   type Usage,
   type WorkerTimings,
 } from "@tessera/shared";
@@ -17,19 +18,15 @@ export class EventWriter {
   /** Published, but perhaps lost with the connection it was sent on. Progress is not worth keeping. */
   #unconfirmed: { readonly bytes: Uint8Array; readonly connection: string }[] = [];
   #numConfirmed = 0;
-  #seq: number;
+  /** Ids of each answer sent so far, by all attempts. */
+  readonly #seqs: number[];
 
-  /** @param firstSeq ids of the answer that were sent before */
-  constructor(nc: NatsConnection, edgeId: string, jobId: string, attempt: number, firstSeq: number) {
+  /** @param firstSeqs ids of each answer that were sent before */
+  constructor(nc: NatsConnection, edgeId: string, jobId: string, attempt: number, firstSeqs: readonly number[]) {
     this.#nc = nc;
     this.#subject = eventsSubject(edgeId, jobId);
     this.#attempt = attempt;
-    this.#seq = firstSeq;
-  }
-
-  /** Ids of the answer sent so far, by all attempts. */
-  get seq(): number {
-    return this.#seq;
+    this.#seqs = [...firstSeqs];
   }
 
   progress(): void {
@@ -41,13 +38,22 @@ export class EventWriter {
     this.#publish({ v: 1, attempt: this.#attempt, type: "progress", handed_over: true });
   }
 
-  tokens(ids: number[], text: string): void {
-    this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq: this.#seq, ids, text });
-    this.#seq += ids.length;
+  /** More of an answer. `choice` says which, where there are several. */
+  tokens(ids: number[], text: string, choice = 0, logprobs?: TokenLogprobs[]): void {
+    const seq = this.#seqs[choice]!;
+    const more = { ...(choice > 0 ? { choice } : {}), ...(logprobs === undefined ? {} : { logprobs }) };
+    this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq, ids, text, ...more });
+    this.#seqs[choice] = seq + ids.length;
+  }
+
+  choiceDone(choice: number, text: string, finish_reason: FinishReason): void {
+    const seq = this.#seqs[choice]!;
+    this.#publish({ v: 1, attempt: this.#attempt, type: "choice_done", seq, text, choice, finish_reason });
   }
 
   done(text: string, finish_reason: FinishReason, usage: Usage, timings: WorkerTimings): void {
-    this.#publish({ v: 1, attempt: this.#attempt, type: "done", seq: this.#seq, text, finish_reason, usage, timings });
+    const seq = this.#seqs.reduce((sum, each) => sum + each, 0);
+    this.#publish({ v: 1, attempt: this.#attempt, type: "done", seq, text, finish_reason, usage, timings });
   }
 
   /** What is private about the error stays here: an inner error goes out with its code's own words. */

@@ -1,8 +1,9 @@
-/** Owns which sequences run: every step takes all decodes and as much prefill as fits; the youngest yields when KV runs out. */
+/** Owns which sequences run: every step takes all decodes and as much prefill as fits; the last in rank yields when KV runs out. */
 import type { EngineInfo, StepBatch, StepResult } from "../engine/types.ts";
-import { ArrivalList } from "./arrival_list.ts";
-import { buildBatch, type Chunk } from "./batch.ts";
-import { BlockPool, EMPTY_PREFIX } from "./block_pool.ts";
+import { BatchWriter, type Chunk } from "./batch.ts";
+import { BlockPool, type CachedBlock, EMPTY_PREFIX } from "./block_pool.ts";
+import { FairQueue } from "./fair_queue.ts";
+import { isBefore, RankList } from "./rank_list.ts";
 import type { Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
@@ -23,6 +24,8 @@ export interface Plan {
 export interface Sampled {
   readonly sequence: Sequence;
   readonly id: number;
+  /** Its row in the step's result. */
+  readonly row: number;
 }
 
 /** Failed steps in a row after which a sequence is given up; after the first it runs alone. */
@@ -31,15 +34,25 @@ const MAX_FAILURES = 2;
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #blocks: BlockPool;
-  readonly #waiting = new ArrivalList();
-  readonly #running = new ArrivalList();
+  readonly #waiting: FairQueue;
+  readonly #running = new RankList();
+  /** Sequences that wait for the KV of their leader. */
+  readonly #following = new Set<Sequence>();
+  /** One is read by the engine while the other is written. */
+  readonly #writers: [BatchWriter, BatchWriter];
   #numArrivals = 0;
   #plan: Plan | null = null;
+  /** Chunks of the step after the one in flight, as far as they are known. */
+  #prepared: Chunk[] | null = null;
   #numPreemptions = 0;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#blocks = new BlockPool(options.info.numKvBlocks);
+    const { numKvBlocks, kvBlockSize, tokensPerTile } = options.info;
+    this.#blocks = new BlockPool(numKvBlocks);
+    this.#waiting = new FairQueue(options.tokenBudget);
+    const writer = () => new BatchWriter(kvBlockSize, tokensPerTile);
+    this.#writers = [writer(), writer()];
   }
 
   /** Longest sequence, prompt and answer together, that can run at all. */
@@ -49,7 +62,7 @@ export class Scheduler {
   }
 
   get numSequences(): number {
-    return this.#waiting.length + this.#running.length;
+    return this.#waiting.length + this.#running.length + this.#following.size;
   }
 
   get numPreemptions(): number {
@@ -60,13 +73,18 @@ export class Scheduler {
     return this.#blocks.numAvailable;
   }
 
-  /** Queues a sequence whose tiles are all in their slots. */
+  /** Queues a sequence whose tiles are all in their slots. Its leader, if it has one, was added before. */
   add(sequence: Sequence): void {
     if (sequence.numTokens > this.maxLength) {
       throw new Error(`Cannot add sequence: ${sequence.numTokens} tokens, expected at most ${this.maxLength}`);
     }
     sequence.arrival = this.#numArrivals++;
-    this.#enqueue(sequence);
+    this.#waiting.enter(sequence);
+    const { leader } = sequence;
+    if (leader === null || !this.#isPrefilling(leader)) return this.#enqueue(sequence);
+    sequence.state = "following";
+    leader.followers.push(sequence);
+    this.#following.add(sequence);
   }
 
   /**
@@ -74,9 +92,12 @@ export class Scheduler {
    * @returns whether nothing of it is in flight; else `complete` or `fail` names it among the freed
    */
   remove(sequence: Sequence): boolean {
+    if (sequence.state !== "removed") this.#waiting.leave(sequence);
     this.#waiting.delete(sequence);
     this.#running.delete(sequence);
+    this.#following.delete(sequence);
     sequence.state = "removed";
+    this.#releaseFollowers(sequence);
     if (sequence.isInFlight) return false;
     this.#free(sequence);
     return true;
@@ -85,14 +106,34 @@ export class Scheduler {
   /** The next step, or null when there is nothing to run. */
   plan(): Plan | null {
     if (this.#plan !== null) throw new Error("Cannot plan: a step is in flight, expected it to be ended");
-    const chunks: Chunk[] = [];
-    const suspect = [...this.#running, ...this.#waiting].find((sequence) => sequence.numFailures > 0);
-    if (suspect === undefined) this.#planAll(chunks);
-    else this.#planAlone(suspect, chunks);
+    const [writer, other] = this.#writers;
+    const prepared = this.#prepared;
+    this.#prepared = null;
+    let chunks: Chunk[];
+    let isFilled = false;
+    const suspect = this.#findSuspect();
+    if (suspect !== undefined) chunks = this.#selectAlone(suspect);
+    else if (prepared !== null && this.#isStillRight(prepared)) {
+      chunks = prepared;
+      const numPrepared = chunks.length;
+      this.#admit(chunks);
+      isFilled = chunks.length === numPrepared;
+    } else chunks = this.#selectAll();
     if (chunks.length === 0) return null;
-    for (const { sequence } of chunks) sequence.isInFlight = true;
-    const { kvBlockSize, tokensPerTile } = this.#options.info;
-    return this.#plan = { chunks, batch: buildBatch(chunks, kvBlockSize, tokensPerTile) };
+    if (!isFilled) writer.fill(chunks);
+    return this.#launch(chunks, writer, other);
+  }
+
+  /**
+   * While a step is in flight: plans the next one as far as it is known, which is all but new arrivals and the ids that
+   * are being sampled. `plan` takes it up, unless a sequence of it ends.
+   */
+  prepare(): void {
+    if (this.#plan === null || this.#findSuspect() !== undefined) return;
+    const chunks: Chunk[] = [];
+    if (!this.#selectRunning(chunks)) return;
+    this.#writers[0].fill(chunks);
+    this.#prepared = chunks;
   }
 
   /** The step succeeded. */
@@ -100,32 +141,38 @@ export class Scheduler {
     this.#plan = null;
     const sampled: Sampled[] = [];
     const freed: Sequence[] = [];
-    plan.chunks.forEach(({ sequence, start, count, samples }, s) => {
-      sequence.isInFlight = false;
+    for (let row = 0; row < plan.chunks.length; row++) {
+      const { sequence, start, count, samples } = plan.chunks[row]!;
+      sequence.numInFlight = 0;
+      sequence.isSampling = false;
       if (sequence.state === "removed") {
         this.#free(sequence);
         freed.push(sequence);
-        return;
+        continue;
       }
       sequence.numComputed = start + count;
       sequence.numFailures = 0;
       this.#publishBlocks(sequence);
-      if (!samples) return;
-      const id = result.tokenIds[s]!;
-      sequence.generated.push(id);
-      sampled.push({ sequence, id });
-    });
+      this.#lead(sequence);
+      if (!samples) continue;
+      const id = result.tokenIds[row]!;
+      sequence.append(id);
+      this.#waiting.charge(sequence, 1);
+      sampled.push({ sequence, id, row });
+    }
     return { sampled, freed };
   }
 
   /** The step failed: its sequences start over, one at a time; those that failed before are left for the caller to remove. */
   fail(plan: Plan): { readonly givenUp: Sequence[]; readonly freed: Sequence[] } {
     this.#plan = null;
+    this.#prepared = null;
     this.#blocks.forgetContents();
     const givenUp: Sequence[] = [];
     const freed: Sequence[] = [];
     for (const { sequence } of plan.chunks) {
-      sequence.isInFlight = false;
+      sequence.numInFlight = 0;
+      sequence.isSampling = false;
       if (sequence.state === "removed") {
         this.#free(sequence);
         freed.push(sequence);
@@ -149,62 +196,116 @@ export class Scheduler {
       }
     }
     for (const sequence of this.#running) {
-      const needed = Math.ceil(sequence.numComputed / this.#options.info.kvBlockSize);
+      const needed = Math.ceil(sequence.numPlanned / this.#options.info.kvBlockSize);
       if (sequence.state !== "running" || sequence.blocks.length < needed || sequence.numRemaining < 1) {
         throw new Error(`Sequence ${sequence.id} runs (${sequence.state}) with ${sequence.blocks.length} blocks`);
       }
     }
-    this.#waiting.checkIntegrity();
+    for (const sequence of this.#following) {
+      const isHere = sequence.leader?.followers.includes(sequence) && this.#isPrefilling(sequence.leader);
+      if (sequence.state !== "following" || !isHere) {
+        throw new Error(`Sequence ${sequence.id} (${sequence.state}) follows nobody who is on the way`);
+      }
+    }
+    this.#waiting.checkIntegrity([...this.#running, ...this.#following]);
     this.#running.checkIntegrity();
   }
 
-  #planAll(chunks: Chunk[]): void {
+  /** Whether nobody of a prepared step has ended, and nobody has come who goes before those who run. */
+  #isStillRight(prepared: readonly Chunk[]): boolean {
+    for (const { sequence } of prepared) if (sequence.state !== "running") return false;
+    const { last } = this.#running;
+    return last === undefined || last.priority <= (this.#waiting.peek()?.priority ?? Infinity);
+  }
+
+  #findSuspect(): Sequence | undefined {
+    for (const list of [this.#running, this.#waiting]) {
+      for (const sequence of list) if (sequence.numFailures > 0) return sequence;
+    }
+    return undefined;
+  }
+
+  #launch(chunks: readonly Chunk[], writer: BatchWriter, other: BatchWriter): Plan {
+    const batch = writer.finish(chunks);
+    this.#writers[0] = other;
+    this.#writers[1] = writer;
+    for (const { sequence, count, samples } of chunks) {
+      sequence.numInFlight = count;
+      sequence.isSampling = samples;
+      sequence.hasRun = true;
+    }
+    return this.#plan = { chunks, batch };
+  }
+
+  #selectAll(): Chunk[] {
+    const chunks: Chunk[] = [];
+    this.#makeWay();
+    const numPreemptions = this.#numPreemptions;
+    this.#selectRunning(chunks);
+    if (this.#numPreemptions === numPreemptions) this.#admit(chunks);
+    return chunks;
+  }
+
+  /** Chunks of running sequences; false when one of them lacks blocks that only sequences in flight could give. */
+  #selectRunning(chunks: Chunk[]): boolean {
     let budget = this.#options.tokenBudget;
-    const extend = (sequence: Sequence) => {
-      budget -= this.#extend(sequence, budget, chunks);
-    };
-    for (const sequence of [...this.#running]) {
-      if (budget > 0 && sequence.state === "running" && sequence.numRemaining === 1) extend(sequence);
+    const running = [...this.#running];
+    for (const isDecode of [true, false]) {
+      for (const sequence of running) {
+        if (budget <= 0) return true;
+        const { numRemaining } = sequence;
+        if (sequence.state !== "running" || sequence.isEnding || (numRemaining === 1) !== isDecode) continue;
+        const count = this.#extend(sequence, budget, chunks);
+        if (this.#plan !== null && count < Math.min(numRemaining, budget)) return false;
+        budget -= count;
+      }
     }
-    for (const sequence of [...this.#running]) {
-      if (budget > 0 && sequence.state === "running" && sequence.numRemaining > 1) extend(sequence);
-    }
+    return true;
+  }
+
+  /** Lets waiting sequences run with what the chunks leave of the budget. */
+  #admit(chunks: Chunk[]): void {
+    if (this.#waiting.length === 0) return;
+    let budget = this.#options.tokenBudget;
+    for (const { count } of chunks) budget -= count;
     const numPreemptions = this.#numPreemptions;
     while (budget > 0 && this.#numPreemptions === numPreemptions) {
       const admitted = this.#admitNext();
       if (admitted === null) break;
-      extend(admitted);
+      budget -= this.#extend(admitted, budget, chunks);
     }
   }
 
   /** A step of one sequence, because the last one with it failed. The others keep what they have. */
-  #planAlone(suspect: Sequence, chunks: Chunk[]): void {
+  #selectAlone(suspect: Sequence): Chunk[] {
+    const chunks: Chunk[] = [];
     if (suspect.state === "waiting") {
       this.#waiting.delete(suspect);
       this.#start(suspect);
     }
     this.#extend(suspect, this.#options.tokenBudget, chunks, true);
+    return chunks;
   }
 
   /** Plans up to `budget` tokens of a running sequence; returns how many. */
-  #extend(sequence: Sequence, budget: number, chunks: Chunk[], mayPreemptOlder = false): number {
+  #extend(sequence: Sequence, budget: number, chunks: Chunk[], mayPreemptAnyone = false): number {
     const { kvBlockSize } = this.#options.info;
-    const start = sequence.numComputed;
+    const start = sequence.numPlanned;
     let end = start + Math.min(sequence.numRemaining, budget);
     while (sequence.blocks.length * kvBlockSize < end) {
       const block = this.#blocks.acquire();
       if (block !== null) sequence.blocks.push(block);
-      else if (!this.#preemptFor(sequence, chunks, mayPreemptOlder)) break;
+      else if (!this.#preemptFor(sequence, chunks, mayPreemptAnyone)) break;
     }
     end = Math.min(end, sequence.blocks.length * kvBlockSize);
-    if (end > start) chunks.push({ sequence, start, count: end - start, samples: end === sequence.numTokens });
+    if (end > start) chunks.push({ sequence, start, count: end - start, samples: end === sequence.numExpected });
     return Math.max(0, end - start);
   }
 
-  /** Frees the blocks of the youngest sequence that may yield to this one; false when there is none. */
-  #preemptFor(sequence: Sequence, chunks: readonly Chunk[], mayPreemptOlder: boolean): boolean {
-    for (const victim of this.#running.fromYoungest()) {
-      if (victim === sequence || (victim.arrival < sequence.arrival && !mayPreemptOlder)) continue;
+  /** Frees the blocks of the last sequence in rank that may yield to this one; false when there is none. */
+  #preemptFor(sequence: Sequence, chunks: readonly Chunk[], mayPreemptAnyone: boolean): boolean {
+    for (const victim of this.#running.fromLast()) {
+      if (victim === sequence || victim.isInFlight || (isBefore(victim, sequence) && !mayPreemptAnyone)) continue;
       if (chunks.some((chunk) => chunk.sequence === victim)) continue;
       this.#preempt(victim);
       this.#numPreemptions += 1;
@@ -213,20 +314,39 @@ export class Scheduler {
     return false;
   }
 
-  /** Lets the first waiting sequence run when all it has fits; one that is alone always does. */
-  #admitNext(): Sequence | null {
-    const sequence = this.#waiting.oldest;
-    if (sequence === undefined || this.#running.length >= this.#options.maxSequences) return null;
-    if (this.#running.length > 0) {
-      const found = this.#findPrefix(sequence);
-      const numNeeded = Math.ceil(sequence.numTokens / this.#options.info.kvBlockSize) - found.length;
-      const numIdleFound = found.filter(({ block }) => !this.#blocks.isHeld(block)).length;
-      // One block to spare for each that runs, so that it does not have to yield at once.
-      if (numNeeded + numIdleFound + this.#running.length > this.#blocks.numAvailable) return null;
+  /** Sequences of lower priority yield where the next one finds no place. */
+  #makeWay(): void {
+    const next = this.#waiting.peek();
+    if (next === undefined) return;
+    for (
+      let last = this.#running.last;
+      last !== undefined && last.priority > next.priority;
+      last = this.#running.last
+    ) {
+      if (this.#fits(next)) return;
+      this.#preempt(last);
+      this.#numPreemptions += 1;
     }
+  }
+
+  /** Lets the next waiting sequence run when all it has fits; one that is alone always does. */
+  #admitNext(): Sequence | null {
+    const sequence = this.#waiting.peek();
+    if (sequence === undefined || !this.#fits(sequence)) return null;
     this.#waiting.delete(sequence);
     this.#start(sequence);
+    if (!sequence.hasRun) this.#waiting.charge(sequence, sequence.numRemaining);
     return sequence;
+  }
+
+  #fits(sequence: Sequence): boolean {
+    if (this.#running.length === 0) return true;
+    if (this.#running.length >= this.#options.maxSequences) return false;
+    const found = this.#findPrefix(sequence);
+    const numNeeded = Math.ceil(sequence.numTokens / this.#options.info.kvBlockSize) - found.length;
+    const numIdleFound = found.filter(({ block }) => !this.#blocks.isHeld(block)).length;
+    // One block to spare for each that runs, so that it does not have to yield at once.
+    return numNeeded + numIdleFound + this.#running.length <= this.#blocks.numAvailable;
   }
 
   /** Makes a waiting sequence a running one, over the blocks whose content it can share. */
@@ -241,15 +361,16 @@ export class Scheduler {
     sequence.numCachedTokens ??= Math.min(sequence.numComputed, sequence.prompt.tokenIds.length);
     sequence.state = "running";
     this.#running.add(sequence);
+    this.#lead(sequence);
   }
 
   /** Full blocks of a sequence's beginning that some block holds already; never all, as one token must be computed. */
-  #findPrefix(sequence: Sequence) {
+  #findPrefix(sequence: Sequence): CachedBlock[] {
     const { kvBlockSize, trainedLength } = this.#options.info;
-    const found = [];
+    const found: CachedBlock[] = [];
     let parent = EMPTY_PREFIX;
-    for (let end = kvBlockSize; end < sequence.numTokens; end += kvBlockSize) {
-      const cached = this.#blocks.find(parent, sequence.contentOf(end - kvBlockSize, end, trainedLength));
+    for (let index = 0; (index + 1) * kvBlockSize < sequence.numTokens; index++) {
+      const cached = this.#blocks.find(parent, sequence.contentOf(index, kvBlockSize, trainedLength));
       if (cached === undefined) break;
       found.push(cached);
       parent = cached.node;
@@ -257,13 +378,31 @@ export class Scheduler {
     return found;
   }
 
+  /** Whether KV that followers of this sequence could share is still to come. */
+  #isPrefilling(leader: Sequence): boolean {
+    const { kvBlockSize } = this.#options.info;
+    const numShared = Math.floor((leader.prompt.tokenIds.length - 1) / kvBlockSize) * kvBlockSize;
+    return leader.state !== "removed" && leader.numComputed < numShared;
+  }
+
+  /** Lets followers go their way once they can share what there is to share. */
+  #lead(leader: Sequence): void {
+    if (leader.followers.length > 0 && !this.#isPrefilling(leader)) this.#releaseFollowers(leader);
+  }
+
+  #releaseFollowers(leader: Sequence): void {
+    for (const follower of leader.followers.splice(0)) {
+      if (!this.#following.delete(follower)) continue;
+      this.#enqueue(follower);
+    }
+  }
+
   /** Makes blocks that are now full findable. */
   #publishBlocks(sequence: Sequence): void {
     const { kvBlockSize, trainedLength } = this.#options.info;
     while ((sequence.numPublished + 1) * kvBlockSize <= sequence.numComputed) {
-      const start = sequence.numPublished * kvBlockSize;
       const block = sequence.blocks[sequence.numPublished]!;
-      const content = sequence.contentOf(start, start + kvBlockSize, trainedLength);
+      const content = sequence.contentOf(sequence.numPublished, kvBlockSize, trainedLength);
       sequence.prefix = this.#blocks.publish(block, sequence.prefix, content);
       sequence.numPublished += 1;
     }
@@ -285,6 +424,7 @@ export class Scheduler {
   #free(sequence: Sequence): void {
     for (const block of sequence.blocks.reverse()) this.#blocks.release(block);
     sequence.blocks.length = 0;
+    sequence.blocksEpoch += 1;
     sequence.numComputed = 0;
     sequence.numPublished = 0;
     sequence.prefix = EMPTY_PREFIX;

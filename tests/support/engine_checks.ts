@@ -1,5 +1,5 @@
 /** Owns the argument checks an engine must make before it touches memory, written apart from the real engine's. */
-import type { EngineInfo, StepBatch } from "../../gpu-worker/engine/types.ts";
+import { type EngineInfo, MAX_TOP, type StepBatch } from "../../gpu-worker/engine/types.ts";
 
 /** The rejection of a bad argument. */
 function refuse(action: string, what: string, expected: string): Error {
@@ -55,6 +55,46 @@ function checkShapes(batch: StepBatch): void {
     }
   }
   checkLength("tokenIds", numTokens, batch.queryStarts[numSequences]!);
+  for (const name of OPTIONAL) {
+    if (batch[name].length !== 0) checkLength(name, batch[name].length, numSequences);
+  }
+  checkList("seenIds", batch.seenStarts, batch.seenIds, numSequences);
+  checkLength("seenCounts", batch.seenCounts.length, batch.seenIds.length);
+  checkList("biasIds", batch.biasStarts, batch.biasIds, numSequences);
+  checkLength("biases", batch.biases.length, batch.biasIds.length);
+}
+
+const OPTIONAL = ["minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "numTop"] as const;
+
+function checkList(name: string, starts: Int32Array, ids: Int32Array, numSequences: number): void {
+  if (starts.length === 0) return checkLength(name, ids.length, 0);
+  checkLength(`${name}'s starts`, starts.length, numSequences + 1);
+  if (starts[0] !== 0) throw refuse("step", `${name}'s starts begin with ${starts[0]}`, "0");
+  for (let s = 0; s < numSequences; s++) {
+    if (starts[s + 1]! < starts[s]!) {
+      throw refuse("step", `${name}'s starts fall at sequence ${s}`, "none before the last");
+    }
+  }
+  checkLength(name, ids.length, starts[numSequences]!);
+}
+
+/** The fields that may be empty. */
+function checkWishes(info: EngineInfo, batch: StepBatch): void {
+  const check = (name: keyof StepBatch, isGood: (value: number) => boolean, expected: string) => {
+    for (const value of batch[name] as Float32Array | Int32Array) {
+      if (!isGood(value)) throw refuse("step", `${name} holds ${value}`, expected);
+    }
+  };
+  const isId = (id: number) => id >= 0 && id < info.vocabSize;
+  check("minP", (p) => p >= 0 && p <= 1, "0 to 1");
+  check("repetitionPenalty", (p) => p > 0 && Number.isFinite(p), "above 0");
+  check("presencePenalty", Number.isFinite, "a number");
+  check("frequencyPenalty", Number.isFinite, "a number");
+  check("numTop", (n) => n >= 0 && n <= MAX_TOP, `0 to ${MAX_TOP}`);
+  check("seenIds", isId, `ids below ${info.vocabSize}`);
+  check("seenCounts", (n) => n >= 0, "0 or above");
+  check("biasIds", isId, `ids below ${info.vocabSize}`);
+  check("biases", (bias) => bias < Infinity, "numbers, or -Infinity");
 }
 
 function checkToken(info: EngineInfo, batch: StepBatch, t: number): void {
@@ -142,6 +182,7 @@ function checkSharing(info: EngineInfo, batch: StepBatch): void {
 /** Throws unless every entry of a batch is one the engine may follow. */
 export function checkBatch(info: EngineInfo, batch: StepBatch): void {
   checkShapes(batch);
+  checkWishes(info, batch);
   for (let s = 0; s + 1 < batch.queryStarts.length; s++) checkSequence(info, batch, s);
   checkSharing(info, batch);
 }

@@ -17,6 +17,14 @@ export interface DriverSampling {
   readonly topP?: number;
   readonly topK?: number;
   readonly seed?: bigint;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly numTop?: number;
+  /** Ids of the prompt and of the answer that penalties are about. */
+  readonly seen?: readonly (readonly [id: number, count: number])[];
+  readonly biases?: readonly (readonly [id: number, bias: number])[];
 }
 
 /** A sequence in an engine's KV cache; fields are set by the driver. */
@@ -61,6 +69,13 @@ export function shuffled(length: number, seed: number): number[] {
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
   return order;
+}
+
+/** Where parts of these lengths begin, and where the last one ends. */
+function startsOf(lengths: readonly number[]): Int32Array {
+  const starts = [0];
+  for (const length of lengths) starts.push(starts.at(-1)! + length);
+  return Int32Array.from(starts);
 }
 
 /** One engine, its free blocks in random order, and the sequences a test keeps in it. */
@@ -110,8 +125,6 @@ export class EngineDriver {
     const maxBlocks = Math.max(...work.map(({ sequence }) => sequence.blocks.length));
     const slice = ({ sequence, numTokens }: DriverWork, field: "tokenIds" | "embeddingRows"): number[] =>
       sequence[field].slice(sequence.numCached, sequence.numCached + numTokens);
-    const starts = [0];
-    for (const { numTokens } of work) starts.push(starts.at(-1)! + numTokens);
     const sampling = work.map(({ sequence }) => sequence.sampling);
     return {
       tokenIds: Int32Array.from(work.flatMap((item) => slice(item, "tokenIds"))),
@@ -119,7 +132,7 @@ export class EngineDriver {
         work.flatMap(({ sequence, numTokens }) => Array.from({ length: numTokens }, (_, i) => sequence.numCached + i)),
       ),
       embeddingRows: Int32Array.from(work.flatMap((item) => slice(item, "embeddingRows"))),
-      queryStarts: Int32Array.from(starts),
+      queryStarts: startsOf(work.map(({ numTokens }) => numTokens)),
       blockTables: Int32Array.from(
         work.flatMap(({ sequence }) => Array.from({ length: maxBlocks }, (_, i) => sequence.blocks[i] ?? -1)),
       ),
@@ -132,6 +145,17 @@ export class EngineDriver {
       topP: Float32Array.from(sampling.map((s) => s.topP ?? 1)),
       topK: Int32Array.from(sampling.map((s) => s.topK ?? 0)),
       seed: BigUint64Array.from(sampling.map((s) => s.seed ?? 0n)),
+      minP: Float32Array.from(sampling.map((s) => s.minP ?? 0)),
+      repetitionPenalty: Float32Array.from(sampling.map((s) => s.repetitionPenalty ?? 1)),
+      presencePenalty: Float32Array.from(sampling.map((s) => s.presencePenalty ?? 0)),
+      frequencyPenalty: Float32Array.from(sampling.map((s) => s.frequencyPenalty ?? 0)),
+      numTop: Int32Array.from(sampling.map((s) => s.numTop ?? 0)),
+      seenStarts: startsOf(sampling.map((s) => s.seen?.length ?? 0)),
+      seenIds: Int32Array.from(sampling.flatMap((s) => (s.seen ?? []).map(([id]) => id))),
+      seenCounts: Int32Array.from(sampling.flatMap((s) => (s.seen ?? []).map(([, count]) => count))),
+      biasStarts: startsOf(sampling.map((s) => s.biases?.length ?? 0)),
+      biasIds: Int32Array.from(sampling.flatMap((s) => (s.biases ?? []).map(([id]) => id))),
+      biases: Float32Array.from(sampling.flatMap((s) => (s.biases ?? []).map(([, bias]) => bias))),
     };
   }
 

@@ -1,5 +1,5 @@
 /** Owns the fake engine of scheduler tests: no model, but a KV cache whose every misuse changes the tokens or rejects. */
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
 import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
 import { checkBatch, checkFilled, checkTiles } from "./engine_checks.ts";
 import {
@@ -8,10 +8,12 @@ import {
   embeddingWord,
   EMPTY_CHAIN,
   fakeLogprob,
+  type FakeWishes,
   hashChoice,
   mixInto,
   tileHash,
   tokenWord,
+  wishesWord,
 } from "./fake_history.ts";
 
 /** What a fake call was, for latency and failure hooks; `index` counts calls of that kind from 0. */
@@ -108,10 +110,12 @@ export class FakeEngine implements Engine {
       if (batch.sample[s] === 0) continue;
       const last = batch.queryStarts[s + 1]! - 1;
       const seed = batch.temperature[s] === 0 ? undefined : batch.seed[s]!;
-      tokenIds[s] = chooseAfter(chains[last]!, batch.positions[last]! + 1, this.info.vocabSize, seed, this.#choose);
+      const word = wishesWord(wishesOf(batch, s));
+      const chain = word === undefined ? chains[last]! : mixInto(chains[last]!, word);
+      tokenIds[s] = chooseAfter(chain, batch.positions[last]! + 1, this.info.vocabSize, seed, this.#choose);
       logprobs[s] = fakeLogprob(chains[last]!, tokenIds[s]!);
     }
-    return { tokenIds, logprobs };
+    return { tokenIds, logprobs, ...this.#likeliest(batch, chains) };
   }
 
   async logits(batch: StepBatch): Promise<Float32Array> {
@@ -140,6 +144,21 @@ export class FakeEngine implements Engine {
     await this.#inFlight?.catch(() => {});
   }
 
+  /** The fake's likeliest tokens are those with the lowest ids. */
+  #likeliest(batch: StepBatch, chains: Uint32Array): Pick<StepResult, "maxTop" | "topIds" | "topLogprobs"> {
+    const maxTop = Math.max(0, ...batch.numTop);
+    const topIds = new Int32Array(batch.sample.length * maxTop).fill(-1);
+    const topLogprobs = new Float32Array(topIds.length);
+    batch.numTop.forEach((numTop, s) => {
+      if (batch.sample[s] === 0) return;
+      for (let id = 0; id < numTop; id++) {
+        topIds[s * maxTop + id] = id;
+        topLogprobs[s * maxTop + id] = fakeLogprob(chains[batch.queryStarts[s + 1]! - 1]!, id);
+      }
+    });
+    return { maxTop, topIds, topLogprobs };
+  }
+
   #refuseIfBusy(): void {
     if (this.#closed) throw new Error("Cannot call the engine: it is closed, expected an open one");
     if (this.#inFlight) throw new Error("Cannot call the engine: a call is in flight, expected one at a time");
@@ -150,7 +169,8 @@ export class FakeEngine implements Engine {
     const call: FakeCall = { kind, index: this.numCalls[kind]++, size };
     const { latency_ms = 0, fail } = this.#options;
     const running = (async () => {
-      await delay(typeof latency_ms === "number" ? latency_ms : latency_ms(call));
+      const ms = typeof latency_ms === "number" ? latency_ms : latency_ms(call);
+      await (ms === 0 ? immediate() : delay(ms));
       const failure = fail?.(call);
       const result = work(failure);
       if (failure) throw failure;
@@ -171,7 +191,7 @@ export class FakeEngine implements Engine {
     this.#checkSlots(batch);
     this.#checkHistory(batch);
     this.#options.onStep?.(batch);
-    const copy = structuredClone(batch);
+    const copy = copyOf(batch);
     return await this.#run(kind, batch.tokenIds.length, (failure) => {
       if (!sameBatch(batch, copy)) throw new Error("Cannot step: the batch changed in flight, expected it untouched");
       return this.#write(batch, failure !== undefined);
@@ -241,19 +261,37 @@ function misuse(s: number, position: number, what: string): Error {
   return new Error(`Cannot step: KV of position ${position} of sequence ${s}: ${what}, expected its own history`);
 }
 
+/** Penalties and biases of sequence `s`. */
+function wishesOf(batch: StepBatch, s: number): FakeWishes {
+  const pairs = (starts: Int32Array, ids: Int32Array, values: Int32Array | Float32Array) => {
+    const out: [number, number][] = [];
+    for (let i = starts[s] ?? 0; i < (starts[s + 1] ?? 0); i++) out.push([ids[i]!, values[i]!]);
+    return out;
+  };
+  return {
+    numbers: [
+      batch.minP[s] ?? 0,
+      batch.repetitionPenalty[s] ?? 1,
+      batch.presencePenalty[s] ?? 0,
+      batch.frequencyPenalty[s] ?? 0,
+    ],
+    seen: pairs(batch.seenStarts, batch.seenIds, batch.seenCounts),
+    biases: pairs(batch.biasStarts, batch.biasIds, batch.biases),
+  };
+}
+
+type BatchArray = Exclude<StepBatch[keyof StepBatch], number>;
+
+function copyOf(batch: StepBatch): StepBatch {
+  const entries = Object.entries(batch) as [string, BatchArray | number][];
+  const copied = entries.map(([name, value]) => [name, typeof value === "number" ? value : value.slice()]);
+  return Object.fromEntries(copied) as StepBatch;
+}
+
 function sameBatch(a: StepBatch, b: StepBatch): boolean {
-  const fields = [
-    "tokenIds",
-    "positions",
-    "embeddingRows",
-    "queryStarts",
-    "blockTables",
-    "promptLengths",
-    "sample",
-    "temperature",
-    "topP",
-    "topK",
-    "seed",
-  ] as const;
-  return fields.every((name) => a[name].every((value: number | bigint, i: number) => value === b[name][i]));
+  return (Object.keys(a) as (keyof StepBatch)[]).every((name) => {
+    const [one, other] = [a[name], b[name]];
+    if (typeof one === "number" || typeof other === "number") return one === other;
+    return one.length === other.length && one.every((value: number | bigint, i: number) => value === other[i]);
+  });
 }

@@ -42,6 +42,30 @@ export function fakeLogprob(chain: number, tokenId: number): number {
   return Math.fround(-(mixInto(chain, tokenId) % 1000) / 500);
 }
 
+/** What the fake does with penalties and biases: it mixes them in, so that any that is wrong changes the token. */
+export interface FakeWishes {
+  /** minP and the three penalties. */
+  readonly numbers: readonly number[];
+  /** Ids with their counts or biases, in any order. */
+  readonly seen: Iterable<readonly [id: number, count: number]>;
+  readonly biases: Iterable<readonly [id: number, bias: number]>;
+}
+
+/** One word for all of them; undefined where they change nothing. */
+export function wishesWord({ numbers, seen, biases }: FakeWishes): number | undefined {
+  let [word, isPlain] = [7, true];
+  const add = (salt: number, id: number, value: number) => {
+    isPlain = false;
+    word = word + mixInto(mixInto(salt, id), Number.isFinite(value) ? Math.round(value * 1_000) : 0x7fffffff) | 0;
+  };
+  numbers.forEach((value, i) => {
+    if (value !== (i === 1 ? 1 : 0)) add(11, i, value);
+  });
+  for (const [id, count] of seen) add(12, id, count);
+  for (const [id, bias] of biases) add(13, id, bias);
+  return isPlain ? undefined : word >>> 0;
+}
+
 /** A history outside any engine: the oracle that tests compare an engine's tokens with. */
 export class FakeHistory {
   #chain = EMPTY_CHAIN;
@@ -67,8 +91,10 @@ export class FakeHistory {
   }
 
   /** The token that follows: greedy, or the draw of a seed. */
-  next(seed?: bigint): number {
-    return chooseAfter(this.#chain, this.#length, this.vocabSize, seed, this.choose);
+  next(seed?: bigint, wishes?: FakeWishes): number {
+    const word = wishes === undefined ? undefined : wishesWord(wishes);
+    const chain = word === undefined ? this.#chain : mixInto(this.#chain, word);
+    return chooseAfter(chain, this.#length, this.vocabSize, seed, this.choose);
   }
 
   /** The next `count` tokens, each appended. */

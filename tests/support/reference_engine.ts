@@ -56,7 +56,7 @@ export class ReferenceEngine implements Engine {
       const top = row[tokenIds[s]!]!;
       return -Math.log(row.reduce((sum, value) => sum + Math.exp(value - top), 0));
     });
-    return { tokenIds, logprobs };
+    return { tokenIds, logprobs, maxTop: 0, topIds: new Int32Array(0), topLogprobs: new Float32Array(0) };
   }
 
   // deno-lint-ignore require-await -- as above

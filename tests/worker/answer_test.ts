@@ -92,7 +92,7 @@ Deno.test("stop strings: text is held only as long as it may be the beginning of
 const newAnswer = (options: { stop?: string[]; maxTokens?: number } = {}) =>
   new Answer({
     tokens: tokenizer,
-    eosIds: new Set([ADDED["<|im_end|>"]]),
+    endIds: new Set([ADDED["<|im_end|>"]]),
     stop: options.stop ?? [],
     maxTokens: options.maxTokens ?? 1_000,
   });

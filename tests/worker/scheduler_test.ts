@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Prompt } from "../../gpu-worker/prompt/prompt.ts";
+import { PLAIN_SAMPLING, type SequenceSampling } from "../../gpu-worker/schedule/sampling.ts";
 import { Scheduler } from "../../gpu-worker/schedule/scheduler.ts";
 import { Sequence } from "../../gpu-worker/schedule/sequence.ts";
 import { TileSlots } from "../../gpu-worker/schedule/tile_slots.ts";
@@ -17,6 +18,13 @@ interface Request {
   readonly parts: readonly number[];
   readonly numNew: number;
   readonly seed: number | null;
+  /** Answers to it. */
+  readonly n: number;
+  readonly penalty: number;
+  readonly minTokens: number;
+  readonly priority: number;
+  readonly tenant: string;
+  readonly salt: string;
   /** Step before which it arrives, and before which it is aborted. */
   readonly arrival: number;
   readonly abort: number | null;
@@ -45,15 +53,49 @@ function promptOf(parts: readonly number[]): Prompt {
   };
 }
 
+function samplingOf({ seed, penalty, minTokens }: Request, choice: number): SequenceSampling {
+  return {
+    ...PLAIN_SAMPLING,
+    temperature: seed === null ? 0 : 1,
+    seed: BigInt((seed ?? 0) + 100 * choice),
+    frequencyPenalty: penalty,
+    minTokens,
+    forbiddenIds: Int32Array.of(5, 6),
+  };
+}
+
 /** What the request gets when nobody else is there. */
-function expectedTokens({ parts, numNew, seed }: Request): number[] {
+function expectedTokens(request: Request, choice: number): number[] {
   const history = new FakeHistory(FAKE_INFO.vocabSize);
-  for (const part of parts) {
+  const seen = new Map<number, number>();
+  for (const part of request.parts) {
+    seen.set(Math.max(part, 0), 0);
     if (part < 0) history.pushTile(pixelsOf(-part - 1), FAKE_INFO.tokensPerTile);
     else history.pushTokens(part);
   }
-  return history.generate(numNew, seed === null ? undefined : BigInt(seed));
+  const { temperature, seed } = samplingOf(request, choice);
+  return Array.from({ length: request.numNew }, (_, i) => {
+    const id = history.next(temperature === 0 ? undefined : seed, {
+      numbers: [0, 1, 0, request.penalty],
+      seen: request.penalty === 0 ? [] : seen,
+      biases: i < request.minTokens ? [[5, -Infinity], [6, -Infinity]] : [],
+    });
+    seen.set(id, (seen.get(id) ?? 0) + 1);
+    history.pushTokens(id);
+    return id;
+  });
 }
+
+const PLAIN_REQUEST: Omit<Request, "parts" | "numNew" | "arrival"> = {
+  seed: null,
+  n: 1,
+  penalty: 0,
+  minTokens: 0,
+  priority: 0,
+  tenant: "a",
+  salt: "",
+  abort: null,
+};
 
 const parts = (maxLength: number) =>
   fc.array(
@@ -68,6 +110,12 @@ const request: fc.Arbitrary<Request> = fc.record({
   parts: fc.tuple(beginning, parts(5)).map(([start, rest]) => [...start, ...rest]),
   numNew: fc.oneof(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 16, max: 24 })),
   seed: fc.option(fc.integer({ min: 0, max: 3 })),
+  n: fc.constantFrom(1, 1, 2, 3),
+  penalty: fc.constantFrom(0, 0, 0.5),
+  minTokens: fc.constantFrom(0, 0, 3),
+  priority: fc.constantFrom(-1, 0, 0, 2),
+  tenant: fc.constantFrom("a", "b", "c"),
+  salt: fc.constantFrom("", "", "x"),
   arrival: fc.integer({ min: 0, max: LAST_ARRIVAL }),
   abort: fc.option(fc.integer({ min: 0, max: 40 }), { freq: 4 }),
 });
@@ -79,6 +127,8 @@ interface World {
   readonly maxSequences: number;
   /** Steps that fail. */
   readonly failures: readonly number[];
+  /** Whether each step is prepared while the one before runs. */
+  readonly prepares: boolean;
 }
 
 const world: fc.Arbitrary<World> = fc.record({
@@ -87,6 +137,7 @@ const world: fc.Arbitrary<World> = fc.record({
   tokenBudget: fc.integer({ min: 1, max: 32 }),
   maxSequences: fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constant(8)),
   failures: fc.array(fc.integer({ min: 0, max: 40 }), { maxLength: 2 }),
+  prepares: fc.boolean(),
 });
 
 async function play(world: World): Promise<{ numPreemptions: number; numCached: number }> {
@@ -97,9 +148,9 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
   });
   const tiles = new TileSlots(engine.info.numTileSlots);
   const scheduler = new Scheduler({ info: engine.info, tokenBudget, maxSequences });
-  const live = new Map<Sequence, Request>();
+  const live = new Map<Sequence, { readonly request: Request; readonly choice: number }>();
   const held = new Map<Sequence, string[]>();
-  const answers = new Map<Request, number[]>();
+  const answers = new Map<Request, number[][]>();
   const failed = new Set<Request>();
   let numCached = 0;
 
@@ -119,40 +170,55 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
   const arrive = async (request: Request) => {
     const prompt = promptOf(request.parts);
     const hashes = [...new Set(prompt.tiles)];
-    for (const hash of tiles.reserve(hashes)!) tiles.receive(hash, pixelsOf(Number(hash.slice(5))));
+    for (let choice = 0; choice < request.n; choice++) {
+      for (const hash of tiles.reserve(hashes)!) tiles.receive(hash, pixelsOf(Number(hash.slice(5))));
+    }
     for (let batch; (batch = tiles.takeForEncoding(2)) !== null;) {
       await engine.encodeTiles(batch.pixels, batch.slots);
       tiles.encoded(batch);
     }
-    const sequence = new Sequence({
-      id: String(live.size),
-      prompt,
-      slots: Int32Array.from(prompt.tiles, (hash) => tiles.slotOf(hash)),
-      sampling: { temperature: request.seed === null ? 0 : 1, topP: 1, topK: 0, seed: BigInt(request.seed ?? 0) },
-      resumeIds: [],
-    });
-    held.set(sequence, hashes);
-    live.set(sequence, request);
-    answers.set(request, []);
-    scheduler.add(sequence);
+    answers.set(request, Array.from({ length: request.n }, () => []));
+    let leader: Sequence | null = null;
+    for (let choice = 0; choice < request.n; choice++) {
+      const sequence: Sequence = new Sequence({
+        id: `${answers.size}/${choice}`,
+        prompt,
+        slots: Int32Array.from(prompt.tiles, (hash) => tiles.slotOf(hash)),
+        sampling: samplingOf(request, choice),
+        resumeIds: [],
+        // That the end is known beforehand, or not, must not matter.
+        ...(choice % 2 === 0 ? { maxTokens: request.numNew } : {}),
+        priority: request.priority,
+        tenant: request.tenant,
+        salt: request.salt,
+        leader,
+      });
+      leader ??= sequence;
+      held.set(sequence, hashes);
+      live.set(sequence, { request, choice });
+      scheduler.add(sequence);
+    }
   };
 
   for (let step = 0; step <= LAST_ARRIVAL || live.size > 0; step++) {
     assert.ok(step < 3_000, "no progress");
     for (const request of requests) if (request.arrival === step) await arrive(request);
     const plan = scheduler.plan();
+    if (world.prepares && step % 2 === 0) scheduler.prepare();
     // Aborts come while the step is in flight.
-    for (const [sequence, request] of [...live]) if (request.abort === step) end(sequence);
+    for (const [sequence, { request }] of [...live]) if (request.abort === step) end(sequence);
     check();
     if (plan === null) continue;
+    if (world.prepares && step % 2 === 1) scheduler.prepare();
+    check();
     assert.ok(plan.batch.tokenIds.length <= tokenBudget);
     assert.ok(plan.chunks.length <= maxSequences);
     try {
       const { sampled, freed } = scheduler.complete(plan, await engine.step(plan.batch));
       freed.forEach(forget);
       for (const { sequence, id } of sampled) {
-        const request = live.get(sequence)!;
-        const answer = answers.get(request)!;
+        const { request, choice } = live.get(sequence)!;
+        const answer = answers.get(request)![choice]!;
         answer.push(id);
         if (answer.length === request.numNew) end(sequence);
       }
@@ -161,7 +227,7 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
       const { givenUp, freed } = scheduler.fail(plan);
       freed.forEach(forget);
       for (const sequence of givenUp) {
-        failed.add(live.get(sequence)!);
+        failed.add(live.get(sequence)!.request);
         end(sequence);
       }
     }
@@ -172,10 +238,10 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
   assert.equal(scheduler.numAvailableBlocks, numKvBlocks);
   assert.equal(held.size, 0);
   for (const request of requests) {
-    const expected = expectedTokens(request);
-    const answer = answers.get(request)!;
-    assert.deepEqual(answer, expected.slice(0, answer.length));
-    if (request.abort === null && !failed.has(request)) assert.equal(answer.length, request.numNew);
+    answers.get(request)!.forEach((answer, choice) => {
+      assert.deepEqual(answer, expectedTokens(request, choice).slice(0, answer.length));
+      if (request.abort === null && !failed.has(request)) assert.equal(answer.length, request.numNew);
+    });
   }
   assert.ok(failed.size <= 1, "a single failure gives nobody up");
   return { numPreemptions: scheduler.numPreemptions, numCached };
@@ -199,13 +265,14 @@ Deno.test("scheduler: tokens do not depend on who else runs, nothing leaks", asy
 
 Deno.test("scheduler: a prompt that was just computed is not computed again", async () => {
   const parts = [1, 2, -1, -2, 2, 1, 0, 1];
-  const request = { parts, numNew: 3, seed: null, abort: null };
+  const request = { ...PLAIN_REQUEST, parts, numNew: 3 };
   const seen = await play({
     requests: [{ ...request, arrival: 0 }, { ...request, arrival: LAST_ARRIVAL }],
     numKvBlocks: 24,
     tokenBudget: 64,
     maxSequences: 4,
     failures: [],
+    prepares: true,
   });
   // 12 prompt tokens in blocks of 4; the last block is computed again, because one token must be.
   assert.equal(seen.numCached, 8);
@@ -216,7 +283,7 @@ Deno.test("scheduler: decodes go on while a long prompt is prefilled in chunks",
   const scheduler = new Scheduler({ info: engine.info, tokenBudget: 8, maxSequences: 4 });
   const add = (parts: number[]) => {
     const prompt = promptOf(parts);
-    const sampling = { temperature: 0, topP: 1, topK: 0, seed: 0n };
+    const sampling = PLAIN_SAMPLING;
     const sequence = new Sequence({ id: "s", prompt, slots: new Int32Array(0), sampling, resumeIds: [] });
     scheduler.add(sequence);
     return sequence;
@@ -250,7 +317,7 @@ Deno.test("scheduler: a sequence longer than everything is refused", () => {
     id: "s",
     prompt: promptOf([1, 1, 1, 1, 1, 1, 1, 1, 1]),
     slots: new Int32Array(0),
-    sampling: { temperature: 0, topP: 1, topK: 0, seed: 0n },
+    sampling: PLAIN_SAMPLING,
     resumeIds: [],
   });
   assert.throws(() => scheduler.add(sequence), /9 tokens, expected at most 8/);

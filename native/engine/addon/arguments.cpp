@@ -97,8 +97,9 @@ EngineOptions read_options(const Napi::Value& value) {
 }
 
 StepBatch OwnedBatch::view() const {
-  return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, prompt_lengths, sample, temperature, top_p,
-          top_k, seed};
+  return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, prompt_lengths, sample,
+          temperature, top_p, top_k, seed, min_p, repetition_penalty, presence_penalty, frequency_penalty, num_top,
+          seen_starts, seen_ids, seen_counts, bias_starts, bias_ids, biases};
 }
 
 OwnedBatch read_batch(const Napi::Value& value) {
@@ -117,6 +118,17 @@ OwnedBatch read_batch(const Napi::Value& value) {
   batch.top_p = copy_array<float>("step", "topP", object.Get("topP"));
   batch.top_k = copy_array<int32_t>("step", "topK", object.Get("topK"));
   batch.seed = copy_array<uint64_t>("step", "seed", object.Get("seed"));
+  batch.min_p = copy_array<float>("step", "minP", object.Get("minP"));
+  batch.repetition_penalty = copy_array<float>("step", "repetitionPenalty", object.Get("repetitionPenalty"));
+  batch.presence_penalty = copy_array<float>("step", "presencePenalty", object.Get("presencePenalty"));
+  batch.frequency_penalty = copy_array<float>("step", "frequencyPenalty", object.Get("frequencyPenalty"));
+  batch.num_top = copy_array<int32_t>("step", "numTop", object.Get("numTop"));
+  batch.seen_starts = copy_array<int32_t>("step", "seenStarts", object.Get("seenStarts"));
+  batch.seen_ids = copy_array<int32_t>("step", "seenIds", object.Get("seenIds"));
+  batch.seen_counts = copy_array<int32_t>("step", "seenCounts", object.Get("seenCounts"));
+  batch.bias_starts = copy_array<int32_t>("step", "biasStarts", object.Get("biasStarts"));
+  batch.bias_ids = copy_array<int32_t>("step", "biasIds", object.Get("biasIds"));
+  batch.biases = copy_array<float>("step", "biases", object.Get("biases"));
   return batch;
 }
 

@@ -21,6 +21,16 @@ Array typed_array(Napi::Env env, const std::vector<T>& values) {
   return array;
 }
 
+Napi::Value result_object(Napi::Env env, StepResult& result) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("tokenIds", typed_array<Napi::Int32Array>(env, result.token_ids));
+  object.Set("logprobs", typed_array<Napi::Float32Array>(env, result.logprobs));
+  object.Set("maxTop", result.max_top);
+  object.Set("topIds", typed_array<Napi::Int32Array>(env, result.top_ids));
+  object.Set("topLogprobs", typed_array<Napi::Float32Array>(env, result.top_logprobs));
+  return object;
+}
+
 /** Turns what is thrown while arguments are read into a rejected promise. */
 template <class Body>
 Napi::Value promise_of(Napi::Env env, Body&& body) {
@@ -44,6 +54,7 @@ Napi::Function EngineHandle::define(Napi::Env env) {
       InstanceAccessor<&EngineHandle::info>("info"),
       InstanceMethod<&EngineHandle::encode_tiles>("encodeTiles"),
       InstanceMethod<&EngineHandle::step>("step"),
+      InstanceMethod<&EngineHandle::dry_step>("dryStep"),
       InstanceMethod<&EngineHandle::logits>("logits"),
       InstanceMethod<&EngineHandle::tile_embeddings>("tileEmbeddings"),
       InstanceMethod<&EngineHandle::close>("close"),
@@ -119,14 +130,27 @@ Napi::Value EngineHandle::step(const Napi::CallbackInfo& info) {
     refuse_if_unavailable("step");
     auto batch = read_batch(info[0]);
     return PromiseWorker<StepResult>::run(
-        info.Env(), [engine = engine_, batch = std::move(batch)] { return engine->step(batch.view()); },
-        [](Napi::Env env, StepResult& result) -> Napi::Value {
-          Napi::Object object = Napi::Object::New(env);
-          object.Set("tokenIds", typed_array<Napi::Int32Array>(env, result.token_ids));
-          object.Set("logprobs", typed_array<Napi::Float32Array>(env, result.logprobs));
-          return object;
-        },
+        info.Env(), [engine = engine_, batch = std::move(batch)] { return engine->step(batch.view()); }, result_object,
         begin());
+  });
+}
+
+/** A step without its model, whose every sampled token is 0: what a step costs besides, for benchmarks. */
+Napi::Value EngineHandle::dry_step(const Napi::CallbackInfo& info) {
+  return promise_of(info.Env(), [&]() -> Napi::Value {
+    refuse_if_unavailable("step");
+    auto batch = read_batch(info[0]);
+    return PromiseWorker<StepResult>::run(
+        info.Env(),
+        [engine = engine_, batch = std::move(batch)] {
+          const StepBatch view = batch.view();
+          engine->check(view);
+          StepResult result;
+          for (uint8_t sample : view.sample) result.token_ids.push_back(sample == 0 ? -1 : 0);
+          result.logprobs.resize(view.num_sequences());
+          return result;
+        },
+        result_object, begin());
   });
 }
 

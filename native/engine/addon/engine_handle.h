@@ -30,6 +30,7 @@ class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
   Napi::Value encode_tiles(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value tile_embeddings(const Napi::CallbackInfo& info);
+  Napi::Value dry_step(const Napi::CallbackInfo& info);
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 

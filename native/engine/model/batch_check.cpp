@@ -15,6 +15,68 @@ void check_length(const char* name, size_t length, size_t expected) {
   if (length != expected) refuse_step(std::string(name) + " has " + text(length) + " entries", text(expected));
 }
 
+/** Entries of a list that belong to sequences by `starts`. */
+void check_ragged(const char* name, std::span<const int32_t> starts, size_t length, size_t num_sequences) {
+  if (starts.empty()) return check_length(name, length, 0);
+  const std::string of = std::string(name) + "'s starts";
+  if (starts.size() != num_sequences + 1) refuse_step(of + " have " + text(starts.size()) + " entries",
+                                                      text(num_sequences + 1) + " or none");
+  if (starts[0] != 0) refuse_step(of + " begin with " + text(starts[0]), "0");
+  for (size_t s = 0; s < num_sequences; s++) {
+    if (starts[s + 1] < starts[s]) refuse_step(of + " fall at sequence " + text(s), "none before the last");
+  }
+  check_length(name, length, starts[num_sequences]);
+}
+
+void check_optional_lengths(const StepBatch& batch, size_t num_sequences) {
+  const auto check = [&](const char* name, size_t length) {
+    if (length != 0) check_length(name, length, num_sequences);
+  };
+  check("minP", batch.min_p.size());
+  check("repetitionPenalty", batch.repetition_penalty.size());
+  check("presencePenalty", batch.presence_penalty.size());
+  check("frequencyPenalty", batch.frequency_penalty.size());
+  check("numTop", batch.num_top.size());
+  check_ragged("seenIds", batch.seen_starts, batch.seen_ids.size(), num_sequences);
+  check_length("seenCounts", batch.seen_counts.size(), batch.seen_ids.size());
+  check_ragged("biasIds", batch.bias_starts, batch.bias_ids.size(), num_sequences);
+  check_length("biases", batch.biases.size(), batch.bias_ids.size());
+}
+
+void check_ids(const EngineInfo& info, const char* name, std::span<const int32_t> ids) {
+  for (int32_t id : ids) {
+    if (id < 0 || id >= info.vocab_size) {
+      refuse_step(std::string(name) + " holds " + text(id), "ids below " + text(info.vocab_size));
+    }
+  }
+}
+
+/** What the optional fields hold, of all sequences. */
+void check_optional_values(const EngineInfo& info, const StepBatch& batch) {
+  for (float p : batch.min_p) {
+    if (!(p >= 0 && p <= 1)) refuse_step("minP holds " + std::to_string(p), "0 to 1");
+  }
+  for (float p : batch.repetition_penalty) {
+    if (!(p > 0) || !std::isfinite(p)) refuse_step("repetitionPenalty holds " + std::to_string(p), "above 0");
+  }
+  for (const auto penalties : {batch.presence_penalty, batch.frequency_penalty}) {
+    for (float p : penalties) {
+      if (!std::isfinite(p)) refuse_step("a penalty is " + std::to_string(p), "a number");
+    }
+  }
+  for (int32_t n : batch.num_top) {
+    if (n < 0 || n > kMaxTop) refuse_step("numTop holds " + text(n), "0 to " + text(kMaxTop));
+  }
+  check_ids(info, "seenIds", batch.seen_ids);
+  for (int32_t count : batch.seen_counts) {
+    if (count < 0) refuse_step("seenCounts holds " + text(count), "0 or above");
+  }
+  check_ids(info, "biasIds", batch.bias_ids);
+  for (float bias : batch.biases) {
+    if (std::isnan(bias) || bias == INFINITY) refuse_step("biases hold " + std::to_string(bias), "numbers, or -infinity");
+  }
+}
+
 void check_lengths(const StepBatch& batch) {
   if (batch.query_starts.size() < 2) refuse_step("no sequences", "at least one");
   const size_t num_sequences = batch.query_starts.size() - 1;
@@ -36,6 +98,7 @@ void check_lengths(const StepBatch& batch) {
     }
   }
   check_length("tokenIds", num_tokens, batch.query_starts[num_sequences]);
+  check_optional_lengths(batch, num_sequences);
 }
 
 void check_token(const EngineInfo& info, const StepBatch& batch, size_t t, const std::vector<bool>& slot_filled) {
@@ -173,6 +236,7 @@ void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const 
 
 void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled) {
   check_lengths(batch);
+  check_optional_values(info, batch);
   std::vector<BlockUse> blocks(info.num_kv_blocks);
   for (size_t s = 0; s < batch.num_sequences(); s++) check_sequence(info, batch, s, slot_filled, blocks);
   for (size_t s = 0; s < batch.num_sequences(); s++) check_sharing(info, batch, s, blocks);

@@ -65,14 +65,15 @@ class LocalEngine final : public Engine {
       if (batch.sample[s] == 0) continue;
       const int32_t last = batch.query_starts[s + 1] - 1;
       wanted.push_back(last);
-      params.push_back({batch.temperature[s], batch.top_p[s], batch.top_k[s], batch.seed[s],
-                        static_cast<uint64_t>(batch.positions[last]) + 1});
+      params.push_back(sampling_of(batch, s, static_cast<uint64_t>(batch.positions[last]) + 1));
     }
     const Rows logits = decoder_.forward(batch, slots_.embeddings(), wanted);
     std::vector<SampledToken> sampled(wanted.size());
     ops_->sample(logits, params, sampled);
     return collect(batch, sampled);
   }
+
+  void check(const StepBatch& batch) const override { check_batch(info_, batch, slots_.filled()); }
 
   std::vector<float> logits(const StepBatch& batch) override {
     check_batch(info_, batch, slots_.filled());
@@ -103,16 +104,53 @@ class LocalEngine final : public Engine {
     return std::make_unique<cpu::CpuOps>(base, num_threads, cpu::choose_kernels());
   }
 
+  template <class T>
+  static T value_or(std::span<const T> values, size_t s, T otherwise) {
+    return values.empty() ? otherwise : values[s];
+  }
+
+  template <class T>
+  static std::span<const T> part(std::span<const T> values, std::span<const int32_t> starts, size_t s) {
+    return starts.empty() ? std::span<const T>() : values.subspan(starts[s], starts[s + 1] - starts[s]);
+  }
+
+  static SamplingParams sampling_of(const StepBatch& batch, size_t s, uint64_t position) {
+    return {
+        .temperature = batch.temperature[s],
+        .top_p = batch.top_p[s],
+        .top_k = batch.top_k[s],
+        .seed = batch.seed[s],
+        .position = position,
+        .min_p = value_or(batch.min_p, s, 0.0f),
+        .repetition_penalty = value_or(batch.repetition_penalty, s, 1.0f),
+        .presence_penalty = value_or(batch.presence_penalty, s, 0.0f),
+        .frequency_penalty = value_or(batch.frequency_penalty, s, 0.0f),
+        .num_top = value_or(batch.num_top, s, 0),
+        .seen_ids = part(batch.seen_ids, batch.seen_starts, s),
+        .seen_counts = part(batch.seen_counts, batch.seen_starts, s),
+        .bias_ids = part(batch.bias_ids, batch.bias_starts, s),
+        .biases = part(batch.biases, batch.bias_starts, s),
+    };
+  }
+
   static StepResult collect(const StepBatch& batch, std::span<const SampledToken> sampled) {
     StepResult result;
+    for (int32_t num_top : batch.num_top) result.max_top = std::max(result.max_top, num_top);
+    result.top_ids.assign(batch.num_sequences() * result.max_top, -1);
+    result.top_logprobs.assign(batch.num_sequences() * result.max_top, 0);
+    static const SampledToken none;
     size_t next = 0;
     for (size_t s = 0; s < batch.num_sequences(); s++) {
-      const SampledToken token = batch.sample[s] == 0 ? SampledToken{} : sampled[next++];
+      const SampledToken& token = batch.sample[s] == 0 ? none : sampled[next++];
       if (batch.sample[s] != 0 && token.id < 0) {
         refuse("sample", "logits of sequence " + std::to_string(s) + " are not finite", "numbers");
       }
       result.token_ids.push_back(token.id);
       result.logprobs.push_back(token.logprob);
+      for (size_t i = 0; i < token.top.size(); i++) {
+        result.top_ids[s * result.max_top + i] = token.top[i].id;
+        result.top_logprobs[s * result.max_top + i] = token.top[i].logprob;
+      }
     }
     return result;
   }

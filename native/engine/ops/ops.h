@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tessera/engine.h"
 
@@ -103,11 +104,26 @@ struct SamplingParams {
   int32_t top_k = 0;
   uint64_t seed = 0;
   uint64_t position = 0;  // of the token to be drawn
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  int32_t num_top = 0;
+  std::span<const int32_t> seen_ids;  // distinct tokens of prompt and answer
+  std::span<const int32_t> seen_counts;  // of each, how often in the answer
+  std::span<const int32_t> bias_ids;
+  std::span<const float> biases;
+};
+
+struct LikelyToken {
+  int32_t id = -1;
+  float logprob = 0;
 };
 
 struct SampledToken {
-  int32_t id = -1;      // -1: the logits were not numbers
+  int32_t id = -1;               // -1: the logits were not numbers
   float logprob = 0;
+  std::vector<LikelyToken> top;  // likeliest first
 };
 
 /**

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -56,7 +57,9 @@ int32_t draw_token(std::span<const float> logits, float max, const SamplingParam
   const double share = top_p && !top_k ? std::max(1.0 - params.top_p, 0x1p-40) : 0x1p-40;
   const float scale = std::min(1 / params.temperature, 1e30f);  // finite, or 0 * infinity would be the largest's
   const double total = exp_sum(logits.data(), logits.size(), max, scale);
-  const double light = std::min(1.0, total * share / static_cast<double>(logits.size()));
+  double light = std::min(1.0, total * share / static_cast<double>(logits.size()));
+  // What min_p removes is not needed either, unless top_p takes its share of the top_k. The exact cut comes below.
+  if (!top_k) light = std::max(light, params.min_p * 0.999999);
   const double least = max + params.temperature * std::log(light);
   std::vector<Candidate> candidates;
   for (size_t id = 0; id < logits.size(); id++) {
@@ -76,7 +79,71 @@ int32_t draw_token(std::span<const float> logits, float max, const SamplingParam
     double reached = 0;
     for (count = 0; count < candidates.size() && (count == 0 || reached < wanted); count++) reached += mass[count];
   }
+  for (size_t i = 0; i < count; i++) {
+    if (mass[i] < params.min_p) mass[i] = 0;  // the largest mass is 1
+  }
   return pick(candidates, mass, count, uniform_draw(params.seed, params.position));
+}
+
+/** The largest logit, the lowest id on a tie; id -1 where one is NaN or the largest is infinite. */
+Candidate largest(std::span<const float> logits) {
+  Candidate best = {-1, -std::numeric_limits<float>::infinity()};
+  for (size_t id = 0; id < logits.size(); id++) {
+    if (std::isnan(logits[id])) return {-1, 0};
+    if (logits[id] > best.logit) best = {static_cast<int32_t>(id), logits[id]};
+  }
+  return std::isfinite(best.logit) ? best : Candidate{-1, 0};
+}
+
+/** The `count` largest, sorted. */
+std::vector<Candidate> largest_of(std::span<const float> logits, size_t count) {
+  std::vector<Candidate> top;
+  top.reserve(count + 1);
+  for (size_t id = 0; id < logits.size(); id++) {
+    const Candidate candidate = {static_cast<int32_t>(id), logits[id]};
+    if (top.size() == count && !before(candidate, top.back())) continue;
+    top.insert(std::upper_bound(top.begin(), top.end(), candidate, before), candidate);
+    if (top.size() > count) top.pop_back();
+  }
+  return top;
+}
+
+/** Biases and penalties applied to logits for as long as this lives. */
+class ChangedLogits {
+ public:
+  ChangedLogits(std::span<float> logits, const SamplingParams& params) : logits_(logits) {
+    before_.reserve(params.bias_ids.size() + params.seen_ids.size());
+    for (size_t i = 0; i < params.bias_ids.size(); i++) set(params.bias_ids[i], at(params.bias_ids[i]) + params.biases[i]);
+    for (size_t i = 0; i < params.seen_ids.size(); i++) {
+      const int32_t id = params.seen_ids[i];
+      float logit = at(id);
+      logit = logit < 0 ? logit * params.repetition_penalty : logit / params.repetition_penalty;
+      const int32_t count = params.seen_counts[i];
+      if (count > 0) logit -= params.presence_penalty + static_cast<float>(count) * params.frequency_penalty;
+      set(id, logit);
+    }
+  }
+
+  ~ChangedLogits() {
+    for (auto change = before_.rbegin(); change != before_.rend(); ++change) logits_[change->first] = change->second;
+  }
+
+  ChangedLogits(const ChangedLogits&) = delete;
+  ChangedLogits& operator=(const ChangedLogits&) = delete;
+
+ private:
+  float at(int32_t id) const { return logits_[id]; }
+  void set(int32_t id, float logit) {
+    before_.emplace_back(id, logits_[id]);
+    logits_[id] = logit;
+  }
+
+  std::span<float> logits_;
+  std::vector<std::pair<int32_t, float>> before_;
+};
+
+int32_t choose(std::span<const float> logits, Candidate best, const SamplingParams& params, ExpSum exp_sum) {
+  return params.temperature == 0 ? best.id : draw_token(logits, best.logit, params, exp_sum);
 }
 
 }  // namespace
@@ -85,20 +152,27 @@ double uniform_draw(uint64_t seed, uint64_t position) {
   return static_cast<double>(splitmix(splitmix(seed) ^ position) >> 11) * 0x1p-53;
 }
 
-SampledToken sample_token(std::span<const float> logits, const SamplingParams& params, ExpSum exp_sum) {
-  float max = -std::numeric_limits<float>::infinity();
-  int32_t best = -1;
-  for (size_t id = 0; id < logits.size(); id++) {
-    if (std::isnan(logits[id])) return {};
-    if (logits[id] > max) {
-      max = logits[id];
-      best = static_cast<int32_t>(id);
-    }
+SampledToken sample_token(std::span<float> logits, const SamplingParams& params, ExpSum exp_sum) {
+  const Candidate best = largest(logits);
+  if (best.id < 0) return {};
+  int32_t id = -1;
+  if (params.bias_ids.empty() && params.seen_ids.empty()) {
+    id = choose(logits, best, params, exp_sum);
+  } else {
+    const ChangedLogits changed(logits, params);
+    const Candidate changed_best = largest(logits);
+    if (changed_best.id < 0) return {};
+    id = choose(logits, changed_best, params, exp_sum);
   }
-  if (!std::isfinite(max)) return {};
-  const double total = exp_sum(logits.data(), logits.size(), max, 1);
-  const int32_t id = params.temperature == 0 ? best : draw_token(logits, max, params, exp_sum);
-  return {id, static_cast<float>(static_cast<double>(logits[id]) - max - std::log(total))};
+  const double log_total = std::log(exp_sum(logits.data(), logits.size(), best.logit, 1));
+  const auto logprob = [&](float logit) {
+    return static_cast<float>(static_cast<double>(logit) - best.logit - log_total);
+  };
+  SampledToken token = {id, logprob(logits[id]), {}};
+  if (params.num_top > 0) {
+    for (const Candidate& each : largest_of(logits, params.num_top)) token.top.push_back({each.id, logprob(each.logit)});
+  }
+  return token;
 }
 
 }  // namespace tessera

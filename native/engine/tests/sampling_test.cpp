@@ -1,6 +1,7 @@
 /** Owns the proof that draws follow the distribution asked for, and depend on seed and position alone. */
 #include "ops/sampling.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -20,8 +21,12 @@ double plain_exp_sum(const float* x, size_t n, float max, float scale) {
   return total;
 }
 
-SampledToken draw(const std::vector<float>& logits, const SamplingParams& params) {
-  return sample_token(logits, params, plain_exp_sum);
+SampledToken draw(std::vector<float> logits, const SamplingParams& params) {
+  const std::vector<float> before = logits;
+  const SampledToken token = sample_token(logits, params, plain_exp_sum);
+  // NaN is no number's equal.
+  for (size_t i = 0; i < logits.size(); i++) CHECK(logits[i] == before[i] || std::isnan(before[i]));
+  return token;
 }
 
 TEST(greedy_takes_the_lowest_of_equals) {
@@ -127,6 +132,73 @@ TEST(a_draw_depends_on_seed_and_position_alone) {
   }
   CHECK(std::fabs(mean - 0.5) < 0.005);
   CHECK(std::fabs(product) < 0.002);
+}
+
+TEST(biases_and_penalties_change_the_choice_but_not_the_logprob) {
+  const std::vector<float> logits = {1, 3, 2, -1, -2};
+  const std::vector<int32_t> bias_ids = {1, 4};
+  const std::vector<float> biases = {-kInfinity, 4.5f};
+  const auto biased = draw(logits, {.bias_ids = bias_ids, .biases = biases});
+  CHECK_EQUAL(biased.id, 4);
+  CHECK(std::fabs(biased.logprob - (draw(logits, {}).logprob - 5)) < 1e-5f);
+
+  // Repetition alone: 3 / 2 below 2; a negative logit is multiplied.
+  const std::vector<int32_t> seen = {1};
+  const std::vector<int32_t> in_prompt = {0}, once = {1}, thrice = {3};
+  CHECK_EQUAL(draw(logits, {.repetition_penalty = 2, .seen_ids = seen, .seen_counts = in_prompt}).id, 2);
+  const std::vector<float> negative = {-1, -1.5f};
+  const std::vector<int32_t> first = {0};
+  CHECK_EQUAL(draw(negative, {.repetition_penalty = 2, .seen_ids = first, .seen_counts = in_prompt}).id, 1);
+  // OpenAI's two count in the answer only.
+  CHECK_EQUAL(draw(logits, {.presence_penalty = 1.5f, .seen_ids = seen, .seen_counts = in_prompt}).id, 1);
+  CHECK_EQUAL(draw(logits, {.presence_penalty = 1.5f, .seen_ids = seen, .seen_counts = once}).id, 2);
+  CHECK_EQUAL(draw(logits, {.frequency_penalty = 0.5f, .seen_ids = seen, .seen_counts = once}).id, 1);
+  CHECK_EQUAL(draw(logits, {.frequency_penalty = 0.5f, .seen_ids = seen, .seen_counts = thrice}).id, 2);
+  // A bias comes before the penalty: (3 + 3) / 2 > 2, where 3 / 2 + 3 would be 4.5.
+  const std::vector<float> three = {3};
+  const std::vector<float> near = {3.25f, 3, 2};
+  CHECK_EQUAL(draw(near, {.repetition_penalty = 2, .seen_ids = seen, .seen_counts = once, .bias_ids = seen,
+                          .biases = three}).id, 0);
+}
+
+TEST(a_distribution_without_a_token_left_gives_none) {
+  const std::vector<int32_t> ids = {0, 1};
+  const std::vector<float> biases = {-kInfinity, -kInfinity};
+  for (float temperature : {0.0f, 1.0f}) {
+    CHECK_EQUAL(draw({1, 2}, {.temperature = temperature, .bias_ids = ids, .biases = biases}).id, -1);
+  }
+}
+
+TEST(min_p_keeps_what_weighs_enough) {
+  const std::vector<float> logits = Random(8).values(500, 6);
+  const float max = *std::max_element(logits.begin(), logits.end());
+  for (float min_p : {0.5f, 0.1f, 0.01f}) {
+    for (float temperature : {0.7f, 1.5f}) {
+      for (float top_p : {1.0f, 0.9f}) {
+        const double least = max + temperature * std::log(min_p);
+        bool varied = false;
+        int32_t before = -1;
+        for (uint64_t position = 0; position < 300; position++) {
+          const auto token = draw(logits, {.temperature = temperature, .top_p = top_p, .seed = 3, .position = position,
+                                           .min_p = min_p});
+          CHECK(logits[token.id] >= least - 1e-5);
+          varied = varied || (before >= 0 && token.id != before);
+          before = token.id;
+        }
+        CHECK(varied || min_p == 0.5f);
+      }
+    }
+  }
+}
+
+TEST(the_likeliest_are_told_in_order) {
+  const std::vector<float> logits = {1, 5, 5, 2, -kInfinity};
+  const auto token = draw(logits, {.num_top = 9});
+  CHECK_EQUAL(token.top.size(), logits.size());
+  const std::vector<int32_t> order = {1, 2, 3, 0, 4};
+  for (size_t i = 0; i < order.size(); i++) CHECK_EQUAL(token.top[i].id, order[i]);
+  CHECK_EQUAL(token.top[0].logprob, token.logprob);
+  CHECK_EQUAL(draw(logits, {.num_top = 2}).top.size(), 2u);
 }
 
 }  // namespace

@@ -63,14 +63,36 @@ struct StepBatch {
   std::span<const int32_t> top_k;           // [S] 0 is off
   std::span<const uint64_t> seed;           // [S]
 
+  // Any of these may be empty, which is as if every sequence had the value that changes nothing.
+  std::span<const float> min_p;               // [S] 0 is off
+  std::span<const float> repetition_penalty;  // [S] 1 is off
+  std::span<const float> presence_penalty;    // [S] 0 is off
+  std::span<const float> frequency_penalty;   // [S] 0 is off
+  std::span<const int32_t> num_top;           // [S] likeliest tokens to tell, up to kMaxTop
+
+  // Tokens that penalties are about: sequence s has entries seen_starts[s] .. seen_starts[s + 1].
+  std::span<const int32_t> seen_starts;  // [S + 1], or empty
+  std::span<const int32_t> seen_ids;     // [P] distinct within a sequence
+  std::span<const int32_t> seen_counts;  // [P] how often in the answer; 0: in the prompt alone
+  // Numbers added to logits; minus infinity forbids a token.
+  std::span<const int32_t> bias_starts;  // [S + 1], or empty
+  std::span<const int32_t> bias_ids;     // [B]
+  std::span<const float> biases;         // [B]
+
   size_t num_sequences() const { return sample.size(); }
   size_t num_tokens() const { return token_ids.size(); }
 };
 
-/** [S] each; -1 and 0 where nothing was to be sampled. */
+/** Most tokens told with a sampled one. */
+inline constexpr int kMaxTop = 64;
+
+/** [S] each; -1 and 0 where nothing was to be sampled. Log-probabilities are under the unmodified distribution. */
 struct StepResult {
   std::vector<int32_t> token_ids;
-  std::vector<float> logprobs;  // under the unmodified distribution
+  std::vector<float> logprobs;
+  int max_top = 0;                  // largest num_top
+  std::vector<int32_t> top_ids;     // [S * max_top] likeliest first, -1 padded
+  std::vector<float> top_logprobs;  // [S * max_top]
 };
 
 /**
@@ -87,6 +109,8 @@ class Engine {
   /** `pixels`: [N * tile_size * tile_size * 3] u8 RGB; `slots`: [N] where the embeddings stay. */
   virtual void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) = 0;
   virtual StepResult step(const StepBatch& batch) = 0;
+  /** Throws what `step` would throw of this batch before it runs the model. */
+  virtual void check(const StepBatch& batch) const = 0;
   /** Logits of every new token, [T * vocab_size]; writes the KV cache as `step` does. */
   virtual std::vector<float> logits(const StepBatch& batch) = 0;
   /** Embeddings in filled slots, [N * tokens_per_tile * hidden_size]. */
