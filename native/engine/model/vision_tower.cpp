@@ -41,7 +41,7 @@ void VisionTower::norm(const Norm& weights, const Rows& x, const Rows& y) {
 void VisionTower::run_layer(const VisionLayer& layer, const Rows& x) {
   const VisionConfig& vision = config_.vision;
   const size_t hidden = vision.hidden_size;
-  const Rows normal = normal_.rows(ops_, x.rows, hidden);
+  Rows normal = normal_.rows(ops_, x.rows, hidden).for_reader(*layer.qkv.weight);
   norm(layer.norm1, x, normal);
   const Rows qkv = wide_.rows(ops_, x.rows, 3 * hidden);
   ops_.linear(normal, *layer.qkv.weight, {.bias = layer.qkv.bias.f32()}, qkv);
@@ -55,8 +55,9 @@ void VisionTower::run_layer(const VisionLayer& layer, const Rows& x) {
   ops_.linear(attended, *layer.proj.weight,
               {.bias = layer.proj.bias.f32(), .scale = layer.scale1.f32(), .residual = x.data,
                .residual_stride = x.stride}, x);
+  normal = normal.for_reader(*layer.fc1.weight);
   norm(layer.norm2, x, normal);
-  const Rows wide = wide_.rows(ops_, x.rows, vision.intermediate_size);
+  const Rows wide = wide_.rows(ops_, x.rows, vision.intermediate_size).for_reader(*layer.fc2.weight);
   ops_.linear(normal, *layer.fc1.weight, {.bias = layer.fc1.bias.f32(), .activation = Activation::kGelu}, wide);
   ops_.linear(wide, *layer.fc2.weight,
               {.bias = layer.fc2.bias.f32(), .scale = layer.scale2.f32(), .residual = x.data,

@@ -20,17 +20,26 @@ struct Buffer {
   float* f32() const { return static_cast<float*>(memory.get()); }
 };
 
+class Matrix;
+
 /** fp32 activations, row-major; `stride` is in floats from row to row. */
 struct Rows {
   float* data = nullptr;
   size_t rows = 0;
   size_t cols = 0;
   size_t stride = 0;
+  /** Set where one product with this matrix is all that reads these rows: a device may write them as it wants them. */
+  const Matrix* reader = nullptr;
 
   Rows() = default;
   Rows(float* data, size_t rows, size_t cols) : data(data), rows(rows), cols(cols), stride(cols) {}
   Rows(float* data, size_t rows, size_t cols, size_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
   Rows columns(size_t first, size_t count) const { return {data + first, rows, count, stride}; }
+  Rows for_reader(const Matrix& matrix) const {
+    Rows out = *this;
+    out.reader = &matrix;
+    return out;
+  }
 };
 
 enum class DiskType { kBf16, kF16, kF32 };

@@ -32,18 +32,6 @@ void CpuOps::reserve_scratch(size_t bytes) {
   for (auto& memory : scratch_) memory.reserve(bytes);
 }
 
-void CpuOps::layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) {
-  parallel(x.rows, kElementCost * x.rows * x.cols, [&](size_t row, int) {
-    kernels_.layer_norm(x.data + row * x.stride, x.cols, weight, bias, eps, y.data + row * y.stride);
-  });
-}
-
-void CpuOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) {
-  parallel(x.rows, kElementCost * x.rows * x.cols, [&](size_t row, int) {
-    kernels_.rms_norm(x.data + row * x.stride, x.cols, weight, eps, y.data + row * y.stride);
-  });
-}
-
 void CpuOps::patchify(std::span<const uint8_t> pixels, int tile_size, int patch_size, const float mean[3],
                       const float std[3], const Rows& patches) {
   float normal[3][256];

@@ -69,8 +69,30 @@ class CpuOps final : public Ops {
   void refuse_where(const HostTensor& tensor, IsBad&& is_bad, const char* what, const char* expected);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
+  /** How M rows are cut into tiles, and these into blocks: as evenly as can be. */
+  struct RowTiles {
+    size_t rows;  // of all but the last
+    size_t count;
+    size_t num_rows;  // in all
+    size_t num_blocks;
+
+    RowTiles(size_t num_rows, int max_rows);
+    int size(size_t tile) const;
+    /** First tile of a block; of the block behind the last, the number of tiles. */
+    size_t first(size_t block) const { return count * block / num_blocks; }
+  };
+
+  /** The matrix that alone reads y, where y's memory holds as much packed as plain; else null. */
+  const WeightMatrix* reader_of(const Rows& y) const;
+  /** Whether a product may write y as the pairs its reader takes. */
+  bool writes_pairs(const Rows& y) const;
+  /** Where the columns from `col` on go of a tile of `rows` rows from `row` on. */
+  static uint32_t* pairs_at(const Rows& y, size_t row, int rows, size_t col);
+  /** Calls normalise(row of x, y), packing the results for who alone reads them. */
+  template <class Normalise>
+  void normalise(const Rows& x, const Rows& y, Normalise&& normalise);
   /** Activations packed for `matrix` in tiles of `tile_rows`; the last one may have fewer. Valid until the next. */
-  const char* pack(const Rows& x, const WeightMatrix& matrix, size_t tile_rows);
+  const char* pack(const Rows& x, const WeightMatrix& matrix, const RowTiles& tiles);
   /**
    * The loop of every product: sums of `together` panels side by side go to end(sums, tile's first row, its rows, first
    * panel).
@@ -91,6 +113,8 @@ class CpuOps final : public Ops {
   const Dtype dtype_;
   const Kernels& kernels_;
   ThreadPool pool_;
+  /** The rows that lie packed in their own memory, until their reader comes. */
+  const float* packed_rows_ = nullptr;
   AlignedMemory packed_;                // activations of the product at hand
   std::vector<std::vector<Outlier>> outliers_;  // of each tile in it
   std::vector<AlignedMemory> scratch_;  // one a thread

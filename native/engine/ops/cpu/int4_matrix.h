@@ -20,6 +20,7 @@ class Int4Matrix final : public WeightMatrix {
   /** Copies row `source_row` of a quantised tensor as packed row `row`. Rows of two panels may come at once. */
   void pack_row(size_t row, const Tensor4& source, size_t source_row);
 
+  bool takes_bf16_pairs() const override { return true; }
   size_t packed_row_bytes() const override { return cols * kernels_.bf16.a_bytes; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   size_t scratch_bytes() const override { return cols * kPanelWidth * 2; }

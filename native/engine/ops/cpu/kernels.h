@@ -94,6 +94,12 @@ struct Kernels {
   /** Ends a tile [rows][32]. */
   void (*finish)(const float* tile, int rows, const TileEnd& end);
   void (*finish_swiglu)(const float* gate, const float* up, int rows, int cols, float* out, size_t out_stride);
+  /**
+   * The same with results as `bf16.pack` lays them out, 32 columns of a tile, all of them there, from `packed` on; of a
+   * `TileEnd` with bias and GELU alone. Null where that is not worth it.
+   */
+  void (*finish_packed)(const float* tile, int rows, const TileEnd& end, void* packed);
+  void (*finish_swiglu_packed)(const float* gate, const float* up, int rows, void* packed);
   void (*layer_norm)(const float* x, size_t n, const float* weight, const float* bias, float eps, float* y);
   void (*rms_norm)(const float* x, size_t n, const float* weight, float eps, float* y);
   /** row[i] = exp(scale * (row[i] - max)) and exactly 0 for -inf; returns the sum. n is a multiple of 32. */

@@ -170,11 +170,56 @@ void pack_bf16(const float* x, size_t stride, int rows, size_t k, void* packed) 
   }
 }
 
+/** Columns first .. first + 31 of each row as pairs in their place among packed activations. */
+template <class Columns>
+inline void store_pairs(int rows, uint32_t* out, Columns&& columns) {
+  // Through memory, as the registers are full of what `columns` needs..
+  alignas(64) uint32_t pairs[16][16] = {};
+  for (int r = 0; r < rows; r++) {
+    _mm512_store_si512(pairs[r], (__m512i)_mm512_cvtne2ps_pbh((__m512)columns(r, 1), (__m512)columns(r, 0)));
+  }
+  __m512i v[16];
+  v[0] = _mm512_load_si512(pairs[0]);
+  if (rows == 1) {
+    _mm512_storeu_si512(out, v[0]);
+    return;
+  }
+#pragma GCC unroll 16
+  for (int r = 1; r < 16; r++) v[r] = _mm512_load_si512(pairs[r]);
+  transpose(v);
+  // As in `pack_bf16`; behind these columns another thread may write.
+  const __mmask16 lanes = static_cast<__mmask16>((1u << rows) - 1);
+#pragma GCC unroll 16
+  for (int p = 0; p < 16; p++, out += rows) {
+    if (p < 15 && (16 - p) * rows >= 16) {
+      _mm512_storeu_si512(out, v[p]);
+    } else {
+      _mm512_mask_storeu_epi32(out, lanes, v[p]);
+    }
+  }
+}
+
+void finish_packed(const float* tile, int rows, const TileEnd& end, void* packed) {
+  store_pairs(rows, static_cast<uint32_t*>(packed), [&](int r, int half) {
+    const int i = half * kWidth;
+    Vec v = load(tile + r * kPanelWidth + i);
+    if (end.bias != nullptr) v += load(end.bias + i);
+    return end.gelu ? gelu(v) : v;
+  });
+}
+
+void finish_swiglu_packed(const float* gate, const float* up, int rows, void* packed) {
+  store_pairs(rows, static_cast<uint32_t*>(packed), [&](int r, int half) {
+    const int i = r * kPanelWidth + half * kWidth;
+    return silu(load(gate + i)) * load(up + i);
+  });
+}
+
 constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
     "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
-    layer_norm, rms_norm, softmax, exp_sum, scale,
+    finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

@@ -14,24 +14,6 @@ namespace {
 /** Tiles of rows that share one pass over the weights, at most. */
 constexpr size_t kTilesPerBlock = 16;
 
-/** How M rows are cut into tiles, and these into blocks: as evenly as can be. */
-struct RowTiles {
-  size_t rows;       // of all but the last
-  size_t count;
-  size_t num_rows;   // in all
-  size_t num_blocks;
-
-  RowTiles(size_t num_rows, int max_rows) : num_rows(num_rows) {
-    count = (num_rows + max_rows - 1) / max_rows;
-    rows = count == 0 ? 1 : (num_rows + count - 1) / count;
-    count = (num_rows + rows - 1) / rows;
-    num_blocks = (count + kTilesPerBlock - 1) / kTilesPerBlock;
-  }
-  int size(size_t tile) const { return static_cast<int>(std::min(rows, num_rows - tile * rows)); }
-  /** First tile of a block; of the block behind the last, the number of tiles. */
-  size_t first(size_t block) const { return count * block / num_blocks; }
-};
-
 /** Adds a bias to a tile [rows][32]. */
 void add_bias(float* tile, int rows, int cols, const float* bias) {
   for (int r = 0; r < rows; r++) {
@@ -41,25 +23,71 @@ void add_bias(float* tile, int rows, int cols, const float* bias) {
 
 }  // namespace
 
-const char* CpuOps::pack(const Rows& x, const WeightMatrix& matrix, size_t tile_rows) {
+CpuOps::RowTiles::RowTiles(size_t num_rows, int max_rows) : num_rows(num_rows) {
+  count = (num_rows + max_rows - 1) / max_rows;
+  rows = count == 0 ? 1 : (num_rows + count - 1) / count;
+  count = (num_rows + rows - 1) / rows;
+  num_blocks = (count + kTilesPerBlock - 1) / kTilesPerBlock;
+}
+
+int CpuOps::RowTiles::size(size_t tile) const { return static_cast<int>(std::min(rows, num_rows - tile * rows)); }
+
+const WeightMatrix* CpuOps::reader_of(const Rows& y) const {
+  const auto* matrix = static_cast<const WeightMatrix*>(y.reader);
+  return matrix != nullptr && y.stride == y.cols && matrix->packed_row_bytes() <= y.cols * 4 ? matrix : nullptr;
+}
+
+const char* CpuOps::pack(const Rows& x, const WeightMatrix& matrix, const RowTiles& tiles) {
+  if (packed_rows_ == x.data && x.reader == &matrix) {
+    packed_rows_ = nullptr;
+    return reinterpret_cast<const char*>(x.data);
+  }
   const size_t row_bytes = matrix.packed_row_bytes();
   packed_.reserve(x.rows * row_bytes);
   char* out = packed_.as<char>();
-  const size_t count = (x.rows + tile_rows - 1) / tile_rows;
-  if (outliers_.size() < count) outliers_.resize(count);
-  parallel(count, kElementCost * x.rows * x.cols, [&](size_t tile, int) {
-    const size_t first = tile * tile_rows;
-    const size_t rows = std::min(tile_rows, x.rows - first);
+  if (outliers_.size() < tiles.count) outliers_.resize(tiles.count);
+  parallel(tiles.count, kElementCost * x.rows * x.cols, [&](size_t tile, int) {
+    const size_t first = tile * tiles.rows;
     outliers_[tile].clear();
-    matrix.pack(x.data + first * x.stride, x.stride, static_cast<int>(rows), out + first * row_bytes, outliers_[tile]);
+    matrix.pack(x.data + first * x.stride, x.stride, tiles.size(tile), out + first * row_bytes, outliers_[tile]);
   });
   return out;
+}
+
+template <class Normalise>
+void CpuOps::normalise(const Rows& x, const Rows& y, Normalise&& normalise) {
+  const WeightMatrix* reader = x.data == y.data ? nullptr : reader_of(y);
+  const double cost = kElementCost * x.rows * x.cols;
+  if (reader == nullptr) {
+    parallel(x.rows, cost, [&](size_t row, int) { normalise(x.data + row * x.stride, y.data + row * y.stride); });
+    return;
+  }
+  const RowTiles tiles(x.rows, kernels_.max_rows);
+  reserve_scratch(tiles.rows * x.cols * 4);
+  if (outliers_.size() < tiles.count) outliers_.resize(tiles.count);
+  char* out = reinterpret_cast<char*>(y.data);
+  parallel(tiles.count, cost, [&](size_t tile, int thread) {
+    const size_t first = tile * tiles.rows;
+    float* normal = scratch_[thread].f32();
+    for (int r = 0; r < tiles.size(tile); r++) normalise(x.data + (first + r) * x.stride, normal + r * x.cols);
+    outliers_[tile].clear();
+    reader->pack(normal, x.cols, tiles.size(tile), out + first * reader->packed_row_bytes(), outliers_[tile]);
+  });
+  packed_rows_ = y.data;
+}
+
+void CpuOps::layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) {
+  normalise(x, y, [&](const float* from, float* to) { kernels_.layer_norm(from, x.cols, weight, bias, eps, to); });
+}
+
+void CpuOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) {
+  normalise(x, y, [&](const float* from, float* to) { kernels_.rms_norm(from, x.cols, weight, eps, to); });
 }
 
 template <class End>
 void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together, End&& end) {
   const RowTiles tiles(x.rows, kernels_.max_rows);
-  const char* packed = pack(x, matrix, tiles.rows);
+  const char* packed = pack(x, matrix, tiles);
   const size_t row_bytes = matrix.packed_row_bytes();
   const size_t num_items = matrix.num_panels() / together;
   const size_t scratch_bytes = matrix.scratch_bytes();
@@ -84,7 +112,17 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
   });
 }
 
+bool CpuOps::writes_pairs(const Rows& y) const {
+  const WeightMatrix* reader = kernels_.finish_packed == nullptr ? nullptr : reader_of(y);
+  return reader != nullptr && reader->takes_bf16_pairs() && y.cols % kPanelWidth == 0;
+}
+
+uint32_t* CpuOps::pairs_at(const Rows& y, size_t row, int rows, size_t col) {
+  return reinterpret_cast<uint32_t*>(y.data) + row * y.cols / 2 + col / 2 * rows;
+}
+
 void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {
+  const bool pairs = epilogue.scale == nullptr && epilogue.residual == nullptr && writes_pairs(y);
   multiply(x, static_cast<const WeightMatrix&>(w), 1, [&](const auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel * kPanelWidth;
     TileEnd end;
@@ -96,12 +134,18 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     end.out = y.data + row * y.stride + col;
     end.out_stride = y.stride;
     end.cols = static_cast<int>(std::min<size_t>(kPanelWidth, w.rows - col));
-    kernels_.finish(sums[0], rows, end);
+    if (pairs) {
+      kernels_.finish_packed(sums[0], rows, end, pairs_at(y, row, rows, col));
+    } else {
+      kernels_.finish(sums[0], rows, end);
+    }
   });
+  if (pairs) packed_rows_ = y.data;
 }
 
 void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) {
   const auto& matrix = static_cast<const WeightMatrix&>(gate_up);
+  const bool pairs = writes_pairs(y);
   multiply(x, matrix, 2, [&](auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel / 2 * kPanelWidth;
     const int cols = static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col));
@@ -109,8 +153,13 @@ void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bi
       add_bias(sums[0], rows, cols, bias + col);
       add_bias(sums[1], rows, cols, bias + y.cols + col);
     }
-    kernels_.finish_swiglu(sums[0], sums[1], rows, cols, y.data + row * y.stride + col, y.stride);
+    if (pairs) {
+      kernels_.finish_swiglu_packed(sums[0], sums[1], rows, pairs_at(y, row, rows, col));
+    } else {
+      kernels_.finish_swiglu(sums[0], sums[1], rows, cols, y.data + row * y.stride + col, y.stride);
+    }
   });
+  if (pairs) packed_rows_ = y.data;
 }
 
 }  // namespace tessera::cpu

@@ -31,6 +31,8 @@ class WeightMatrix : public Matrix {
   virtual size_t packed_row_bytes() const = 0;
   /** Packs rows [rows][cols] of stride `stride` as one tile. `outliers` comes empty. */
   virtual void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const = 0;
+  /** Whether activations are packed by the kernels' `bf16.pack`. */
+  virtual bool takes_bf16_pairs() const { return false; }
   /** Scratch a thread lends to `open_panel` and `multiply`. */
   virtual size_t scratch_bytes() const { return 0; }
   /** Gets a panel ready for `num_tiles` products in `scratch`. */
