@@ -173,7 +173,7 @@ void pack_bf16(const float* x, size_t stride, int rows, size_t k, void* packed) 
 /** Columns first .. first + 31 of each row as pairs in their place among packed activations. */
 template <class Columns>
 inline void store_pairs(int rows, uint32_t* out, Columns&& columns) {
-  // Through memory, as the registers are full of what `columns` needs..
+  // Through memory, as the registers are full of what `columns` needs.
   alignas(64) uint32_t pairs[16][16] = {};
   for (int r = 0; r < rows; r++) {
     _mm512_store_si512(pairs[r], (__m512i)_mm512_cvtne2ps_pbh((__m512)columns(r, 1), (__m512)columns(r, 0)));
