@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,7 @@ struct OpsBench {
     ThreadPool pool(num_threads);
     const auto& kernel = dtype == Dtype::kBf16 ? kernels.bf16 : dtype == Dtype::kFp16 ? kernels.f16 : kernels.f32;
     peak = peak_gflops(kernels, kernel, pool);
-    reads = bench::read_gbytes(pool);
+    reads = bench::ReadTest(pool).gbytes();
     std::printf("%s, %d threads: tile in L1 %.0f GFLOP/s, reading memory %.1f GB/s\n", kernels.name, num_threads, peak,
                 reads);
   }
@@ -151,12 +152,16 @@ struct OpsBench {
 }  // namespace
 
 /**
- * What the machine can do, as one line of JSON: {"isa": "avx512_bf16", "readGBs": 48.1, "bf16GFlops": 462, "int8GOps": 920}.
+ * For each line of standard input, what the machine can do now, as one line of JSON: {"isa": "avx512_bf16", "readGBs": 48.1, "bf16GFlops": 462, "int8GOps": 920}.
  */
 int print_machine(int num_threads) {
   ThreadPool pool(num_threads);
-  std::printf("{\"isa\":\"%s\",\"readGBs\":%.2f,\"bf16GFlops\":%.1f,\"int8GOps\":%.1f}\n", cpu::choose_kernels().name,
-              bench::read_gbytes(pool), bench::bf16_peak(pool), bench::int8_peak(pool));
+  bench::ReadTest reading(pool);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::printf("{\"isa\":\"%s\",\"readGBs\":%.2f,\"bf16GFlops\":%.1f,\"int8GOps\":%.1f}\n", cpu::choose_kernels().name,
+                reading.gbytes(), bench::bf16_peak(pool), bench::int8_peak(pool));
+    std::fflush(stdout);
+  }
   return 0;
 }
 

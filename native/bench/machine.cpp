@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "ops/cpu/kernels.h"
-#include "runtime/aligned_memory.h"
 
 namespace tessera::bench {
 
@@ -28,9 +27,8 @@ const PeakLoops* loops() {
 
 double peak(ThreadPool& pool, void (*loop)(long turns), double operations_a_turn) {
   constexpr long kTurns = 1'000'000;
-  const double seconds = best_seconds([&] {
-    pool.parallel_for(pool.num_threads(), [&](size_t, int) { loop(kTurns); });
-  });
+  const auto work = [&] { pool.parallel_for(pool.num_threads(), [&](size_t, int) { loop(kTurns); }); };
+  const double seconds = best_seconds(work, 0.1);
   return 1e-9 * kTurns * operations_a_turn * pool.num_threads() / seconds;
 }
 
@@ -47,10 +45,10 @@ void read_words(const char* from, size_t bytes) {
 
 }  // namespace
 
-double best_seconds(const std::function<void()>& work) {
+double best_seconds(const std::function<void()>& work, double budget) {
   double best = 1e30;
   double spent = 0;
-  for (int i = 0; i < 50 && (i < 3 || spent < 0.3); i++) {
+  for (int i = 0; i < 50 && (i < 3 || spent < budget); i++) {
     const double seconds = seconds_of(work);
     best = std::min(best, seconds);
     spent += seconds;
@@ -58,12 +56,15 @@ double best_seconds(const std::function<void()>& work) {
   return best;
 }
 
-double read_gbytes(ThreadPool& pool) {
-  constexpr int kPasses = 9;
-  const size_t part = (512u << 20) / pool.num_threads() / 4096 * 4096;
-  // Prefetches reach beyond the end.
-  AlignedMemory memory(part * pool.num_threads() + 4096);
-  std::memset(memory.data(), 1, memory.bytes());
+ReadTest::ReadTest(ThreadPool& pool)
+    : pool_(pool), part_((512u << 20) / pool.num_threads() / 4096 * 4096),
+      // Prefetches reach beyond the end.
+      memory_(part_ * pool.num_threads() + 4096) {
+  std::memset(memory_.data(), 1, memory_.bytes());
+}
+
+double ReadTest::gbytes() {
+  constexpr int kPasses = 5;
   std::vector<void (*)(const char*, size_t)> patterns = {read_words};
   if (const PeakLoops* set = loops()) patterns = {set->read, set->read_streams};
   double best = 0;
@@ -71,9 +72,9 @@ double read_gbytes(ThreadPool& pool) {
     std::vector<double> rates;
     for (int i = 0; i < kPasses; i++) {
       const double seconds = seconds_of([&] {
-        pool.parallel_for(pool.num_threads(), [&](size_t i, int) { pattern(memory.as<char>() + i * part, part); });
+        pool_.parallel_for(pool_.num_threads(), [&](size_t i, int) { pattern(memory_.as<char>() + i * part_, part_); });
       });
-      rates.push_back(1e-9 * part * pool.num_threads() / seconds);
+      rates.push_back(1e-9 * part_ * pool_.num_threads() / seconds);
     }
     std::sort(rates.begin(), rates.end());
     best = std::max(best, rates[kPasses / 2]);

@@ -3,15 +3,27 @@
 
 #include <functional>
 
+#include "runtime/aligned_memory.h"
 #include "runtime/thread_pool.h"
 
 namespace tessera::bench {
 
-/** Best seconds of several runs: the machine may be shared. */
-double best_seconds(const std::function<void()>& work);
+/** Best seconds of at least three runs, of more within `budget` seconds: the machine may be shared. */
+double best_seconds(const std::function<void()>& work, double budget = 1.0);
 
-/** GB/s of reading memory that no cache holds, each thread its own part, in the faster of two patterns; median of runs. */
-double read_gbytes(ThreadPool& pool);
+/** Memory that no cache holds, to be read again and again. */
+class ReadTest {
+ public:
+  explicit ReadTest(ThreadPool& pool);
+
+  /** GB/s of reading it, each thread its own part, in the faster of two patterns; median of runs. */
+  double gbytes();
+
+ private:
+  ThreadPool& pool_;
+  size_t part_;  // bytes a thread
+  AlignedMemory memory_;
+};
 
 /** Multiply-adds in registers, 1e9 operations a second; 0 where the processor or the build lacks the instruction. */
 double bf16_peak(ThreadPool& pool);

@@ -1,6 +1,6 @@
 /** Owns asking the machine for its limits right now: read bandwidth and multiply-add peaks on the threads in use. */
 import { buildBench } from "../../../native/mod.ts";
-import { run } from "../../../infra/tools/process.ts";
+import { lines } from "../report.ts";
 
 export interface Limits {
   readonly isa: string;
@@ -10,13 +10,17 @@ export interface Limits {
   readonly int8GOps: number;
 }
 
+/** A process that keeps the memory it reads, so that an answer takes a quarter of a second. */
 export class Machine {
-  readonly #program: string;
-  readonly #threads: number;
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #output: AsyncGenerator<string>;
 
   private constructor(program: string, threads: number) {
-    this.#program = program;
-    this.#threads = threads;
+    this.#child = new Deno.Command(program, { args: [String(threads), "machine"], stdin: "piped", stdout: "piped" })
+      .spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.#output = lines(this.#child.stdout);
   }
 
   static async open(threads: number): Promise<Machine> {
@@ -24,6 +28,14 @@ export class Machine {
   }
 
   async limits(): Promise<Limits> {
-    return JSON.parse(await run(this.#program, [String(this.#threads), "machine"]));
+    await this.#input.write(new TextEncoder().encode("\n"));
+    const { value, done } = await this.#output.next();
+    if (done) throw new Error("Cannot measure the machine: its process has ended, expected an answer");
+    return JSON.parse(value);
+  }
+
+  async close(): Promise<void> {
+    await this.#input.close().catch(() => {});
+    await this.#child.status;
   }
 }

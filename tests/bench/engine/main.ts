@@ -48,6 +48,7 @@ export async function benchEngine(args: readonly string[]): Promise<void> {
     for (const { scenario, parts } of scenarios(options)) await compare(scenario, parts, entries, machine, options);
   } finally {
     for (const { side } of entries) await side.close();
+    await machine.close();
   }
 }
 
