@@ -14,6 +14,9 @@ namespace tessera::cpu {
 
 namespace {
 
+/** Tokens ahead of which keys and values are asked for while they are copied. */
+constexpr size_t kTokensAhead = 8;
+
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 /** One thread's memory for a group of query rows over up to `max_keys` keys. */
@@ -65,6 +68,11 @@ void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const
     for (size_t t = 0; t < tokens; t++) {
       const float* key = qkv.data + (first + t) * qkv.stride + y.cols + head_col;
       const float* value = key + y.cols;
+      // Rows are too far apart for the processor to guess the next ones.
+      for (size_t d = 0; d < head_dim; d += 16) {
+        __builtin_prefetch(key + kTokensAhead * qkv.stride + d);
+        __builtin_prefetch(value + kTokensAhead * qkv.stride + d);
+      }
       kernel.store_key(key, head_dim, keys + t / kPanelWidth * panel.keys_size() * kernel.b_bytes, t % kPanelWidth);
       kernel.store_value(value, head_dim, values, panel.value_panel_size(padded), t);
     }
