@@ -52,6 +52,7 @@ enum Field {
   NeedKib,
   PeakBytes,
   Orientation,
+  RowsLeft,
   Count,
 }
 
@@ -91,13 +92,20 @@ export class Tiler {
     return this.#guarded(() => {
       const start = performance.now();
       const inspection = this.#open(bytes, options, limits, bytes.length);
-      this.#check(this.#exports.tiler_decode());
-      const decoded = performance.now();
-      this.#check(this.#exports.tiler_resize());
-      const resized = performance.now();
+      let decodeMs = 0;
+      let resizeMs = 0;
+      let resized = start;
+      do {
+        this.#check(this.#exports.tiler_decode());
+        const decoded = performance.now();
+        decodeMs += decoded - resized;
+        this.#check(this.#exports.tiler_resize());
+        resized = performance.now();
+        resizeMs += resized - decoded;
+      } while (this.#fields()[Field.RowsLeft]! > 0);
       this.#check(this.#exports.tiler_cut());
       const tiles = this.#copyTiles(options.tileSize);
-      const timings = { decodeMs: decoded - start, resizeMs: resized - decoded, cutMs: performance.now() - resized };
+      const timings = { decodeMs, resizeMs, cutMs: performance.now() - resized };
       return { ...inspection, tiles, peakBytes: this.#fields()[Field.PeakBytes]!, timings };
     });
   }

@@ -4,11 +4,20 @@
 //! tuples, and that order decides some ties; so CPython's set and tuple hash are replayed here.
 
 use crate::error::{Reason, Result, fail};
+use crate::picture::is_transposed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     pub cols: u32,
     pub rows: u32,
+}
+
+impl Grid {
+    /// Columns and rows of the stored picture, which `orientation` (Exif, 1..8) turns into this grid.
+    pub fn stored(self, orientation: u8) -> (usize, usize) {
+        let (cols, rows) = (self.cols as usize, self.rows as usize);
+        if is_transposed(orientation) { (rows, cols) } else { (cols, rows) }
+    }
 }
 
 /// Above every published model's setting; keeps the candidate list and the output small.

@@ -21,8 +21,10 @@ pub struct Header {
     pub height: u32,
     /// Exif orientation 1..8.
     pub orientation: u8,
-    /// Upper bound of what the decoder allocates beside the file and the RGB pixels, in bytes.
+    /// Upper bound of what the decoder allocates beside the file and a whole picture, in bytes.
     pub working: u64,
+    /// Its rows are decoded as they are wanted; else there is a whole picture first.
+    pub streamed: bool,
 }
 
 impl Header {

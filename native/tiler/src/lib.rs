@@ -1,4 +1,5 @@
-//! Owns the exported surface: one picture at a time goes open -> decode -> resize -> cut, each a status code.
+//! Owns the exported surface: one picture at a time is opened, then decoded and resized strip by strip, then cut; each
+//! step gives a status code.
 //!
 //! The caller writes the file into `tiler_alloc`'s buffer, calls the steps in order while they return 0, and reads the
 //! report. Whatever a step returns, `tiler_reset` frees all that the picture holds. After a trap the instance is lost.
@@ -13,14 +14,15 @@ pub mod header;
 pub mod memory;
 pub mod picture;
 pub mod resample;
+pub mod strip;
 pub mod tile;
+pub mod vector;
+pub mod work;
 
 use error::{Limits, Reason, Result, fail};
-use grid::Grid;
-use header::Header;
-use picture::Picture;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use work::{Plan, Work};
 
 const FLAG_THUMBNAIL: u32 = 1;
 const FLAG_EXACT: u32 = 2;
@@ -47,6 +49,8 @@ enum Field {
     PeakBytes,
     /// Exif orientation 1..8 as the file says, whether it is applied or not.
     Orientation,
+    /// Stored rows that are still to be decoded or resized.
+    RowsLeft,
     Count,
 }
 
@@ -61,20 +65,9 @@ fn report(field: Field, value: usize) {
 struct Session {
     file: Vec<u8>,
     plan: Option<Plan>,
-    picture: Option<Picture>,
-    canvas: Option<Picture>,
-    thumbnail: Option<Picture>,
+    work: Option<Work>,
     tiles: Vec<u8>,
     message: String,
-}
-
-#[derive(Clone, Copy)]
-struct Plan {
-    header: Header,
-    grid: Grid,
-    tile: u32,
-    thumbnail: bool,
-    exact: bool,
 }
 
 thread_local! {
@@ -140,9 +133,10 @@ pub extern "C" fn tiler_open(
         let (width, height) = header.upright_size();
         let grid = grid::choose(width, height, tile, min, max)?;
         let thumbnail = flags & FLAG_THUMBNAIL != 0 && grid.cols * grid.rows > 1;
-        let need = memory::need(file_len as usize, &header, grid, tile, thumbnail);
+        let plan = Plan { header, grid, tile, thumbnail, exact };
+        let need = memory::need(file_len as usize, &plan);
         memory::cap::set(need.peak.try_into().unwrap_or(usize::MAX));
-        session.plan = Some(Plan { header, grid, tile, thumbnail, exact });
+        session.plan = Some(plan);
         report(Field::Format, header.format as usize);
         report(Field::SourceWidth, width as usize);
         report(Field::SourceHeight, height as usize);
@@ -154,49 +148,48 @@ pub extern "C" fn tiler_open(
     })
 }
 
-/// Decodes to upright RGB and lets go of the file.
+/// Decodes the next strip, the first time taking the file.
 #[unsafe(no_mangle)]
 pub extern "C" fn tiler_decode() -> u32 {
     step(|session| {
         let plan = plan(session)?;
-        let file = std::mem::take(&mut session.file);
-        session.picture = Some(decode::decode(&file, &plan.header, plan.exact)?);
-        Ok(())
+        if session.work.is_none() {
+            session.work = Some(Work::open(std::mem::take(&mut session.file), plan)?);
+        }
+        work(session)?.decode()
     })
 }
 
-/// Resizes to the grid and to the thumbnail, and lets go of the decoded picture.
+/// Resizes the strip to the grid and to the thumbnail. While `RowsLeft` is not 0 another strip is to be decoded.
 #[unsafe(no_mangle)]
 pub extern "C" fn tiler_resize() -> u32 {
     step(|session| {
-        let Plan { grid, tile, thumbnail, .. } = plan(session)?;
-        let Some(picture) = session.picture.take() else {
-            return fail(Reason::Misuse, "resize before decode");
-        };
-        let tile = tile as usize;
-        // The larger first: its pieces go where the file and the planes were.
-        session.canvas = Some(resample::resize(&picture, grid.cols as usize * tile, grid.rows as usize * tile)?);
-        if thumbnail {
-            session.thumbnail = Some(resample::resize(&picture, tile, tile)?);
-        }
+        let rows_left = work(session)?.resize()?;
+        report(Field::RowsLeft, rows_left);
         Ok(())
     })
 }
 
-/// Cuts into tiles, which stay at `TilesAt` until `tiler_reset`.
+/// Makes the tiles, which stay at `TilesAt` until `tiler_reset`.
 #[unsafe(no_mangle)]
 pub extern "C" fn tiler_cut() -> u32 {
     step(|session| {
-        let Plan { grid, tile, .. } = plan(session)?;
-        let Some(canvas) = session.canvas.take() else {
-            return fail(Reason::Misuse, "cut before resize");
+        let Some(work) = session.work.take() else {
+            return fail(Reason::Misuse, "cut before decode");
         };
-        session.tiles = tile::cut(&canvas, session.thumbnail.take().as_ref(), grid, tile as usize)?;
+        session.tiles = work.cut()?;
         report(Field::TilesAt, session.tiles.as_ptr() as usize);
         report(Field::TilesLen, session.tiles.len());
         report(Field::PeakBytes, memory::cap::peak());
         Ok(())
     })
+}
+
+fn work(session: &mut Session) -> Result<&mut Work> {
+    match &mut session.work {
+        Some(work) => Ok(work),
+        None => fail(Reason::Misuse, "resize before decode"),
+    }
 }
 
 fn plan(session: &Session) -> Result<Plan> {

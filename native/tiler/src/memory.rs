@@ -1,9 +1,9 @@
 //! Owns how much memory a picture may take: the peak told from its header, and an allocator that holds it to that.
 
-use crate::grid::Grid;
-use crate::header::{Format, Header};
-use crate::picture::SLACK;
+use crate::header::Format;
 use crate::tile::tile_bytes;
+use crate::work::Plan;
+use crate::{resample, strip};
 
 /// Upper bounds for one picture, told by its header; README.md has them as formulas.
 #[derive(Clone, Copy, Debug)]
@@ -14,48 +14,32 @@ pub struct Need {
     pub footprint: u64,
 }
 
-pub fn need(file: usize, header: &Header, grid: Grid, tile: u32, thumbnail: bool) -> Need {
+pub fn need(file: usize, plan: &Plan) -> Need {
     /// Tables, line buffers, diagnostics.
-    const SMALL: u64 = 1 << 20;
+    const SMALL: u64 = 512 << 10;
     /// Stack, data, code tables, the page that is not full.
-    const FIXED: u64 = 3 << 20;
-    let (tile, turned) = (u64::from(tile), header.orientation != 1);
-    let rgb = pixels(header.width.into(), header.height.into());
+    const FIXED: u64 = 2 << 20;
+    let Plan { header, grid, tile, thumbnail, .. } = *plan;
+    let rgb = if header.streamed { 0 } else { u64::from(header.width) * u64::from(header.height) * 3 };
     // These two copy chunks out of the file; what JPEG copies stands in `working`.
     let copies = if matches!(header.format, Format::Png | Format::Webp) { 2 } else { 1 };
-    let stored = copies * file as u64;
+    let decoder = copies * file as u64 + header.working;
 
-    let (width, height) = header.upright_size();
-    let (width, height) = (u64::from(width), u64::from(height));
-    let (to_width, to_height) = (u64::from(grid.cols) * tile, u64::from(grid.rows) * tile);
-    let between = pixels(to_width, height).max(pixels(width, to_height));
-    // Four taps a source position when the axis shrinks, five a target position when it grows; each kept as an i32 and
-    // as a pair of halves, in vectors that double.
-    let weights = 24 * (4 * (width + height) + 6 * (to_width + to_height));
-    let thumb = tile_bytes(tile as usize) as u64;
-    let canvas = pixels(to_width, to_height) + thumb;
-    let tiles = (u64::from(grid.cols * grid.rows) + u64::from(thumbnail)) * thumb;
+    let width = header.width as usize;
+    let resizers: u64 = plan.shapes(CHANNELS).map(|shape| resample::bytes(&shape)).sum();
+    let strips = strip::bytes(width, CHANNELS) as u64 + resample::columns_bytes(width) + resizers;
+    let tiles = (u64::from(grid.cols * grid.rows) + u64::from(thumbnail)) * tile_bytes(tile as usize) as u64;
+    let turned = if header.orientation == 1 { 0 } else { tiles };
 
-    let decode = stored + rgb + header.working;
-    let turn = if turned { stored + 2 * rgb } else { 0 };
-    let resize = rgb + between + canvas + weights;
-    let peak = decode.max(turn).max(resize).max(canvas + tiles) + SMALL;
-
-    // A piece goes where a larger one was, or on top of all.
-    let hole = stored + header.working;
-    let unless_in = |hole: u64, piece: u64| if piece > hole { piece } else { 0 };
-    let laid_out = if turned {
-        decode + unless_in(header.working / 2, rgb) + unless_in(rgb, between + canvas + weights)
-    } else {
-        decode + unless_in(hole, between) + canvas + weights
-    };
-    let laid_out = laid_out + unless_in(rgb.max(between), tiles);
-    Need { peak, footprint: laid_out.max(peak) + peak / 32 + FIXED }
+    let resize = if header.streamed { decoder } else { rgb } + strips + tiles;
+    let peak = (decoder + rgb).max(resize).max(tiles + turned) + SMALL;
+    // What comes later may lie on top, not in the holes of what went.
+    let laid_out = decoder + rgb + strips + tiles + turned + SMALL;
+    Need { peak, footprint: laid_out + laid_out / 32 + FIXED }
 }
 
-fn pixels(width: u64, height: u64) -> u64 {
-    width * height * 3 + SLACK as u64
-}
+/// Of what is not grey.
+const CHANNELS: usize = 3;
 
 /// Counts what is live and refuses what would pass the cap. A decoder that cannot be refused traps, which costs the
 /// instance and no more.
@@ -153,17 +137,20 @@ pub mod cap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Grid;
+    use crate::header::Header;
 
     #[test]
     fn the_peak_grows_with_the_picture_and_never_overflows() {
         let grid = Grid { cols: 4, rows: 3 };
-        let at = |side: u32, working: u64| {
-            let header = Header { format: Format::Jpeg, width: side, height: side, orientation: 1, working };
-            need(1000, &header, grid, 448, true)
+        let at = |side: u32, working: u64, streamed: bool| {
+            let header = Header { format: Format::Jpeg, width: side, height: side, orientation: 1, working, streamed };
+            need(1000, &Plan { header, grid, tile: 448, thumbnail: true, exact: false })
         };
-        assert!(at(10, 0).peak >= 25 * 448 * 448 * 3);
-        assert!((72_000_000..80_000_000).contains(&at(4000, 24_000_000).peak));
-        assert!((72_000_000..92_000_000).contains(&at(4000, 24_000_000).footprint));
-        assert!(at(65_535, 1 << 40).peak > 1 << 40);
+        assert!(at(10, 0, true).peak >= 13 * 448 * 448 * 3);
+        assert!((10_000_000..14_000_000).contains(&at(4000, 500_000, true).peak));
+        assert!((72_000_000..80_000_000).contains(&at(4000, 24_000_000, false).peak));
+        assert!((78_000_000..92_000_000).contains(&at(4000, 24_000_000, false).footprint));
+        assert!(at(65_535, 1 << 40, true).peak > 1 << 40);
     }
 }

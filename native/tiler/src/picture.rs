@@ -1,59 +1,72 @@
-//! Owns decoded pixels: the RGB buffer, transparency over white, turning by orientation.
+//! Owns decoded pixels: a whole RGB picture where a decoder needs one, transparency over white, turning by orientation.
 
 use crate::error::{Result, zeroed};
 
-/// Bytes after the last pixel that may be read, so that the resampler can load whole vectors. Never written.
-pub const SLACK: usize = 32;
-
-/// RGB, row-major, `width * height * 3` bytes and `SLACK` more.
+/// RGB, row-major, `width * height * 3` bytes.
 pub struct Picture {
     pub width: usize,
     pub height: usize,
-    pub rgb: Vec<u8>,
+    rgb: Vec<u8>,
 }
 
 impl Picture {
     pub fn new(width: u32, height: u32) -> Result<Self> {
         let (width, height) = (width as usize, height as usize);
-        Ok(Self { width, height, rgb: zeroed(width * height * 3 + SLACK)? })
+        Ok(Self { width, height, rgb: zeroed(width * height * 3)? })
+    }
+
+    pub fn pixels(&self) -> &[u8] {
+        &self.rgb
     }
 
     pub fn pixels_mut(&mut self) -> &mut [u8] {
-        let len = self.width * self.height * 3;
-        &mut self.rgb[..len]
+        &mut self.rgb
+    }
+
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.rgb[y * self.width * 3..(y + 1) * self.width * 3]
+    }
+
+    pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
+        &mut self.rgb[y * self.width * 3..(y + 1) * self.width * 3]
     }
 
     pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let stride = self.width * 3;
-        self.pixels_mut().chunks_exact_mut(stride)
+        self.rgb.chunks_exact_mut(self.width * 3)
     }
+}
 
-    /// The picture as Exif orientation 2..8 wants it shown; 1 is the picture itself.
-    pub fn turned(self, orientation: u8) -> Result<Self> {
-        if !(2..=8).contains(&orientation) {
-            return Ok(self);
+/// Where Exif orientation 1..8 takes row `y` of the upright picture from, of a stored one of `w` x `h`: the place of
+/// its first item, and the step to the next.
+pub fn upright_row(orientation: u8, w: usize, h: usize, y: usize) -> (usize, isize) {
+    let down = w as isize;
+    match orientation {
+        2 => (y * w + w - 1, -1),
+        3 => ((h - 1 - y) * w + w - 1, -1),
+        4 => ((h - 1 - y) * w, 1),
+        5 => (y, down),
+        6 => ((h - 1) * w + y, -down),
+        7 => ((h - 1) * w + w - 1 - y, -down),
+        8 => (w - 1 - y, down),
+        _ => (y * w, 1),
+    }
+}
+
+/// Whether the orientation swaps width and height.
+pub fn is_transposed(orientation: u8) -> bool {
+    orientation >= 5
+}
+
+/// Writes stored RGB pixels of `w` x `h` as Exif orientation 1..8 wants them shown.
+pub fn turn(stored: &[u8], w: usize, h: usize, orientation: u8, upright: &mut [u8]) {
+    let line = if is_transposed(orientation) { h } else { w };
+    for (y, row) in upright.chunks_exact_mut(line * 3).enumerate() {
+        let (start, step) = upright_row(orientation, w, h, y);
+        let mut at = start as isize * 3;
+        for pixel in row.chunks_exact_mut(3) {
+            pixel.copy_from_slice(&stored[at as usize..at as usize + 3]);
+            at += step * 3;
         }
-        let (w, h) = (self.width, self.height);
-        let (out_w, out_h) = if orientation >= 5 { (h, w) } else { (w, h) };
-        let mut out = Self::new(out_w as u32, out_h as u32)?;
-        for (y, row) in out.rows_mut().enumerate() {
-            // Source of the row's first pixel, and the step from one pixel to the next, in pixels.
-            let (start, step) = match orientation {
-                2 => (y * w + w - 1, -1),
-                3 => ((h - 1 - y) * w + w - 1, -1),
-                4 => ((h - 1 - y) * w, 1),
-                5 => (y, w as isize),
-                6 => ((h - 1) * w + y, -(w as isize)),
-                7 => ((h - 1) * w + w - 1 - y, -(w as isize)),
-                _ => (w - 1 - y, w as isize),
-            };
-            let mut at = start as isize * 3;
-            for pixel in row.chunks_exact_mut(3) {
-                pixel.copy_from_slice(&self.rgb[at as usize..at as usize + 3]);
-                at += step * 3;
-            }
-        }
-        Ok(out)
     }
 }
 

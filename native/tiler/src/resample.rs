@@ -1,171 +1,242 @@
-//! Owns resizing: Pillow 13's bicubic for 8-bit RGB, bit for bit.
+//! Owns resizing: Pillow 13's bicubic for 8-bit RGB, bit for bit, fed strip by strip.
 //!
-//! Two passes of weighted sums. Weights are normalised in f64 and rounded to 22-bit fixed point; each pass starts at
-//! one half, and its result is clamped to u8. The order of the passes is part of the result and follows Pillow 13.
+//! Two passes of weighted sums, each rounded and clamped to u8. The order of the passes is part of the result and
+//! follows Pillow 13. Between the passes only as many rows are kept as one target row needs.
 
-use crate::error::{Reason, Result, fail};
-use crate::picture::Picture;
+mod axis;
+mod passes;
 
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-#[path = "resample/simd.rs"]
-mod kernel;
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-#[path = "resample/plain.rs"]
-mod kernel;
+use crate::error::{Result, zeroed};
+use crate::strip::{ROWS, Strip};
+use crate::vector::SLACK;
+use axis::{Axis, WINDOW_BYTES};
+use passes::{ROW_PAIRS, Ring, row_pair_bytes};
 
-pub(crate) const PRECISION_BITS: u32 = 22;
-/// Radius of the bicubic filter, in source pixels at scale 1.
-const SUPPORT: f64 = 2.0;
-
-/// The source window of each output position along one axis.
-pub(crate) struct Axis {
-    pub windows: Vec<Window>,
-    /// Weights of all windows, one after another, each padded with a zero to an even count.
-    pub weights: Vec<i32>,
+/// What is to be made of a source of `width` x `height` pixels, both in the orientation in which it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub width: usize,
+    pub height: usize,
+    pub to_width: usize,
+    pub to_height: usize,
+    /// Exif orientation 1..8 of the stored picture. The result stays as it is stored, yet equals what comes of turning
+    /// first and resizing then.
+    pub orientation: u8,
+    pub channels: usize,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Window {
-    /// First source position.
-    pub start: usize,
-    /// Number of source positions, never 0.
-    pub taps: usize,
-    /// Where the window's weights begin in `Axis::weights`.
-    pub weights_at: usize,
-}
-
-impl Axis {
-    fn new(source: usize, target: usize) -> Result<Self> {
-        let scale = source as f64 / target as f64;
-        let filter_scale = scale.max(1.0);
-        let support = SUPPORT * filter_scale;
-        let inverse = 1.0 / filter_scale;
-        let mut windows = Vec::with_capacity(target);
-        let mut weights = Vec::new();
-        let mut window_weights = Vec::new();
-        for position in 0..target {
-            let centre = (position as f64 + 0.5) * scale;
-            // `as usize` truncates and takes negative numbers to 0, which is what Pillow does in two steps.
-            let start = (centre - support + 0.5) as usize;
-            let end = ((centre + support + 0.5) as usize).min(source);
-            window_weights.clear();
-            window_weights.extend((start..end).map(|x| bicubic((x as f64 - centre + 0.5) * inverse)));
-            let sum = window_weights.iter().fold(0.0, |sum, weight| sum + weight);
-            windows.push(Window { start, taps: window_weights.len(), weights_at: weights.len() });
-            if weights.try_reserve(window_weights.len() + 1).is_err() {
-                return fail(Reason::OutOfMemory, "no memory for the weights");
-            }
-            weights
-                .extend(window_weights.iter().map(|weight| to_fixed(if sum == 0.0 { *weight } else { weight / sum })));
-            if weights.len() % 2 == 1 {
-                weights.push(0);
-            }
+impl Shape {
+    /// Whether the stored columns are summed up before the stored rows.
+    fn rows_first(&self) -> bool {
+        let &Shape { width, height, to_width, to_height, .. } = self;
+        let (narrower, lower) = (width as i64 - to_width as i64, height as i64 - to_height as i64);
+        // Pillow 13's rule holds for the upright picture; a pass that changes no size changes no sample.
+        if self.orientation >= 5 {
+            let vertical_first = narrower > 0 && narrower > 2 * lower;
+            !vertical_first
+        } else {
+            lower > 0 && lower > 2 * narrower
         }
-        Ok(Self { windows, weights })
+    }
+
+    /// Whether the upright picture shows the stored columns and rows backwards.
+    fn mirrored(&self) -> (bool, bool) {
+        (matches!(self.orientation, 2 | 3 | 7 | 8), matches!(self.orientation, 3 | 4 | 6 | 7))
+    }
+
+    /// Pixels of a row between the passes.
+    fn width_between(&self) -> usize {
+        if self.rows_first() { self.width } else { self.to_width }
     }
 }
 
-/// Keys' cubic with a = -0.5, in Pillow's order of operations.
-fn bicubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+/// Bytes a resizer of this shape takes at most, told without making one.
+pub fn bytes(shape: &Shape) -> u64 {
+    let axis = |source: usize, target: usize| 8 * axis::max_pairs(source, target) + WINDOW_BYTES * target;
+    let span = 2 * shape.height.div_ceil(shape.to_height) + 4;
+    let ring = shape.channels * (span + ROW_PAIRS + 1) * row_pair_bytes(shape.width_between());
+    let between = if shape.rows_first() {
+        crate::strip::bytes(shape.width, shape.channels) + passes::columns_bytes(shape.width)
     } else {
-        0.0
+        0
+    };
+    let line = shape.to_width + 16;
+    let pieces = ring + between + 3 * line + (line + ROW_PAIRS * 2 * line * shape.channels) + ROWS * line;
+    (axis(shape.width, shape.to_width) + axis(shape.height, shape.to_height) + pieces) as u64
+}
+
+/// Bytes `Columns` takes for a source of this width.
+pub fn columns_bytes(width: usize) -> u64 {
+    passes::columns_bytes(width) as u64
+}
+
+/// Room for one channel of a strip as columns, shared by the resizers of one picture.
+pub struct Columns(Vec<u8>);
+
+impl Columns {
+    pub fn new(width: usize) -> Result<Self> {
+        Ok(Self(zeroed(passes::columns_bytes(width))?))
+    }
+
+    fn of(&mut self, strip: &Strip, channel: usize) -> &[u8] {
+        let (plane, stride) = strip.plane(channel);
+        passes::to_columns(plane, stride, strip.width, &mut self.0);
+        &self.0
     }
 }
 
-/// To the nearest 22-bit fixed point, halves away from zero.
-fn to_fixed(weight: f64) -> i32 {
-    let scaled = weight * f64::from(1u32 << PRECISION_BITS);
-    (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
+/// Takes a finished row: its number, and its three planes of `to_width` samples and more.
+trait Target: FnMut(usize, [&[u8]; 3]) {}
+
+impl<F: FnMut(usize, [&[u8]; 3])> Target for F {}
+
+pub struct Resizer {
+    shape: Shape,
+    x: Axis,
+    y: Axis,
+    /// Row pairs between the passes, channel after channel.
+    ring: Vec<u8>,
+    stride: usize,
+    slots: usize,
+    /// Target columns of one channel of a strip.
+    columns: Vec<u8>,
+    /// Rows first: the rows that wait for the second pass, and that pass's row pairs.
+    between: Option<Between>,
+    /// A target row, channel after channel.
+    line: Vec<u8>,
+    /// Target rows that are finished or wait in `between`.
+    next: usize,
 }
 
-pub fn resize(source: &Picture, width: usize, height: usize) -> Result<Picture> {
-    let (columns, rows) = (Axis::new(source.width, width)?, Axis::new(source.height, height)?);
-    let (narrower, lower) = (source.width as i64 - width as i64, source.height as i64 - height as i64);
-    let vertical_first = lower > 0 && lower > 2 * narrower;
-    match (source.width != width, source.height != height) {
-        (true, true) if vertical_first => horizontal(&vertical(source, &rows)?, &columns),
-        (true, true) => vertical(&horizontal(source, &columns)?, &rows),
-        (true, false) => horizontal(source, &columns),
-        (false, _) => vertical(source, &rows),
+struct Between {
+    strip: Strip,
+    columns: Columns,
+    row_pairs: Vec<u8>,
+}
+
+impl Resizer {
+    pub fn new(shape: Shape) -> Result<Self> {
+        let Shape { width, height, to_width, to_height, channels, .. } = shape;
+        let (mirrored_x, mirrored_y) = shape.mirrored();
+        let x = Axis::new(width, to_width, mirrored_x)?;
+        let y = Axis::new(height, to_height, mirrored_y)?;
+        let stride = row_pair_bytes(shape.width_between());
+        let slots = y.span + ROW_PAIRS + 1;
+        let between = if shape.rows_first() {
+            Some(Between {
+                strip: Strip::new(width, channels)?,
+                columns: Columns::new(width)?,
+                row_pairs: zeroed(row_pair_bytes(to_width) * ROW_PAIRS * channels)?,
+            })
+        } else {
+            None
+        };
+        Ok(Self {
+            ring: zeroed(slots * stride * channels)?,
+            columns: zeroed(to_width.next_multiple_of(8) * ROWS)?,
+            line: zeroed(to_width.next_multiple_of(16) * channels + SLACK)?,
+            shape,
+            x,
+            y,
+            stride,
+            slots,
+            between,
+            next: 0,
+        })
+    }
+
+    fn take(&mut self, strip: &Strip, channel: usize, columns: &[u8]) {
+        let Self { stride, slots, .. } = *self;
+        let ring = &mut self.ring[channel * slots * stride..(channel + 1) * slots * stride];
+        let first = strip.first / 2;
+        let slot = |pair: usize| (first + pair) % slots;
+        if self.between.is_some() {
+            for pair in 0..ROW_PAIRS {
+                let out = &mut ring[slot(pair) * stride..(slot(pair) + 1) * stride];
+                passes::to_row_pair(strip.row(channel, pair * 2), strip.row(channel, pair * 2 + 1), out);
+            }
+        } else {
+            passes::horizontal(columns, &self.x, &mut self.columns);
+            passes::columns_to_row_pairs(&self.columns, self.shape.to_width, ring, stride, slot);
+        }
+    }
+
+    /// Finishes the target rows for which the source's first `available` rows are enough.
+    fn put(&mut self, available: usize, target: &mut impl Target) {
+        while let Some(window) = self.y.windows.get(self.next) {
+            if window.end as usize > available {
+                break;
+            }
+            let size = self.slots * self.stride;
+            let line = self.shape.to_width.next_multiple_of(16);
+            for channel in 0..self.shape.channels {
+                let bytes = &self.ring[channel * size..(channel + 1) * size];
+                let ring = Ring { bytes, stride: self.stride, slots: self.slots };
+                let out = match &mut self.between {
+                    Some(between) => between.strip.row_mut(channel, self.next % ROWS),
+                    None => &mut self.line[channel * line..(channel + 1) * line],
+                };
+                passes::vertical(&ring, &self.y, window, out);
+            }
+            if self.between.is_none() {
+                target(self.next, planes(&self.line, line, self.shape.channels));
+            } else if self.next % ROWS == ROWS - 1 || self.next + 1 == self.shape.to_height {
+                self.put_between(target);
+            }
+            self.next += 1;
+        }
+    }
+
+    /// The second pass over the rows that wait, the last of which is `next`.
+    fn put_between(&mut self, target: &mut impl Target) {
+        let Some(Between { strip, columns, row_pairs }) = &mut self.between else { return };
+        let Shape { to_width, channels, .. } = self.shape;
+        let stride = row_pair_bytes(to_width);
+        let size = stride * ROW_PAIRS;
+        for channel in 0..channels {
+            passes::horizontal(columns.of(strip, channel), &self.x, &mut self.columns);
+            let pairs = &mut row_pairs[channel * size..(channel + 1) * size];
+            passes::columns_to_row_pairs(&self.columns, to_width, pairs, stride, |pair| pair);
+        }
+        let line = to_width.next_multiple_of(16);
+        let first = self.next / ROWS * ROWS;
+        for y in first..=self.next {
+            let row = y % ROWS;
+            for channel in 0..channels {
+                let pair = &row_pairs[channel * size + row / 2 * stride..][..stride];
+                let out = &mut self.line[channel * line..(channel + 1) * line];
+                for (sample, both) in out.iter_mut().zip(pair.chunks_exact(2)) {
+                    *sample = both[row % 2];
+                }
+            }
+            target(y, planes(&self.line, line, channels));
+        }
     }
 }
 
-fn horizontal(source: &Picture, columns: &Axis) -> Result<Picture> {
-    let mut out = Picture::new(columns.windows.len() as u32, source.height as u32)?;
-    kernel::horizontal(source, columns, &mut out);
-    Ok(out)
+fn planes(line: &[u8], stride: usize, channels: usize) -> [&[u8]; 3] {
+    [0, 1, 2].map(|channel| &line[channel.min(channels - 1) * stride..])
 }
 
-fn vertical(source: &Picture, rows: &Axis) -> Result<Picture> {
-    let mut out = Picture::new(source.width as u32, rows.windows.len() as u32)?;
-    kernel::vertical(source, rows, &mut out);
-    Ok(out)
+/// Gives a strip to all resizers of one picture. `target` is told which of them finished which row, and the row's
+/// three planes of `to_width` samples and more.
+pub fn feed(
+    strip: &Strip,
+    columns: &mut Columns,
+    resizers: &mut [Resizer],
+    mut target: impl FnMut(usize, usize, [&[u8]; 3]),
+) {
+    let any_columns = resizers.iter().any(|resizer| resizer.between.is_none());
+    for channel in 0..strip.channels {
+        let columns = if any_columns { columns.of(strip, channel) } else { &[] };
+        for resizer in resizers.iter_mut() {
+            resizer.take(strip, channel, columns);
+        }
+    }
+    for (index, resizer) in resizers.iter_mut().enumerate() {
+        resizer.put(strip.first + strip.rows, &mut |y, planes| target(index, y, planes));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn noise(width: u32, height: u32) -> Picture {
-        let mut picture = Picture::new(width, height).unwrap();
-        let mut state = 1u32;
-        for byte in picture.pixels_mut() {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *byte = (state >> 24) as u8;
-        }
-        picture
-    }
-
-    #[test]
-    fn the_same_size_is_the_same_picture() {
-        let picture = noise(7, 5);
-        let same = resize(&picture, 7, 5).unwrap();
-        assert_eq!(same.rgb[..7 * 5 * 3], picture.rgb[..7 * 5 * 3]);
-    }
-
-    /// Made by Pillow 13.0.0 on the same noise: smaller and larger, each order of the passes, one pass alone.
-    #[test]
-    fn pixels_are_those_of_pillow() {
-        let cases: [([u32; 2], [usize; 2], u64); 6] = [
-            ([61, 47], [28, 28], 0x9dbe_2770_40e4_1daa),
-            ([20, 300], [28, 14], 0x47e6_e1a8_1dbf_a3b6),
-            ([300, 20], [14, 28], 0xc433_578a_a887_72b0),
-            ([9, 7], [112, 56], 0xf540_7857_52bc_6e3b),
-            ([33, 33], [33, 10], 0x6956_d8b5_1328_3390),
-            ([33, 33], [10, 33], 0xad8f_b1a0_7675_cfe1),
-        ];
-        for (from, [width, height], expected) in cases {
-            let out = resize(&noise(from[0], from[1]), width, height).unwrap();
-            let hash = |hash: u64, &byte: &u8| hash.wrapping_mul(31).wrapping_add(byte.into());
-            assert_eq!(out.rgb[..width * height * 3].iter().fold(0, hash), expected, "{from:?} to {width}x{height}");
-        }
-    }
-
-    #[test]
-    fn a_flat_picture_stays_flat() {
-        let mut picture = Picture::new(33, 57).unwrap();
-        picture.pixels_mut().fill(201);
-        for (width, height) in [(1, 1), (5, 90), (448, 3), (16, 16)] {
-            let out = resize(&picture, width, height).unwrap();
-            assert!(out.rgb[..width * height * 3].iter().all(|&byte| byte == 201));
-        }
-    }
-
-    #[test]
-    fn weights_of_a_window_sum_to_one() {
-        for (source, target) in [(1920, 448), (3, 448), (1, 7), (1000, 1)] {
-            let axis = Axis::new(source, target).unwrap();
-            for window in &axis.windows {
-                let sum: i32 = axis.weights[window.weights_at..window.weights_at + window.taps].iter().sum();
-                assert!((sum - (1 << PRECISION_BITS)).abs() <= window.taps as i32);
-                assert!(window.taps > 0 && window.start + window.taps <= source);
-            }
-        }
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ pub fn header(bytes: &[u8]) -> Result<Header> {
     let Layout { width, height, compression, .. } = parse(bytes)?;
     // Run lengths are undone to one index a pixel.
     let working = if matches!(compression, RLE8 | RLE4) { u64::from(width) * u64::from(height) } else { 0 };
-    Ok(Header { format: Format::Bmp, width, height, orientation: 1, working })
+    Ok(Header { format: Format::Bmp, width, height, orientation: 1, working, streamed: false })
 }
 
 pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {

@@ -78,7 +78,7 @@ pub fn header(bytes: &[u8]) -> Result<Header> {
     let (width, height) = (frame.canvas.0 as u32, frame.canvas.1 as u32);
     // One index a pixel.
     let working = (frame.width as u64) * (frame.height as u64);
-    Ok(Header { format: Format::Gif, width, height, orientation: 1, working })
+    Ok(Header { format: Format::Gif, width, height, orientation: 1, working, streamed: false })
 }
 
 pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {
@@ -101,7 +101,7 @@ pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {
     let stride = picture.width * 3;
     for (row, line) in indices.chunks_exact(frame.width).zip(row_order(frame.height, frame.interlaced)) {
         let start = (frame.top + line) * stride + frame.left * 3;
-        for (pixel, &index) in picture.rgb[start..start + frame.width * 3].chunks_exact_mut(3).zip(row) {
+        for (pixel, &index) in picture.pixels_mut()[start..start + frame.width * 3].chunks_exact_mut(3).zip(row) {
             pixel.copy_from_slice(&colours[index as usize]);
         }
     }

@@ -6,7 +6,8 @@ use crate::error::{Failure, Reason, Result, fail, zeroed};
 use crate::exif;
 use crate::header::{Format, Header};
 use crate::picture::{Alpha, Picture};
-use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
+use crate::strip::Strip;
+use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 use std::io::Cursor;
 
 /// Lines the decoder holds at most while it undoes the filters.
@@ -20,8 +21,10 @@ pub fn header(bytes: &[u8]) -> Result<Header> {
     u8_at(bytes, 32)?;
     let line = line_bytes(bytes, width)?;
     // An interlaced picture is kept whole as it is stored; of others a few lines are.
-    let lines = if u8_at(bytes, 28)? == 0 { LINES_HELD } else { u64::from(height) + LINES_HELD };
-    Ok(Header { format: Format::Png, width, height, orientation: orientation(bytes), working: lines * line })
+    let streamed = u8_at(bytes, 28)? == 0;
+    let lines = if streamed { LINES_HELD } else { u64::from(height) + LINES_HELD };
+    let working = lines * line + 3 * u64::from(width);
+    Ok(Header { format: Format::Png, width, height, orientation: orientation(bytes), working, streamed })
 }
 
 /// Bytes of one stored line.
@@ -48,37 +51,62 @@ fn orientation(bytes: &[u8]) -> u8 {
     1
 }
 
+/// An interlaced picture, as a whole.
 pub fn decode(bytes: &[u8], header: &Header, alpha: Alpha) -> Result<Picture> {
+    let (mut reader, samples) = open(bytes, header, alpha)?;
+    let mut picture = Picture::new(header.width, header.height)?;
+    let stride = reader.output_line_size(header.width).unwrap_or(0);
+    let mut raw = zeroed(stride * header.height as usize)?;
+    reader.next_frame(&mut raw).map_err(failure)?;
+    for (out, row) in picture.rows_mut().zip(raw.chunks_exact(stride)) {
+        samples.write(row, out);
+    }
+    Ok(picture)
+}
+
+/// Any other, row by row.
+pub struct PngRows {
+    reader: Reader<Cursor<Vec<u8>>>,
+    samples: Samples,
+    /// One row in RGB.
+    rgb: Vec<u8>,
+}
+
+impl PngRows {
+    pub fn open(file: Vec<u8>, header: &Header, alpha: Alpha) -> Result<Self> {
+        let (reader, samples) = open(file, header, alpha)?;
+        Ok(Self { reader, samples, rgb: zeroed(header.width as usize * 3)? })
+    }
+
+    pub fn next(&mut self, strip: &mut Strip) -> Result<()> {
+        for y in 0..strip.rows {
+            let Some(row) = self.reader.next_row().map_err(failure)? else {
+                return fail(Reason::Truncated, "rows are missing");
+            };
+            if self.samples.are_rgb() {
+                strip.set_rgb(y, row.data());
+            } else {
+                self.samples.write(row.data(), &mut self.rgb);
+                strip.set_rgb(y, &self.rgb);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open<T: AsRef<[u8]>>(file: T, header: &Header, alpha: Alpha) -> Result<(Reader<Cursor<T>>, Samples)> {
     // Enough for the metadata of any honest file; pixels are allocated here, after the pixel limit.
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: 64 << 20 });
+    let mut decoder = Decoder::new_with_limits(Cursor::new(file), Limits { bytes: 64 << 20 });
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let mut reader = decoder.read_info().map_err(failure)?;
+    let reader = decoder.read_info().map_err(failure)?;
     let info = reader.info();
-    if (info.width, info.height) != (header.width, header.height) {
+    if (info.width, info.height) != (header.width, header.height) || info.interlaced == header.streamed {
         return inconsistent("IHDR");
     }
     let samples = Samples::new(info, alpha);
-    let interlaced = info.interlaced;
-
-    let mut picture = Picture::new(header.width, header.height)?;
-    if interlaced {
-        let stride = reader.output_line_size(header.width).unwrap_or(0);
-        let mut raw = zeroed(stride * header.height as usize)?;
-        reader.next_frame(&mut raw).map_err(failure)?;
-        for (out, row) in picture.rows_mut().zip(raw.chunks_exact(stride)) {
-            samples.write(row, out);
-        }
-    } else {
-        for out in picture.rows_mut() {
-            match reader.next_row().map_err(failure)? {
-                Some(row) => samples.write(row.data(), out),
-                None => return fail(Reason::Truncated, "rows are missing"),
-            }
-        }
-    }
-    Ok(picture)
+    Ok((reader, samples))
 }
 
 /// How the stored samples become RGB.
@@ -115,6 +143,11 @@ impl Samples {
             _ => None,
         };
         Self { color: info.color_type, depth: info.bit_depth, alpha, palette, key }
+    }
+
+    /// Whether rows are RGB as they are stored.
+    fn are_rgb(&self) -> bool {
+        self.color == ColorType::Rgb && self.depth != BitDepth::Sixteen && self.key.is_none()
     }
 
     fn write(&self, row: &[u8], out: &mut [u8]) {

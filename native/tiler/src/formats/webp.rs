@@ -26,7 +26,7 @@ pub fn header(bytes: &[u8]) -> Result<Header> {
         }
     }
     let working = working(bytes, width, height)?;
-    Ok(Header { format: Format::Webp, width, height, orientation, working })
+    Ok(Header { format: Format::Webp, width, height, orientation, working, streamed: false })
 }
 
 /// An upper bound by what the container allows: which bitstream a VP8X file holds is not looked for.
