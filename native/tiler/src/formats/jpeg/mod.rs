@@ -10,6 +10,7 @@ mod other;
 mod plane;
 mod rows;
 mod scan;
+mod smooth;
 mod upsample;
 
 use crate::bytes::{be16, slice, u8_at};

@@ -6,6 +6,7 @@ use super::frame::{Frame, Scan, Tables};
 use super::idct::{self, Block};
 use super::plane::{self, Plane};
 use super::scan::Walk;
+use super::smooth::{Accuracy, Smoothing};
 use super::{MAX_SCANS, colour, has_end};
 use crate::decode::inconsistent;
 use crate::error::{Reason, Result, fail};
@@ -30,6 +31,8 @@ pub struct JpegRows {
     stream: Stream,
     /// Of a file with one scan, which is decoded as rows are wanted.
     walk: Option<Walk>,
+    /// Of a progressive file that left something out.
+    smoothing: Option<Smoothing>,
     /// Rows of MCUs whose samples are, or were, there.
     mcu_rows: usize,
 }
@@ -60,7 +63,8 @@ impl JpegRows {
         let planes =
             frame.components.iter().map(|component| Plane::new(&frame, component, stored)).collect::<Result<_>>()?;
         let colour = colour_of(&frame, &tables)?;
-        let mut rows = Self { file, frame, colour, planes, stream: Stream::new()?, walk: None, mcu_rows: 0 };
+        let mut rows =
+            Self { file, frame, colour, planes, stream: Stream::new()?, walk: None, smoothing: None, mcu_rows: 0 };
         if !rows.frame.progressive {
             tables.complete();
         }
@@ -96,17 +100,23 @@ impl JpegRows {
         let mut scan = Some(first);
         let mut frame = Some(self.frame.clone());
         let mut count = 0;
+        let mut accuracy = vec![Accuracy::NONE; self.planes.len()];
+        let mut last_good = 0;
         while let Some(current) = scan {
             count += 1;
             if count > MAX_SCANS {
                 return fail(Reason::Corrupt, format_args!("more than {MAX_SCANS} scans"));
             }
             let mut walk = self.begin(&current, &tables)?;
-            if current.parts.len() == 1 {
-                self.read_one(&mut walk, current.parts[0].component)?;
-            } else {
-                self.read_interleaved(&mut walk)?;
+            if self.frame.progressive {
+                current.parts.iter().for_each(|part| accuracy[part.component].note(&current, count));
             }
+            let reached = if let [only] = current.parts[..] {
+                self.read_one(&mut walk, only.component)?
+            } else {
+                self.read_interleaved(&mut walk)?
+            };
+            last_good = reached.unwrap_or(last_good);
             let Some((_, behind)) = self.stream.marker(&self.file) else {
                 return fail(Reason::Truncated, "the file ends before its end marker");
             };
@@ -116,32 +126,39 @@ impl JpegRows {
                 tables.complete();
             }
         }
+        if self.frame.progressive {
+            self.smoothing = Smoothing::of(accuracy, &self.planes, last_good);
+        }
         Ok(())
     }
 
-    /// A scan of one component: its blocks row by row, only those that count.
-    fn read_one(&mut self, walk: &mut Walk, component: usize) -> Result<()> {
+    /// A scan of one component: its blocks row by row, only those that count. Gives the last row of MCUs with data.
+    fn read_one(&mut self, walk: &mut Walk, component: usize) -> Result<Option<usize>> {
         let Plane { component: c, blocks, stored_x, .. } = &mut self.planes[component];
-        for row in blocks.chunks_exact_mut(*stored_x).take(c.blocks_y) {
+        let mut reached = None;
+        for (y, row) in blocks.chunks_exact_mut(*stored_x).take(c.blocks_y).enumerate() {
             for block in &mut row[..c.blocks_x] {
                 walk.step(&mut self.stream, &self.file)?;
                 if !self.stream.starved {
+                    reached = Some(y / c.v);
                     let mut bits = self.stream.bits(&self.file);
                     walk.block(0, &mut bits, block);
                     self.stream.keep(bits)?;
                 }
             }
         }
-        Ok(())
+        Ok(reached)
     }
 
-    fn read_interleaved(&mut self, walk: &mut Walk) -> Result<()> {
+    fn read_interleaved(&mut self, walk: &mut Walk) -> Result<Option<usize>> {
+        let mut reached = None;
         for mcu_y in 0..self.frame.mcus_y {
             for mcu_x in 0..self.frame.mcus_x {
                 walk.step(&mut self.stream, &self.file)?;
                 if self.stream.starved {
                     continue;
                 }
+                reached = Some(mcu_y);
                 let mut bits = self.stream.bits(&self.file);
                 for part in 0..walk.coders.len() {
                     let plane = &mut self.planes[walk.coders[part].component];
@@ -154,7 +171,7 @@ impl JpegRows {
                 self.stream.keep(bits)?;
             }
         }
-        Ok(())
+        Ok(reached)
     }
 
     /// Decodes the rows from `strip.first` on.
@@ -237,11 +254,15 @@ impl JpegRows {
     }
 
     fn decode_stored(&mut self, mcu_y: usize) {
-        for plane in &mut self.planes {
+        for (component, plane) in self.planes.iter_mut().enumerate() {
             let quant = plane.quant.unwrap_or(Block::ZERO);
-            for block_y in mcu_y * plane.component.v..(mcu_y + 1) * plane.component.v {
-                for block_x in 0..plane.stored_x {
-                    let block = plane.blocks[block_y * plane.stored_x + block_x];
+            let first = mcu_y * plane.component.v;
+            for block_y in first..(first + plane.component.v).min(plane.component.blocks_y) {
+                for block_x in 0..plane.component.blocks_x {
+                    let block = match &self.smoothing {
+                        Some(smoothing) => smoothing.block(&self.frame, plane, component, block_x, block_y),
+                        None => plane.blocks[block_y * plane.stored_x + block_x],
+                    };
                     let (out, stride) = plane.block_at(block_x, block_y);
                     // SAFETY: `block_at` gives room for eight rows of eight samples.
                     unsafe { idct::inverse(&block, &quant, out, stride) };
