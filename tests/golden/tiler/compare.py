@@ -11,7 +11,10 @@ import PIL
 from PIL import Image
 
 from make_goldens import case
+from odd_jpegs import damaged, odd_jpeg
 
+KINDS = ["jpeg", "jpeg", "odd_jpeg", "odd_jpeg", "unfinished_jpeg", "damaged_jpeg", "damaged_jpeg", "grey", "cmyk"]
+KINDS += ["png", "rgba", "palette", "webp", "lossless", "gif", "bmp"]
 SETTINGS = [(28, 1, 6), (28, 1, 12), (37, 2, 40), (448, 1, 12), (448, 1, 4)]
 
 
@@ -30,7 +33,10 @@ def picture(rng):
     rgb, rgba = Image.fromarray(array[..., :3]), Image.fromarray(array, "RGBA")
     exif = Image.Exif()
     exif[0x112] = rng.randint(1, 8)
-    kind = rng.choice(["jpeg", "jpeg", "jpeg", "grey", "cmyk", "png", "rgba", "palette", "webp", "lossless", "gif", "bmp"])
+    kind = rng.choice(KINDS)
+    if kind in ("odd_jpeg", "unfinished_jpeg", "damaged_jpeg"):
+        data = odd_jpeg(rng, incomplete=kind == "unfinished_jpeg")
+        return kind, damaged(rng, data) if kind == "damaged_jpeg" else data
     out = io.BytesIO()
     if kind in ("jpeg", "grey", "cmyk"):
         mode = {"jpeg": "RGB", "grey": "L", "cmyk": "CMYK"}[kind]
@@ -53,7 +59,13 @@ def main():
     rng = random.Random(seed)
     for _ in range(count):
         kind, data = picture(rng)
-        golden = case(kind, data, rng.random() < 0.5, *rng.choice(SETTINGS))
+        try:
+            golden = case(kind, data, rng.random() < 0.5, *rng.choice(SETTINGS))
+        except OSError as error:
+            if kind != "damaged_jpeg":
+                raise
+            # Whatever Pillow refuses may be refused here, or not.
+            golden = {"file": kind, "refused": str(error)}
         print(json.dumps({**golden, "data": base64.b64encode(data).decode()}), flush=True)
 
 
