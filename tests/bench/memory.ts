@@ -7,7 +7,7 @@ import { lines } from "./report.ts";
 
 const MIB = 1024 * 1024;
 /** As edge/README.md gives them for Deno Deploy. */
-const SETTINGS = { TESSERA_TILE_WORKERS: "8", TESSERA_HELD_MB: "64", TESSERA_TILE_MB: "208" };
+const SETTINGS = { TESSERA_TILE_WORKERS: "8", TESSERA_HELD_MB: "64", TESSERA_TILE_MB: "176" };
 const NUM_REQUESTS = 24;
 const ABREAST = 8;
 
