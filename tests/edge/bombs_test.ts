@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createTilePool } from "../../edge/tile/mod.ts";
 import { badPictures, metadataBombs } from "../support/bombs.ts";
 import { jpeg } from "../support/jpeg_writer.ts";
+import { pngChunk, pngFile, pngHeader } from "../support/png_writer.ts";
 import { dataUrl } from "./fake_tile_pool.ts";
 import { errorOf, withEdge } from "./harness.ts";
 
@@ -27,10 +28,9 @@ Deno.test("bad pictures: named by place, reason and limit; nothing breaks and no
         });
       }
       await t.step("a picture that needs more memory than there is names the limit", async () => {
-        const error = await errorOf(
-          await ask({ messages: asked(jpeg(7000, 7000, { detail: 0, orientation: 6 })) }),
-          400,
-        );
+        // Interlaced: it would be decoded as a whole.
+        const huge = pngFile([pngHeader(7000, 7000, 6, true), pngChunk("IDAT", new Uint8Array(100))]);
+        const error = await errorOf(await ask({ messages: asked(huge) }), 400);
         assert.deepEqual([error.code, error.param], ["image_too_large", "messages[1].content[2]"]);
         assert.match(error.message, /takes 3\d\d MiB of memory, more than the 256 MiB/);
       });
