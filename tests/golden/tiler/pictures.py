@@ -1,10 +1,17 @@
 # Owns the small pictures the tiler is tested on: one per way a format stores pixels, made from arithmetic alone.
 import io
+import random
 import struct
 import zlib
 
 import numpy as np
 from PIL import Image
+
+from odd_jpegs import damaged, odd_jpeg
+
+ODD = [17, 27, 33, 35, 44, 48, 93, 95, 156]
+UNFINISHED = [1, 2, 4]
+DAMAGED = [4, 7, 11, 14]
 
 
 def photo(width, height, channels=3, seed=1):
@@ -128,6 +135,18 @@ def jpegs():
     yield "large", save(Image.fromarray(photo(901, 677)), "JPEG", quality=12)
 
 
+def odd():
+    # Seeds of small files that have between them: 4:4:0, 4:1:1, subsampled luma, CMYK with subsampled black, RGB, several
+    # scans, restarts, all kinds of progressive scans; then files that leave coefficients inaccurate; then damaged ones.
+    for seed in ODD:
+        yield f"odd{seed}", odd_jpeg(random.Random(seed))
+    for seed in UNFINISHED:
+        yield f"unfinished{seed}", odd_jpeg(random.Random(seed), incomplete=True)
+    for seed in DAMAGED:
+        rng = random.Random(seed)
+        yield f"damaged{seed}", damaged(rng, odd_jpeg(rng))
+
+
 # -- WebP --------------------------------------------------------------------------------------------------------------
 def webps():
     w, h = 57, 41
@@ -208,6 +227,6 @@ def bmps():
 
 
 def all_pictures():
-    for kind, make in (("jpg", jpegs), ("png", pngs), ("webp", webps), ("gif", gifs), ("bmp", bmps)):
+    for kind, make in (("jpg", jpegs), ("jpg", odd), ("png", pngs), ("webp", webps), ("gif", gifs), ("bmp", bmps)):
         for name, data in make():
             yield f"{name}.{kind}", data
