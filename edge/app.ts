@@ -5,7 +5,9 @@ import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
 import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
+import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
+import { tokenize } from "./routes/tokenize.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -19,12 +21,20 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/models/*", getModel(deps));
   app.post("/v1/chat/completions", chatCompletions(deps));
   app.post("/v1/images/inspect", inspectImages(deps));
+  app.post("/v1/tokenize", tokenize(deps));
+  app.get("/openapi.json", openApiJson);
+  app.get("/docs", docsPage);
   for (
     const [path, allow] of [
       ["/v1/chat/completions", "POST"],
+      ["/v1/tokenize", "POST"],
       ["/v1/images/inspect", "POST"],
       ["/v1/models", "GET"],
       ["/v1/models/*", "GET"],
+      ["/openapi.json", "GET"],
+      ["/docs", "GET"],
+      ["/healthz", "GET"],
+      ["/readyz", "GET"],
     ] as const
   ) {
     app.all(path, (c) => {

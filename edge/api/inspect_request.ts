@@ -13,8 +13,8 @@ import {
 } from "./pictures.ts";
 
 const Common = { model: z.string().min(1).nullish(), mm_processor_kwargs: TilingOptions.nullish() };
-const OneBody = z.object({ ...Common, ...PictureFields });
-const ListBody = z.object({ ...Common, images: z.array(z.object(PictureFields)).min(1) });
+export const InspectOneBody = z.object({ ...Common, ...PictureFields });
+export const InspectListBody = z.object({ ...Common, images: z.array(z.object(PictureFields)).min(1) });
 
 export interface InspectRequest {
   /** null: the only model there is. */
@@ -32,12 +32,12 @@ export function parseInspectRequest(json: unknown): InspectRequest {
     throw new TesseraError("invalid_request", { message: "Send either url or images, not both.", param: "url" });
   }
   if (isList) {
-    const body = parsed(ListBody, json);
+    const body = parsed(InspectListBody, json);
     const pictures = body.images.map((image, i) => pictureSource(image, `images[${i}]`, `images[${i}]`));
     checkNumPictures(pictures);
     return { model: body.model ?? null, pictures, tiling: tilingWish(body.mm_processor_kwargs), isList };
   }
-  const body = parsed(OneBody, json);
+  const body = parsed(InspectOneBody, json);
   const pictures = [pictureSource(body, "url", "")];
   return { model: body.model ?? null, pictures, tiling: tilingWish(body.mm_processor_kwargs), isList };
 }

@@ -85,6 +85,22 @@ export class WorkerDirectory {
     return found;
   }
 
+  /**
+   * What the model's workers announce, where a request names none.
+   * @throws TesseraError `no_worker` without a model, `invalid_request` with several
+   */
+  only(): Announcement {
+    const [first, ...others] = this.models();
+    if (first === undefined) throw new TesseraError("no_worker", { param: "model" });
+    if (others.length > 0) {
+      throw new TesseraError("invalid_request", {
+        message: "This server has several models. Name one in model: tiles and tokens depend on it.",
+        param: "model",
+      });
+    }
+    return first.workers[0];
+  }
+
   /** Why a model cannot be used: its workers are away, or it was never heard of. */
   absence(model: string): TesseraError {
     if (this.#alive().length === 0 || this.#knownModels.has(model)) {

@@ -9,8 +9,11 @@ export function home(c: Context<EdgeContext>): Response {
     routes: [
       "POST /v1/chat/completions",
       "POST /v1/images/inspect",
+      "POST /v1/tokenize",
       "GET /v1/models",
       "GET /v1/models/{id}",
+      "GET /openapi.json",
+      "GET /docs",
       "GET /healthz",
       "GET /readyz",
     ],

@@ -4,7 +4,6 @@ import type { Context } from "hono";
 import { readJsonBody } from "../api/body.ts";
 import { parseInspectRequest } from "../api/inspect_request.ts";
 import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
-import type { WorkerDirectory } from "../dispatch/directory.ts";
 import { type InspectedPicture, inspectPictures } from "../media/inspect_pictures.ts";
 import type { ImageInspection } from "../tile/mod.ts";
 
@@ -14,7 +13,7 @@ export function inspectImages(deps: EdgeDeps) {
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { model: name, pictures, tiling, isList } = parseInspectRequest(body.json);
-      const model = name === null ? onlyModel(deps.directory) : deps.directory.find(name);
+      const model = name === null ? deps.directory.only() : deps.directory.find(name);
       const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps), {
         sources: pictures,
         blobs: body.blobs,
@@ -31,19 +30,6 @@ export function inspectImages(deps: EdgeDeps) {
       ticket.close();
     }
   };
-}
-
-/** The model when the request names none. */
-function onlyModel(directory: WorkerDirectory): Announcement {
-  const [first, ...others] = directory.models();
-  if (first === undefined) throw new TesseraError("no_worker", { param: "model" });
-  if (others.length > 0) {
-    throw new TesseraError("invalid_request", {
-      message: "This server has several models. Name one in model: tiles and tokens depend on it.",
-      param: "model",
-    });
-  }
-  return first.workers[0];
 }
 
 function listBody(inspected: readonly InspectedPicture[], model: Announcement) {

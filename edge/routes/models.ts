@@ -1,4 +1,14 @@
 /** GET /v1/models and /v1/models/{id}: what the workers alive now serve. */
+import {
+  MAX_BODY_BYTES,
+  MAX_IMAGE_BYTES,
+  MAX_IMAGE_PIXELS,
+  MAX_IMAGE_SIDE,
+  MAX_IMAGES,
+  MAX_MESSAGES,
+  MAX_TEXT_CHARS,
+  MAX_TILES,
+} from "@tessera/shared";
 import type { Context } from "hono";
 import type { EdgeContext, EdgeDeps } from "../deps.ts";
 import type { ModelEntry } from "../dispatch/directory.ts";
@@ -43,6 +53,16 @@ function modelBody({ name, workers }: ModelEntry) {
       min_tiles: first.min_tiles,
       max_tiles: first.max_tiles,
       thumbnail: first.thumbnail,
+      limits: {
+        images: MAX_IMAGES,
+        tiles: MAX_TILES,
+        messages: MAX_MESSAGES,
+        text_chars: MAX_TEXT_CHARS,
+        image_bytes: MAX_IMAGE_BYTES,
+        image_pixels: MAX_IMAGE_PIXELS,
+        image_side: MAX_IMAGE_SIDE,
+        body_bytes: MAX_BODY_BYTES,
+      },
       num_workers: workers.length,
       capacity: sum((worker) => worker.capacity),
       running: sum((worker) => worker.running),

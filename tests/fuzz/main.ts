@@ -1,8 +1,11 @@
-/** Runs a fuzzer: `deno task fuzz tiler|engine [cases] [seed]`. Exit code 1 on any trap, hang, growth or bad access. */
+/** Runs a fuzzer: `deno task fuzz tiler|engine|api [cases] [seed]`. Exit code 1 on any trap, hang, growth, bad access or 5xx. */
 import { runSanitized } from "../sanitize.ts";
+import { startStack } from "@tessera/infra/stack";
+import { fuzzApi } from "./api.ts";
 import { fuzzTiler } from "./tiler.ts";
 
 const DEFAULT_FILES = 20_000;
+const DEFAULT_SECONDS = 300;
 const DEFAULT_CASES = 200_000;
 /** Resident memory may end this much above where it was after a tenth of the files: heaps settle late. */
 const MAX_GROWTH = 1.25;
@@ -31,15 +34,34 @@ async function engine(numCases: number, seed: number): Promise<boolean> {
   return await runSanitized("address", "fuzz_", env);
 }
 
+/** The HTTP interface against its own document, on a whole stack. */
+async function api(seconds: number, seed: number): Promise<boolean> {
+  const stack = await startStack({
+    port: 0,
+    env: { TESSERA_LOG_LEVEL: "error" },
+    log: (part, line) => {
+      if (line.includes('"level":"error"')) console.log(`${part}: ${line}`);
+    },
+  });
+  try {
+    const { isClean, text } = await fuzzApi(stack.url, seconds, seed);
+    console.log(text);
+    return isClean;
+  } finally {
+    await stack.stop();
+  }
+}
+
 const FUZZERS: Record<string, (numCases: number | undefined, seed: number) => Promise<boolean>> = {
   tiler: (numFiles, seed) => tiler(numFiles ?? DEFAULT_FILES, seed),
   engine: (numCases, seed) => engine(numCases ?? DEFAULT_CASES, seed),
+  api: (seconds, seed) => api(seconds ?? DEFAULT_SECONDS, seed),
 };
 
 const [name, count, seed] = Deno.args;
 const fuzzer = FUZZERS[name ?? ""];
 if (fuzzer === undefined) {
-  console.error(`usage: deno task fuzz ${Object.keys(FUZZERS).join("|")} [cases] [seed]`);
+  console.error(`usage: deno task fuzz ${Object.keys(FUZZERS).join("|")} [cases, of api: seconds] [seed]`);
   Deno.exit(2);
 }
 if (!await fuzzer(count === undefined ? undefined : Number(count), Number(seed ?? 1))) Deno.exit(1);

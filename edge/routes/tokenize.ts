@@ -1,0 +1,62 @@
+/** POST /v1/tokenize: a text's ids, or what a request would take of the context, pictures by their headers. */
+import { type Announcement, TesseraError } from "@tessera/shared";
+import type { Context } from "hono";
+import type { Ticket } from "../admission.ts";
+import type { Blobs } from "../api/blobs.ts";
+import { readJsonBody } from "../api/body.ts";
+import { parseTokenizeRequest, type TokenizeWish } from "../api/tokenize_request.ts";
+import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
+import { askForTokens } from "../dispatch/tokenize.ts";
+import { inspectPictures } from "../media/inspect_pictures.ts";
+
+export function tokenize(deps: EdgeDeps) {
+  return async (c: Context<EdgeContext>): Promise<Response> => {
+    const ticket = deps.admission.admit();
+    try {
+      const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
+      const wish = parseTokenizeRequest(body.json);
+      const model = wish.model === null ? deps.directory.only() : deps.directory.find(wish.model);
+      const tokens = await askForTokens(deps.bus, model.model, {
+        v: 1,
+        source: await sourceOf(deps, wish.source, body.blobs, model, ticket, c.req.raw.signal),
+        want_ids: wish.wantIds,
+        want_texts: wish.wantTexts,
+      });
+      return c.json({
+        object: "tokenization",
+        model: model.model,
+        count: tokens.count,
+        image_tokens: tokens.image_tokens,
+        max_model_len: model.context_length,
+        tokens: tokens.ids,
+        token_strs: tokens.texts,
+      });
+    } finally {
+      ticket.close();
+    }
+  };
+}
+
+async function sourceOf(
+  deps: EdgeDeps,
+  source: TokenizeWish["source"],
+  blobs: Blobs,
+  model: Announcement,
+  ticket: Ticket,
+  signal: AbortSignal,
+) {
+  if (source.type === "text") return source;
+  const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps), {
+    sources: source.pictures,
+    blobs,
+    wish: source.tiling,
+    model,
+    ticket,
+    signal,
+  });
+  const image_tiles = inspected.map((picture) => {
+    if (picture instanceof TesseraError) throw picture;
+    return picture.tileCount;
+  });
+  return { type: "messages" as const, messages: [...source.messages], image_tiles };
+}
