@@ -77,10 +77,23 @@ function fieldRows(document: Document, schema: Schema, prefix: string, depth: nu
         const targets = items === undefined ? [each] : variants(document, resolve(document, items));
         return targets.flatMap((target) => fieldRows(document, target, at, depth - 1));
       });
-      // Variants of a union share fields.
-      return [row, ...new Map(children.map((child) => [child[0] + child[1], child])).values()];
+      return [row, ...merged(children)];
     },
   );
+}
+
+/** Variants of a union share fields: one row for each name, with all its types. */
+function merged(rows: readonly Row[]): Row[] {
+  const byName = new Map<string, Row>();
+  for (const row of rows) {
+    const name = row[0].match(/<code>[^<]*<\/code>/)![0];
+    const before = byName.get(name);
+    if (before === undefined) byName.set(name, row);
+    else if (!before[1].split(" | ").includes(row[1]) && before[1] !== row[1]) {
+      byName.set(name, [before[0], `${before[1]} | ${row[1]}`, before[2] || row[2]]);
+    }
+  }
+  return [...byName.values()];
 }
 
 function parameterRow(parameter: Readonly<Record<string, unknown>>): Row {
@@ -110,7 +123,8 @@ function typeText(document: Document, schema: Schema): string {
       return (each["enum"] as unknown[]).map((value) => JSON.stringify(value)).join(" | ");
     }
     if (each["type"] === "array") return `${typeText(document, resolve(document, each["items"] as Schema ?? {}))}[]`;
-    return String(each["type"] ?? "any");
+    const type = each["type"] ?? "any";
+    return Array.isArray(type) ? type.filter((name) => name !== "null").join(" | ") : String(type);
   });
   const distinct = [...new Set(names)].filter((name) => name !== "null");
   return distinct.length > 1 && distinct.every((name) => !name.includes("|"))

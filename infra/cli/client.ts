@@ -39,6 +39,13 @@ export async function getJson<T>(base: string, path: string): Promise<T> {
   return await response.json() as T;
 }
 
+/** Sends a POST of JSON and returns the JSON of the answer. @throws ApiError */
+export async function postJson<T>(base: string, path: string, body: unknown): Promise<T> {
+  const headers = { "content-type": "application/json" };
+  const response = await request(base, path, { method: "POST", headers, body: JSON.stringify(body) });
+  return await response.json() as T;
+}
+
 /** First model the server lists. @throws ApiError */
 export async function firstModel(base: string): Promise<string> {
   const models = await getJson<{ data: { id: string }[] }>(base, "/v1/models");

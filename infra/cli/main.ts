@@ -8,6 +8,7 @@ import { ApiError, getJson } from "./client.ts";
 import { doctorCommand } from "./doctor.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
+import { tokenizeCommand } from "./tokenize.ts";
 import { UsageError } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera <command>
@@ -15,6 +16,7 @@ const HELP = `Usage: deno task tessera <command>
   caption <picture...>   describe pictures (files or https: addresses)
   chat                   talk, with --image <picture> (repeatable) about pictures
   models                 list what the server serves
+  tokenize <text>        count tokens, with --image <picture> of a whole question
   pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
   plan [model]           memory on each GPU, without weights: plan InternVL3-78B --gpus 4x80
   doctor                 check this machine: what is missing, and how to get it
@@ -34,6 +36,7 @@ const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>>
   doctor: doctorCommand,
   plan: planCommand,
   pull: pullCommand,
+  tokenize: tokenizeCommand,
 };
 
 /** Runs one command; returns the exit code. */
