@@ -2,6 +2,7 @@
  * HTTP by node:http under a fetch handler. Deno.serve (2.9) does not notice a client that leaves between its body and
  * the first byte of the answer, unless head and body came in one packet; node:http does, and a job must end then.
  */
+import { TesseraError } from "@tessera/shared";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -54,9 +55,14 @@ async function answer(handler: FetchHandler, incoming: IncomingMessage, outgoing
   // Faults of a connection show as its end.
   outgoing.on("error", () => gone.abort());
   const request = toRequest(incoming, gone.signal);
-  const response = request === null ? new Response("Bad Request", { status: 400 }) : await handler(request);
+  const response = request === null ? notARequest() : await handler(request);
   if (!gone.signal.aborted) await send(response, incoming, outgoing, gone.signal);
   else await response.body?.cancel();
+}
+
+function notARequest(): Response {
+  const error = new TesseraError("invalid_request", { message: "The request's address or headers are not valid." });
+  return Response.json(error.toBody(), { status: error.status });
 }
 
 /** Null when it is no request at all. */

@@ -3,8 +3,9 @@ import { type JobMessage, MAX_TEXT_CHARS, TesseraError } from "@tessera/shared";
 import { z } from "zod";
 import { jobContent } from "./content.ts";
 import { invalidRequest } from "./issues.ts";
-import { checkNumPictures, type PictureSource, TilingOptions, type TilingWish, tilingWish } from "./pictures.ts";
+import { checkNumPictures, TilingOptions, type TilingWish, tilingWish } from "./pictures.ts";
 import { ChatBody } from "./schema.ts";
+import { checkNumFrames, isVideo, type MediaSource } from "./videos.ts";
 
 const Common = {
   model: z.string().min(1).nullish(),
@@ -25,7 +26,7 @@ export interface TokenizeWish {
   readonly source: { readonly type: "text"; readonly text: string } | {
     readonly type: "messages";
     readonly messages: readonly JobMessage[];
-    readonly pictures: readonly PictureSource[];
+    readonly media: readonly MediaSource[];
     readonly tiling: TilingWish;
   };
   readonly wantIds: boolean;
@@ -45,8 +46,10 @@ export function parseTokenizeRequest(json: unknown): TokenizeWish {
     return { ...wishes(body), source: { type: "text", text: body.prompt.toWellFormed() } };
   }
   const body = parsed(TokenizeMessagesBody, json);
-  const { messages, pictures } = jobContent(body.messages, body.mm_processor_kwargs?.combine_images ?? false);
-  checkNumPictures(pictures);
+  const { messages, media } = jobContent(body.messages, body.mm_processor_kwargs?.combine_images ?? false);
+  checkNumPictures(media.filter((source) => !isVideo(source)));
+  checkNumFrames(media);
+  checkFrames(media);
   checkLength(
     messages.flatMap(({ parts }) => parts).reduce(
       (sum, part) => sum + (part.type === "text" ? part.text.length : 0),
@@ -55,7 +58,19 @@ export function parseTokenizeRequest(json: unknown): TokenizeWish {
     "messages",
   );
   const tiling = tilingWish(body.mm_processor_kwargs);
-  return { ...wishes(body), source: { type: "messages", messages, pictures, tiling } };
+  return { ...wishes(body), source: { type: "messages", messages, media, tiling } };
+}
+
+/** A frame that is one tile is counted without a look at the video; how many more one would be is not told before. */
+function checkFrames(media: readonly MediaSource[]): void {
+  for (const source of media) {
+    if (!isVideo(source) || source.maxTiles === 1) continue;
+    throw new TesseraError("unsupported_parameter", {
+      message:
+        "Frames of more than one tile cannot be counted without decoding. Set max_dynamic_patch to 1, or leave it out.",
+      param: `${source.optionsParam}.max_dynamic_patch`,
+    });
+  }
 }
 
 function wishes(body: z.infer<typeof TokenizeTextBody> | z.infer<typeof TokenizeMessagesBody>) {

@@ -5,6 +5,7 @@ import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
 import { readJsonBody } from "../api/body.ts";
 import { parseTokenizeRequest, type TokenizeWish } from "../api/tokenize_request.ts";
+import { isVideo } from "../api/videos.ts";
 import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
 import { askForTokens } from "../dispatch/tokenize.ts";
 import { inspectPictures } from "../media/inspect_pictures.ts";
@@ -47,16 +48,21 @@ async function sourceOf(
 ) {
   if (source.type === "text") return source;
   const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps), {
-    sources: source.pictures,
+    sources: source.media.filter((each) => !isVideo(each)),
     blobs,
     wish: source.tiling,
     model,
     ticket,
     signal,
   });
-  const image_tiles = inspected.map((picture) => {
+  const tilesOfPictures = inspected.map((picture) => {
     if (picture instanceof TesseraError) throw picture;
     return picture.tileCount;
   });
+  let next = 0;
+  // A frame is one tile, and each is a picture of the prompt.
+  const image_tiles = source.media.flatMap((each) =>
+    isVideo(each) ? Array.from({ length: each.video.numSegments }, () => 1) : [tilesOfPictures[next++]!]
+  );
   return { type: "messages" as const, messages: [...source.messages], image_tiles };
 }

@@ -73,6 +73,15 @@ Deno.test("tokenize: of messages the whole prompt, pictures by their headers", (
     assert.equal((await parsed(one)).image_tokens, 4);
   }));
 
+Deno.test("tokenize: a video is its frames, one tile each, without a look at it", () =>
+  withWorker(async (ask) => {
+    const video = (more: object) => ({ type: "video_url", video_url: { url: "https://example.org/a.mp4", ...more } });
+    const messages = (more: object) => [{ role: "user", content: [video(more), { type: "text", text: "hello" }] }];
+    assert.equal((await parsed(await ask({ messages: messages({ num_segments: 5 }) }))).image_tokens, 20);
+    const error = await errorOf(await ask({ messages: messages({ max_dynamic_patch: 2 }) }), 400);
+    assert.equal(error.param, "messages[0].content[0].video_url.max_dynamic_patch");
+  }));
+
 Deno.test("tokenize: what is wrong is told with its place", () =>
   withWorker(async (ask) => {
     const code = async (request: unknown, status = 400) => {
