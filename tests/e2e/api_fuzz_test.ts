@@ -13,7 +13,7 @@ async function tokenize(url: string, body: object) {
 }
 
 Deno.test("the interface: counts, the command line's count, and no fault under fuzzing", async (t) => {
-  await withStack({ env: { TESSERA_LOG_LEVEL: "error" } }, async ({ url }) => {
+  await withStack({}, async ({ url }) => {
     await t.step("tokenize counts what a completion's usage counts, pictures too", async () => {
       for (const picture of (await demoPictures()).slice(0, 2)) {
         const messages = [{ role: "system", content: "Answer briefly." }, about(picture.url, "What is <ref>it</ref>?")];

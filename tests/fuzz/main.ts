@@ -38,7 +38,6 @@ async function engine(numCases: number, seed: number): Promise<boolean> {
 async function api(seconds: number, seed: number): Promise<boolean> {
   const stack = await startStack({
     port: 0,
-    env: { TESSERA_LOG_LEVEL: "error" },
     log: (part, line) => {
       if (line.includes('"level":"error"')) console.log(`${part}: ${line}`);
     },
