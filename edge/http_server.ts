@@ -65,6 +65,11 @@ function notARequest(): Response {
   return Response.json(error.toBody(), { status: error.status });
 }
 
+/** A Request takes no TRACE; under another name the routes refuse it as any method they do not have. */
+function representable(method: string): string {
+  return /^(TRACE|TRACK|CONNECT)$/i.test(method) ? `X-${method}` : method;
+}
+
 /** Null when it is no request at all. */
 function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | null {
   try {
@@ -73,7 +78,7 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | nu
       headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!);
     }
     const url = new URL(incoming.url ?? "/", `http://${incoming.headers.host ?? "localhost"}`);
-    const method = incoming.method ?? "GET";
+    const method = representable(incoming.method ?? "GET");
     const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
     return new Request(url, { method, headers, body, signal });
   } catch {

@@ -1,5 +1,6 @@
 /** The document and its page: valid OpenAPI 3.1, made of the schemas that check requests, true of what is answered. */
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { ERROR_CODES, TesseraError } from "@tessera/shared";
 import {
@@ -102,4 +103,18 @@ Deno.test("docs: a page that stands alone, with every operation and field, and n
     }
     const error = await errorOf(await fetch(`${edge.url}/docs`, { method: "POST" }), 405);
     assert.equal(error.code, "method_not_allowed");
+  }));
+
+Deno.test("openapi: TRACE, which no fetch handler can be given, is refused as every method that is not there", () =>
+  withEdge({ worker: false }, async ({ edge }) => {
+    for (const [path, status] of [["/v1/models", 405], ["/nowhere", 404]] as const) {
+      const code = await new Promise((resolve, reject) => {
+        const asked = request(`${edge.url}${path}`, { method: "TRACE" }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode);
+        });
+        asked.on("error", reject).end();
+      });
+      assert.equal(code, status, path);
+    }
   }));
