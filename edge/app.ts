@@ -31,6 +31,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/images/inspect", "POST"],
       ["/v1/models", "GET"],
       ["/v1/models/*", "GET"],
+      ["/", "GET"],
       ["/openapi.json", "GET"],
       ["/docs", "GET"],
       ["/healthz", "GET"],
