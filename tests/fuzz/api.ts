@@ -85,6 +85,8 @@ async function aimedDocument(url: string): Promise<unknown> {
   const aim: Record<string, object> = {
     model: { enum: models },
     url: { enum: PICTURES },
+    // A shorter one is answered with 504, as it should be.
+    deadline_ms: { type: "integer", minimum: 60_000 },
     max_tokens: { type: "integer", minimum: 1, maximum: 8 },
     max_completion_tokens: { type: "integer", minimum: 1, maximum: 8 },
     max_new_tokens: { type: "integer", minimum: 1, maximum: 8 },
