@@ -71,6 +71,7 @@ export class Worker {
     while (!this.#isStopped) {
       this.#wake = Promise.withResolvers<void>();
       if (await this.step()) continue;
+      if (this.isIdle) this.#checkWhenIdle();
       await this.#wake.promise;
     }
   }
@@ -108,6 +109,15 @@ export class Worker {
   /** Whether nothing is queued, running or held. */
   get isIdle(): boolean {
     return this.intake.numJobs === 0 && this.#placeOf.size === 0 && this.#scheduler.numSequences === 0;
+  }
+
+  /** A leak is a fault of ours: it is logged, and what is left goes on. */
+  #checkWhenIdle(): void {
+    try {
+      this.checkIntegrity();
+    } catch (error) {
+      this.#log.error("integrity_broken", { error });
+    }
   }
 
   async #encodeTiles(): Promise<number> {

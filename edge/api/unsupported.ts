@@ -10,21 +10,10 @@ const isNever = () => false;
 
 /** Per field: whether a value (not null) leaves the answer as it is. */
 const NEUTRAL: Record<string, (value: unknown) => boolean> = {
-  n: isOne,
   best_of: isOne,
-  logprobs: isOff,
-  top_logprobs: isZero,
   prompt_logprobs: isZero,
-  logit_bias: isEmpty,
-  frequency_penalty: isZero,
-  presence_penalty: isZero,
-  repetition_penalty: isOne,
   length_penalty: isOne,
-  min_p: isZero,
-  min_tokens: isZero,
-  ignore_eos: isOff,
   use_beam_search: isOff,
-  stop_token_ids: isEmpty,
   bad_words: isEmpty,
   echo: isOff,
   continue_final_message: isOff,

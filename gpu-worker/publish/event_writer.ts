@@ -10,14 +10,21 @@ import {
   type Usage,
   type WorkerTimings,
 } from "@tessera/shared";
+import { asciiBytes, tokenEvent, tokenEventHead } from "./token_event.ts";
 
 export class EventWriter {
   readonly #nc: NatsConnection;
   readonly #subject: string;
   readonly #attempt: number;
-  /** Published, but perhaps lost with the connection it was sent on. Progress is not worth keeping. */
-  #unconfirmed: { readonly bytes: Uint8Array; readonly connection: string }[] = [];
+  /** Published, but perhaps lost with the connection they were sent on. Progress is not worth keeping. */
+  readonly #unconfirmed: (Uint8Array | string)[] = [];
+  /** Where they were sent on: all on the same, because a new one begins with sending them again. */
+  #sentOn = "";
   #numConfirmed = 0;
+  readonly #tokenHead: string;
+  /** What the server said last, and the name made of it. */
+  #info: NatsConnection["info"];
+  #connectionName = "";
   /** Ids of each answer sent so far, by all attempts. */
   readonly #seqs: number[];
 
@@ -27,6 +34,7 @@ export class EventWriter {
     this.#subject = eventsSubject(edgeId, jobId);
     this.#attempt = attempt;
     this.#seqs = [...firstSeqs];
+    this.#tokenHead = tokenEventHead(attempt);
   }
 
   progress(): void {
@@ -41,9 +49,11 @@ export class EventWriter {
   /** More of an answer. `choice` says which, where there are several. */
   tokens(ids: number[], text: string, choice = 0, logprobs?: TokenLogprobs[]): void {
     const seq = this.#seqs[choice]!;
+    this.#seqs[choice] = seq + ids.length;
+    const plain = choice === 0 && logprobs === undefined ? tokenEvent(this.#tokenHead, seq, ids, text) : null;
+    if (plain !== null) return this.#send(asciiBytes(plain) ?? plain, plain);
     const more = { ...(choice > 0 ? { choice } : {}), ...(logprobs === undefined ? {} : { logprobs }) };
     this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq, ids, text, ...more });
-    this.#seqs[choice] = seq + ids.length;
   }
 
   choiceDone(choice: number, text: string, finish_reason: FinishReason): void {
@@ -81,29 +91,37 @@ export class EventWriter {
 
   /** Sends again what may have been lost; the edge drops what it has. */
   repeat(): void {
-    const connection = this.#connection();
-    this.#unconfirmed = this.#unconfirmed.map(({ bytes }) => ({ bytes, connection }));
-    for (const { bytes } of this.#unconfirmed) this.#nc.publish(this.#subject, bytes);
+    this.#sentOn = this.#connection();
+    for (const message of this.#unconfirmed) this.#nc.publish(this.#subject, message);
   }
 
   /** Nothing goes out behind a gap: what an earlier connection may have lost comes first. */
   #catchUp(connection: string): void {
-    const oldest = this.#unconfirmed[0];
-    if (oldest !== undefined && oldest.connection !== connection) this.repeat();
+    if (this.#sentOn === connection) return;
+    if (this.#unconfirmed.length > 0) this.repeat();
+    this.#sentOn = connection;
   }
 
   /** Names the connection that is up, or was last: a server's own id is new with each start. */
   #connection(): string {
-    const { server_id, client_id } = this.#nc.info ?? {};
-    return `${server_id} ${client_id}`;
+    const { info } = this.#nc;
+    if (info === undefined || info !== this.#info) {
+      this.#info = info;
+      this.#connectionName = `${info?.server_id} ${info?.client_id}`;
+    }
+    return this.#connectionName;
   }
 
   #publish(event: JobEvent): void {
     const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
+    this.#send(bytes, event.type === "progress" ? null : bytes);
+  }
+
+  /** @param kept what to send again where it is lost, if anything; text is lighter to keep than bytes */
+  #send(message: Uint8Array | string, kept: Uint8Array | string | null): void {
     if (this.#nc.isClosed()) return;
-    const connection = this.#connection();
-    this.#catchUp(connection);
-    if (event.type !== "progress") this.#unconfirmed.push({ bytes, connection });
-    this.#nc.publish(this.#subject, bytes);
+    this.#catchUp(this.#connection());
+    if (kept !== null) this.#unconfirmed.push(kept);
+    this.#nc.publish(this.#subject, message);
   }
 }

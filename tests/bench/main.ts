@@ -2,10 +2,12 @@
 import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
 import { benchMemory } from "./memory.ts";
+import { benchScheduler } from "./scheduler.ts";
 import { benchTiler } from "./tiler.ts";
 
 const BENCHES: Record<string, (args: readonly string[]) => Promise<void>> = {
   "engine": benchEngine,
+  "scheduler": benchScheduler,
   "tiler": benchTiler,
   "event-loop": benchEventLoop,
   "memory": benchMemory,

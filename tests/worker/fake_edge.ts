@@ -78,7 +78,7 @@ export class EdgeJob {
   hear(event: JobEvent): void {
     if (event.attempt !== this.attempt) return;
     this.events.push(event);
-    if (event.type === "tokens") {
+    if (event.type === "tokens" && (event.choice ?? 0) === 0) {
       if (event.seq + event.ids.length <= this.ids.length) return;
       if (event.seq !== this.ids.length) throw new Error(`tokens at ${event.seq}, expected ${this.ids.length}`);
       this.ids.push(...event.ids);

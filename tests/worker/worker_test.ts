@@ -255,3 +255,59 @@ Deno.test("worker: announces itself, and takes it back when it closes", () =>
     await worker.close();
     assert.equal((await bucket.get(worker.workerId))?.operation, "DEL");
   }));
+
+Deno.test("worker: a second question about a picture wants no tile, encodes nothing, computes only what is new", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const tile = await makeTile(1);
+    let numTokens = 0;
+    const worker = await stage.worker({ onStep: (batch) => numTokens += batch.tokenIds.length });
+    const sampling = { max_tokens: 1 };
+    const first = await (await edge.ask("x", [tile], { sampling })).done();
+    const numEncoded = worker.engine.numCalls.encodeTiles;
+    numTokens = 0;
+    const second = await edge.ask("x and y", [tile], { sampling });
+    const { usage } = await second.done();
+    assert.deepEqual(second.claims.map(({ want }) => want), [[]]);
+    assert.equal(worker.engine.numCalls.encodeTiles, numEncoded);
+    assert.equal(usage.image_tokens, first.usage.image_tokens);
+    assert.ok(usage.cached_tokens >= first.usage.prompt_tokens - 4 - 20, JSON.stringify(usage));
+    assert.equal(numTokens, usage.prompt_tokens - usage.cached_tokens);
+    await stage.settle(worker);
+  }));
+
+Deno.test("worker: several answers share a prompt, each with its own seed, text and end", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    let numTokens = 0;
+    const worker = await stage.worker({ onStep: (batch) => numTokens += batch.tokenIds.length });
+    const sampling = { temperature: 1, seed: 5, n: 3, max_tokens: 6, logprobs: 2 };
+    const job = await edge.ask("tell me something", [], { sampling });
+    const { usage } = await job.done();
+    assert.equal(usage.completion_tokens, 18);
+    // One prompt, and of it less than a block again for each further answer; the last token of each is not computed.
+    assert.ok(numTokens < usage.prompt_tokens + 3 * 6 + 2 * 4, `${numTokens} tokens for ${usage.prompt_tokens}`);
+    const choices = new Set<number>();
+    const texts = ["", "", ""];
+    for (const event of job.events) {
+      if (event.type === "choice_done") choices.add(event.choice ?? 0);
+      if (event.type === "tokens") {
+        texts[event.choice ?? 0] += event.text;
+        assert.equal(event.logprobs?.[0]?.top.length, 2);
+      }
+    }
+    assert.deepEqual([...choices].sort(), [0, 1, 2]);
+    assert.equal(new Set(texts).size, 3);
+    assert.ok(texts.every((text) => text.length === 6));
+    await stage.settle(worker);
+  }));
+
+Deno.test("worker: token ids that are in no vocabulary are the caller's error", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const worker = await stage.worker();
+    const job = await edge.ask("x", [], { sampling: { logit_bias: [[5_000, 1]] } });
+    const end = await job.ended.promise;
+    assert.deepEqual(end.type === "error" && [end.code, end.param], ["invalid_request", "logit_bias"]);
+    await stage.settle(worker);
+  }));
