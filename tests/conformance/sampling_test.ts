@@ -4,6 +4,18 @@ import { tinyConfig } from "../support/checkpoint_config.ts";
 import { type DriverSampling, EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { nativeTest } from "../support/golden_engine.ts";
 import { withNativeEngine } from "../support/native_engine.ts";
+import { changedLogits, distribution } from "../support/reference_sampling.ts";
+
+interface Golden {
+  readonly sampling: Omit<DriverSampling, "biases"> & {
+    readonly biases?: readonly (readonly [id: number, bias: number | string])[];
+    readonly forbidden?: readonly number[];
+  };
+  readonly prompt: readonly number[];
+  readonly answer: readonly number[];
+  readonly logits: readonly number[];
+  readonly probabilities: readonly number[];
+}
 
 const PROMPT = textPrompt([17, 4, 99, 3]);
 const NUM_DRAWS = 4096;
@@ -27,25 +39,6 @@ async function draws(driver: EngineDriver, sampling: DriverSampling): Promise<{ 
   return { ids, logits: rows!.at(-1)! };
 }
 
-/** Ids by falling logit, with their probabilities at a temperature after cuts by topK, then topP. */
-function distribution(
-  logits: Float32Array,
-  { temperature = 1, topK = 0, topP = 1 }: DriverSampling,
-): Map<number, number> {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]!);
-  const kept = topK > 0 ? order.slice(0, topK) : order;
-  const weights = kept.map((id) => Math.exp((logits[id]! - logits[order[0]!]!) / temperature));
-  const total = weights.reduce((a, b) => a + b, 0);
-  const out = new Map<number, number>();
-  let mass = 0;
-  for (const [i, id] of kept.entries()) {
-    if (mass >= topP) break;
-    out.set(id, weights[i]! / total);
-    mass += weights[i]! / total;
-  }
-  return new Map([...out].map(([id, weight]) => [id, weight / mass]));
-}
-
 async function withDriver(use: (driver: EngineDriver) => Promise<void>): Promise<void> {
   await withNativeEngine({ config: tinyConfig(), seed: 4 }, {}, (engine) => use(new EngineDriver(engine)));
 }
@@ -56,6 +49,10 @@ const CASES: readonly DriverSampling[] = [
   { temperature: 3, topK: 7 },
   { temperature: 1.5, topP: 0.6 },
   { temperature: 2, topK: 30, topP: 0.8 },
+  { temperature: 2, minP: 0.3 },
+  { temperature: 3, topK: 20, topP: 0.9, minP: 0.2, biases: [[3, 2], [17, -Infinity]] },
+  { temperature: 2, topK: 15, repetitionPenalty: 1.7, seen: [[3, 0], [4, 2], [99, 0], [50, 1]] },
+  { temperature: 2, topK: 15, presencePenalty: 0.8, frequencyPenalty: 0.6, seen: [[3, 0], [4, 2], [99, 5], [50, 1]] },
 ];
 
 for (const sampling of CASES) {
@@ -75,6 +72,49 @@ for (const sampling of CASES) {
       assert.ok(distance < limit, `total variation ${distance}, limit ${limit}`);
     }));
 }
+
+Deno.test("the plain reference's distributions are those of transformers' own processors", async () => {
+  const goldens: Golden[] = JSON.parse(
+    await Deno.readTextFile(new URL("../golden/sampling/goldens.json", import.meta.url)),
+  );
+  assert.ok(goldens.length >= 10);
+  for (const { sampling, prompt, answer, logits, probabilities } of goldens) {
+    const { biases = [], forbidden = [], ...rest } = sampling;
+    const counts = new Map(prompt.map((id) => [id, 0]));
+    for (const id of answer) counts.set(id, (counts.get(id) ?? 0) + 1);
+    const all = [
+      ...biases.map(([id, bias]) => [id, Number(bias)] as const),
+      ...forbidden.map((id) => [id, -Infinity] as const),
+    ];
+    const got = distribution(logits, { ...rest, seen: [...counts], biases: all });
+    probabilities.forEach((expected, id) => {
+      assert.ok(Math.abs((got.get(id) ?? 0) - expected) < 1e-6, `${JSON.stringify(sampling)}: token ${id}`);
+    });
+  }
+});
+
+nativeTest(
+  "greedy with biases and penalties takes the largest changed logit; the likeliest are those of the plain ones",
+  () =>
+    withDriver(async (driver) => {
+      const { logits } = await draws(driver, { topK: 1 });
+      const best = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]!);
+      for (const sampling of CASES) {
+        const changed = changedLogits(logits, sampling);
+        const sequence = driver.add(PROMPT, { ...sampling, temperature: 0, numTop: 4 });
+        const numTokens = PROMPT.tokenIds.length;
+        const { tokenIds, logprobs, topIds, topLogprobs, maxTop } = await driver.step([{ sequence, numTokens }]);
+        driver.free(sequence);
+        assert.equal(tokenIds[0], changed.indexOf(Math.max(...changed)), JSON.stringify(sampling));
+        assert.equal(maxTop, 4);
+        assert.deepEqual([...topIds], best.slice(0, 4));
+        const logTotal = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best[0]!]!), 0));
+        const expected = (id: number) => logits[id]! - logits[best[0]!]! - logTotal;
+        topIds.forEach((id, i) => assert.ok(Math.abs(topLogprobs[i]! - expected(id)) < 1e-4));
+        assert.ok(Math.abs(logprobs[0]! - expected(tokenIds[0]!)) < 1e-4);
+      }
+    }),
+);
 
 nativeTest("topK 1, a tiny topP and a tiny temperature are greedy", () =>
   withDriver(async (driver) => {
