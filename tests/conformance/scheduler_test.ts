@@ -138,7 +138,7 @@ async function play(engine: Engine, world: World, seen = { numPreemptions: 0, nu
 nativeTest(
   "scheduler on the CPU: tokens are those of each request alone, nothing leaks",
   () =>
-    withNativeEngine({ config: tinyConfig(), seed: 4 }, { numTileSlots: NUM_TILES }, async (engine) => {
+    withNativeEngine({ config: tinyConfig(), seed: 4 }, { numTileSlots: NUM_TILES, numThreads: 1 }, async (engine) => {
       const tileBytes = engine.info.tileSize ** 2 * 3;
       const pixels = Uint8Array.from({ length: NUM_TILES * tileBytes }, (_, i) => (i * 37) % 251);
       await engine.encodeTiles(pixels, Int32Array.from({ length: NUM_TILES }, (_, slot) => slot));
