@@ -2,11 +2,18 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { addonPath as builtAddonPath } from "@tessera/native";
+import { splitLayers } from "../plan/split_layers.ts";
 import type { Engine, EngineOptions } from "./types.ts";
 
 /** What the addon exports. Its handles keep the contract of `Engine`, rejections included. */
 interface Addon {
-  open(options: EngineOptions): Promise<Engine>;
+  open(options: AddonOptions): Promise<Engine>;
+}
+
+/** The addon is told of each layer's device, not of how many there are. */
+interface AddonOptions extends Omit<EngineOptions, "numDevices"> {
+  /** [decoder layers] */
+  readonly layerDevices?: Int32Array;
 }
 
 const require = createRequire(import.meta.url);
@@ -17,5 +24,19 @@ export async function openNativeEngine(options: EngineOptions, addonPath: string
     throw new Error(`Cannot open the engine: ${addonPath} is missing, expected it built (deno task build:native)`);
   }
   const addon = require(addonPath) as Addon;
-  return await addon.open(options);
+  const { numDevices = 1, ...rest } = options ?? {};
+  if (numDevices === 1) return await addon.open(options);
+  const layerDevices = Int32Array.from(splitLayers(await readNumLayers(options.modelPath), numDevices));
+  return await addon.open({ ...rest, layerDevices });
+}
+
+/** Decoder layers of a checkpoint of either layout; the addon checks the rest of config.json. */
+async function readNumLayers(modelPath: string): Promise<number> {
+  const path = `${modelPath}/config.json`;
+  const config: { readonly [section: string]: { readonly num_hidden_layers?: number } | undefined } = JSON.parse(
+    await Deno.readTextFile(path),
+  );
+  const numLayers = (config["llm_config"] ?? config["text_config"])?.num_hidden_layers;
+  if (numLayers === undefined) throw new Error(`Cannot open ${path}: no num_hidden_layers, expected a decoder's`);
+  return numLayers;
 }

@@ -21,6 +21,11 @@ export interface EngineOptions {
   readonly kvCacheBytes: number;
   /** Tiles whose embeddings stay on the device at the same time. */
   readonly numTileSlots: number;
+  /**
+   * Devices the decoder's layers are split over, the vendor's way (plan/split_layers.ts). Default 1. On the CPU they are
+   * virtual, each with its own threads, layers and KV cache; results are the same bits.
+   */
+  readonly numDevices?: number;
 }
 
 /** What an open engine is; fixed for its lifetime. */
@@ -29,7 +34,9 @@ export interface EngineInfo {
   readonly dtype: Dtype;
   /** Instruction set or GPU chosen at run time, for people: `avx512_bf16`, `avx2`, `portable`, `sm_90`. */
   readonly isa: string;
+  /** Threads of each device's pool. */
   readonly numThreads: number;
+  readonly numDevices: number;
   /** Tile edge in pixels (square). */
   readonly tileSize: number;
   /** Embeddings one tile becomes. */

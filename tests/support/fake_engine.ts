@@ -43,6 +43,7 @@ export const FAKE_INFO: EngineInfo = {
   dtype: "fp32",
   isa: "fake",
   numThreads: 1,
+  numDevices: 1,
   tileSize: 4,
   tokensPerTile: 3,
   vocabSize: 1009,

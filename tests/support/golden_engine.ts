@@ -19,6 +19,7 @@ export interface NativeVariant
   extends Partial<Pick<RandomCheckpointOptions, "layout" | "storage" | "numShards" | "change">> {
   readonly dtype: Dtype;
   readonly numThreads?: number;
+  readonly numDevices?: number;
 }
 
 /** How an engine must word the refusal of a feature, for the refusal to count as one. */
@@ -45,10 +46,10 @@ export async function onNative(
   variant: NativeVariant,
   use: (open: OpenGolden) => Promise<void>,
 ): Promise<void> {
-  const { dtype, numThreads = 2, ...checkpoint } = variant;
+  const { dtype, numThreads = 2, numDevices = 1, ...checkpoint } = variant;
   const { config, seed, features } = golden;
   try {
-    await withNativeEngine({ config, seed, ...checkpoint }, { dtype, numThreads }, async (engine) => {
+    await withNativeEngine({ config, seed, ...checkpoint }, { dtype, numThreads, numDevices }, async (engine) => {
       await use(await prepare(engine, golden));
     });
   } catch (error) {

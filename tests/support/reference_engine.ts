@@ -22,6 +22,7 @@ export class ReferenceEngine implements Engine {
       dtype: "fp32",
       isa: "reference",
       numThreads: 1,
+      numDevices: 1,
       tileSize: config.force_image_size,
       tokensPerTile: tokensPerTile(config),
       vocabSize: config.llm_config.vocab_size,

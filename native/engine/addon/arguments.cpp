@@ -93,6 +93,9 @@ EngineOptions read_options(const Napi::Value& value) {
   options.num_threads = static_cast<int>(read_whole("open the engine", object, "numThreads", 1024));
   options.kv_cache_bytes = static_cast<uint64_t>(read_whole("open the engine", object, "kvCacheBytes", 0x1p53));
   options.num_tile_slots = static_cast<int>(read_whole("open the engine", object, "numTileSlots", 1 << 20));
+  if (const Napi::Value devices = object.Get("layerDevices"); !devices.IsUndefined()) {
+    options.layer_devices = copy_array<int32_t>("open the engine", "layerDevices", devices);
+  }
   return options;
 }
 
@@ -146,6 +149,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("dtype", name_of(info.dtype));
   object.Set("isa", info.isa);
   object.Set("numThreads", info.num_threads);
+  object.Set("numDevices", info.num_devices);
   object.Set("tileSize", info.tile_size);
   object.Set("tokensPerTile", info.tokens_per_tile);
   object.Set("vocabSize", info.vocab_size);

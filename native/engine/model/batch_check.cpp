@@ -209,6 +209,20 @@ void check_options(const EngineOptions& options) {
   }
 }
 
+void check_layer_devices(std::span<const int> layer_devices, int num_layers) {
+  constexpr int kMaxDevices = 64;
+  if (layer_devices.empty()) return;
+  if (layer_devices.size() != static_cast<size_t>(num_layers)) {
+    refuse("open the engine", "layerDevices has " + text(layer_devices.size()) + " entries",
+           text(num_layers) + ", one for each layer");
+  }
+  for (int device : layer_devices) {
+    if (device < 0 || device >= kMaxDevices) {
+      refuse("open the engine", "layerDevices names device " + text(device), "0 to " + text(kMaxDevices - 1));
+    }
+  }
+}
+
 void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::span<const int32_t> slots) {
   const size_t tile_bytes = static_cast<size_t>(info.tile_size) * info.tile_size * 3;
   if (slots.empty()) refuse("encode tiles", "no slots", "at least one");

@@ -11,6 +11,9 @@ namespace tessera {
 /** Checks open options; of dtype and device, what this build offers. */
 void check_options(const EngineOptions& options);
 
+/** Checks the device of every decoder layer; none given is fine. */
+void check_layer_devices(std::span<const int> layer_devices, int num_layers);
+
 /** Checks pixels and slots of `encode_tiles`. */
 void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::span<const int32_t> slots);
 

@@ -6,6 +6,7 @@
 #include "model/batch_check.h"
 #include "model/config.h"
 #include "model/decoder.h"
+#include "model/placement.h"
 #include "model/tile_slots.h"
 #include "model/vision_tower.h"
 #include "model/weights.h"
@@ -18,17 +19,19 @@ namespace {
 class LocalEngine final : public Engine {
  public:
   explicit LocalEngine(const EngineOptions& options)
-      : config_(read_config(options.model_path)), ops_(make_ops(options)),
+      : config_(read_checked(options)), placement_(options.layer_devices, [&] { return make_ops(options); }),
+        ops_(placement_.first()),
         plan_(plan_weights(config_, options.dtype)),
-        weights_(load_weights(config_, Checkpoint(options.model_path), *ops_, plan_)),
-        vision_(config_, weights_, *ops_),
-        decoder_(config_.decoder, weights_.decoder, *ops_, options.kv_cache_bytes),
-        slots_(*ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
+        weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_)),
+        vision_(config_, weights_, ops_),
+        decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes),
+        slots_(ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
     info_ = {
         .device = options.device,
         .dtype = options.dtype,
-        .isa = ops_->isa(),
-        .num_threads = ops_->num_threads(),
+        .isa = ops_.isa(),
+        .num_threads = ops_.num_threads(),
+        .num_devices = placement_.num_devices(),
         .tile_size = config_.tile_size,
         .tokens_per_tile = config_.tokens_per_tile(),
         .vocab_size = config_.decoder.vocab_size,
@@ -69,7 +72,7 @@ class LocalEngine final : public Engine {
     }
     const Rows logits = decoder_.forward(batch, slots_.embeddings(), wanted);
     std::vector<SampledToken> sampled(wanted.size());
-    ops_->sample(logits, params, sampled);
+    ops_.sample(logits, params, sampled);
     return collect(batch, sampled);
   }
 
@@ -81,7 +84,7 @@ class LocalEngine final : public Engine {
     for (size_t t = 0; t < all.size(); t++) all[t] = static_cast<int32_t>(t);
     const Rows logits = decoder_.forward(batch, slots_.embeddings(), all);
     std::vector<float> out(logits.rows * logits.cols);
-    ops_->download(out.data(), logits.data, out.size());
+    ops_.download(out.data(), logits.data, out.size());
     return out;
   }
 
@@ -90,13 +93,19 @@ class LocalEngine final : public Engine {
     const size_t size = static_cast<size_t>(info_.tokens_per_tile) * info_.hidden_size;
     std::vector<float> out(slots.size() * size);
     for (size_t i = 0; i < slots.size(); i++) {
-      ops_->download(out.data() + i * size, slots_.embeddings() + slots[i] * size, size);
+      ops_.download(out.data() + i * size, slots_.embeddings() + slots[i] * size, size);
     }
     return out;
   }
 
  private:
   static constexpr size_t kRowsPerGroup = 4096;
+
+  static ModelConfig read_checked(const EngineOptions& options) {
+    const ModelConfig config = read_config(options.model_path);
+    check_layer_devices(options.layer_devices, config.decoder.num_layers);
+    return config;
+  }
 
   static std::unique_ptr<Ops> make_ops(const EngineOptions& options) {
     const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
@@ -156,7 +165,8 @@ class LocalEngine final : public Engine {
   }
 
   const ModelConfig config_;
-  const std::unique_ptr<Ops> ops_;
+  const Placement placement_;
+  Ops& ops_;  // the first device
   const WeightPlan plan_;
   const ModelWeights weights_;
   VisionTower vision_;

@@ -15,6 +15,11 @@ class Loader {
  public:
   Loader(const Checkpoint& checkpoint, Ops* ops) : checkpoint_(checkpoint), ops_(ops) {}
 
+  /** Loads to another device from here on. */
+  void use(Ops& ops) {
+    if (!checking()) ops_ = &ops;
+  }
+
   uint64_t bytes() const { return bytes_; }
   bool checking() const { return ops_ == nullptr; }
 
@@ -176,13 +181,15 @@ DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, con
 }
 
 DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied,
-                            WeightType type) {
+                            WeightType type, const Placement& placement) {
   const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
   DecoderWeights out;
   out.embedding = loader.matrix({{names.embedding(), vocab_shape}}, Join::kStacked);
   for (int i = 0; i < config.num_layers; i++) {
+    loader.use(placement.of_layer(i));
     out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), type));
   }
+  loader.use(placement.first());
   out.norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
   if (!tied) out.head = loader.matrix({{names.head, vocab_shape}}, Join::kStacked);
   return out;
@@ -207,13 +214,14 @@ bool may_be_unused(const std::string& name, const ModelConfig& config, const Ten
   return false;
 }
 
-ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint, const WeightPlan& plan) {
+ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& checkpoint, const WeightPlan& plan,
+                  const Placement& placement) {
   const TensorNames names = tensor_names(config.layout, checkpoint);
   const bool tied = has_tied_head(config.decoder, names, checkpoint);
   ModelWeights out;
   out.vision = load_vision(loader, config, names, plan.vision);
   out.projector = load_projector(loader, config, names);
-  out.decoder = load_decoder(loader, config.decoder, names, tied, plan.decoder);
+  out.decoder = load_decoder(loader, config.decoder, names, tied, plan.decoder, placement);
   out.bytes = loader.bytes();
   return out;
 }
@@ -229,14 +237,14 @@ void cubic_weights(double offset, double out[4]) {
 
 }  // namespace
 
-ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops,
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
                           const WeightPlan& plan) {
   Loader check(checkpoint, nullptr);
-  walk(check, config, checkpoint, plan);
+  walk(check, config, checkpoint, plan, placement);
   const TensorNames names = tensor_names(config.layout, checkpoint);
   checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
-  Loader loader(checkpoint, &ops);
-  return walk(loader, config, checkpoint, plan);
+  Loader loader(checkpoint, &placement.first());
+  return walk(loader, config, checkpoint, plan, placement);
 }
 
 WeightPlan plan_weights(const ModelConfig& config, Dtype dtype) {

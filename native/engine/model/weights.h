@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/placement.h"
 #include "model/safetensors.h"
 #include "ops/ops.h"
 
@@ -81,7 +82,8 @@ struct WeightPlan {
 WeightPlan plan_weights(const ModelConfig& config, Dtype dtype);
 
 /** Checks every tensor's name, shape and type first, and only then takes memory and copies. */
-ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, Ops& ops, const WeightPlan& plan);
+ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
+                          const WeightPlan& plan);
 
 /**
  * A position embedding [1 + from^2][cols] resampled to [1 + to^2][cols]: bicubic (a = -0.75), pixel centres, edges

@@ -31,6 +31,7 @@ bool survives(const char* what, const std::string& bytes, const std::function<vo
 
 /** Writes a value so that reading it again gives the same. */
 std::string written(const Json& value) {
+  // Appended, not added: GCC 12 sees overlaps in the latter.
   const auto quoted = [](const std::string& text) {
     std::string out = "\"";
     for (char c : text) {
@@ -57,10 +58,10 @@ std::string written(const Json& value) {
     case Json::Type::kString: return quoted(value.string());
     case Json::Type::kArray:
       for (const Json& item : value.array()) out += (out.empty() ? "" : ",") + written(item);
-      return "[" + out + "]";
+      return std::string("[").append(out).append("]");
     case Json::Type::kObject:
-      for (const auto& [name, item] : value.object()) out += (out.empty() ? "" : ",") + quoted(name) + ":" + written(item);
-      return "{" + out + "}";
+      for (const auto& [name, item] : value.object()) out += std::string(out.empty() ? "" : ",").append(quoted(name)).append(":").append(written(item));
+      return std::string("{").append(out).append("}");
   }
   return out;
 }

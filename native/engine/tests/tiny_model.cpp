@@ -24,7 +24,7 @@ class Writer {
     std::string sizes;
     for (int size : shape) {
       count *= size;
-      sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
+      sizes.append(sizes.empty() ? "" : ",").append(std::to_string(size));
     }
     std::vector<float> values = random_.values(count, 0.4f);
     for (float& value : values) value += offset;

@@ -27,6 +27,9 @@ struct EngineOptions {
   int num_threads = 0;          // 0: as many as the process may use
   uint64_t kv_cache_bytes = 0;  // rounded down to whole blocks, but never below one sequence of trained_length
   int num_tile_slots = 1;
+  // [decoder layers] device of each, where all else is on device 0; empty: one device. On the CPU devices are virtual:
+  // each has its own threads, layers and cache.
+  std::vector<int> layer_devices;
 };
 
 /** What an open engine is; fixed for its lifetime. */
@@ -34,7 +37,8 @@ struct EngineInfo {
   Device device = Device::kCpu;
   Dtype dtype = Dtype::kBf16;
   std::string isa;
-  int num_threads = 0;
+  int num_threads = 0;      // of each device
+  int num_devices = 0;
   int tile_size = 0;        // pixels
   int tokens_per_tile = 0;
   int vocab_size = 0;
