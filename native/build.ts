@@ -17,6 +17,8 @@ export interface BuildOptions {
   readonly progress?: (line: string) => void;
   /** Builds with sanitizers, in a folder of its own. */
   readonly sanitize?: Sanitizer;
+  /** Builds for another processor, in a folder of its own; 64-bit ARM with Debian's cross compiler. */
+  readonly arch?: "aarch64";
 }
 
 /** `address`: addresses and undefined behaviour; `thread`: data races. */
@@ -66,6 +68,7 @@ export function buildBench(options: BuildOptions = {}): Promise<string> {
 }
 
 function outputFolder(options: BuildOptions): string {
+  if (options.arch !== undefined && options.arch !== Deno.build.arch) return join(BUILD, options.arch);
   return options.sanitize ? join(BUILD, `sanitize-${options.sanitize}`) : BUILD;
 }
 
@@ -76,7 +79,7 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
   // The kernel gives the lock up when its holder dies, however that happens.
   using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
   await lock.lock(true);
-  const toolchain = await findToolchain(folder);
+  const toolchain = await findToolchain(folder, options.arch);
   const sources = (await listSources(target.kind)).filter((source) => {
     const set = instructionSet(source);
     return set === undefined || set in toolchain.sets;

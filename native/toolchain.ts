@@ -17,6 +17,9 @@ const X86_SETS: Readonly<Record<string, readonly string[]>> = {
     "-mavx512vnni",
   ],
 };
+const ARM_SETS: Readonly<Record<string, readonly string[]>> = {
+  neondot: ["-march=armv8.2-a+dotprod"],
+};
 const X86_BASELINE = ["-march=x86-64-v2"];
 const STATIC_RUNTIME = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"];
 
@@ -53,9 +56,20 @@ export async function run(command: string, args: readonly string[]): Promise<Out
   }
 }
 
-/** $CXX, else the first of c++, g++ and clang++ that answers. */
-async function findCompiler(): Promise<{ compiler: string; version: string }> {
-  const wanted = Deno.env.get("CXX");
+/** What 64-bit ARM is compiled with on another machine, and what runs it there. */
+export const ARM64 = {
+  compiler: "aarch64-linux-gnu-g++",
+  emulator: "qemu-aarch64",
+  libraries: "/usr/aarch64-linux-gnu",
+  packages: "g++-aarch64-linux-gnu qemu-user",
+} as const;
+
+/** Processors the engine is compiled for. */
+export type Arch = typeof Deno.build.arch;
+
+/** For another processor its cross compiler; else $CXX, or the first of c++, g++ and clang++ that answers. */
+async function findCompiler(arch: Arch): Promise<{ compiler: string; version: string }> {
+  const wanted = arch === Deno.build.arch ? Deno.env.get("CXX") : ARM64.compiler;
   const candidates = wanted ? [wanted] : ["c++", "g++", "clang++"];
   for (const compiler of candidates) {
     const { ok, output } = await run(compiler, ["--version"]);
@@ -63,7 +77,7 @@ async function findCompiler(): Promise<{ compiler: string; version: string }> {
   }
   throw new Error(
     `Cannot build the engine: no C++ compiler (tried ${candidates.join(", ")}), expected g++ 12 or clang 15 or newer ` +
-      `(Debian: apt-get install g++), or $CXX to name one`,
+      `(Debian: apt-get install ${arch === Deno.build.arch ? "g++" : ARM64.packages}), or $CXX to name one`,
   );
 }
 
@@ -78,7 +92,7 @@ async function accepts(compiler: string, folder: string, flags: readonly string[
   return ok;
 }
 
-async function probe(compiler: string, version: string, folder: string): Promise<Toolchain> {
+async function probe(compiler: string, version: string, folder: string, arch: Arch): Promise<Toolchain> {
   if (!await accepts(compiler, folder, [], false)) {
     throw new Error(
       `Cannot build the engine: ${compiler} (${version}) does not compile C++20, expected g++ 12 or newer`,
@@ -86,29 +100,27 @@ async function probe(compiler: string, version: string, folder: string): Promise
   }
   const sets: Record<string, readonly string[]> = {};
   let baseline: readonly string[] = [];
-  if (Deno.build.arch === "x86_64") {
-    if (await accepts(compiler, folder, X86_BASELINE, false)) baseline = X86_BASELINE;
-    for (const [name, flags] of Object.entries(X86_SETS)) {
-      if (await accepts(compiler, folder, flags, false)) sets[name] = flags;
-    }
+  if (arch === "x86_64" && await accepts(compiler, folder, X86_BASELINE, false)) baseline = X86_BASELINE;
+  for (const [name, flags] of Object.entries(arch === "x86_64" ? X86_SETS : ARM_SETS)) {
+    if (await accepts(compiler, folder, flags, false)) sets[name] = flags;
   }
   const runtime = await accepts(compiler, folder, STATIC_RUNTIME, true) ? STATIC_RUNTIME : [];
   return { compiler, version, baseline, sets, runtime };
 }
 
 /** Changes with what is probed for, so that an older answer is not taken. */
-const QUESTIONS = JSON.stringify([X86_SETS, X86_BASELINE, STATIC_RUNTIME]);
+const QUESTIONS = JSON.stringify([X86_SETS, ARM_SETS, X86_BASELINE, STATIC_RUNTIME]);
 
 /** The machine's toolchain; probed anew when the compiler changed. `folder` exists and is the build's own. */
-export async function findToolchain(folder: string): Promise<Toolchain> {
-  const { compiler, version } = await findCompiler();
+export async function findToolchain(folder: string, arch: Arch = Deno.build.arch): Promise<Toolchain> {
+  const { compiler, version } = await findCompiler(arch);
   const path = join(folder, "toolchain.json");
   try {
     const known: { questions: string; toolchain: Toolchain } = JSON.parse(await Deno.readTextFile(path));
     const { toolchain, questions } = known;
     if (toolchain.compiler === compiler && toolchain.version === version && questions === QUESTIONS) return toolchain;
   } catch { /* none yet, or not whole */ }
-  const toolchain = await probe(compiler, version, folder);
+  const toolchain = await probe(compiler, version, folder, arch);
   await Deno.writeTextFile(path, JSON.stringify({ questions: QUESTIONS, toolchain }, null, 2));
   return toolchain;
 }

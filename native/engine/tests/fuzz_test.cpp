@@ -57,10 +57,12 @@ std::string written(const Json& value) {
     }
     case Json::Type::kString: return quoted(value.string());
     case Json::Type::kArray:
-      for (const Json& item : value.array()) out += (out.empty() ? "" : ",") + written(item);
+      for (const Json& item : value.array()) out.append(out.empty() ? "" : ",").append(written(item));
       return std::string("[").append(out).append("]");
     case Json::Type::kObject:
-      for (const auto& [name, item] : value.object()) out += std::string(out.empty() ? "" : ",").append(quoted(name)).append(":").append(written(item));
+      for (const auto& [name, item] : value.object()) {
+        out.append(out.empty() ? "" : ",").append(quoted(name)).append(":").append(written(item));
+      }
       return std::string("{").append(out).append("}");
   }
   return out;

@@ -35,7 +35,7 @@ float Variant::activation(float value) const {
 
 std::vector<const cpu::Kernels*> all_kernels() {
   std::vector<const cpu::Kernels*> out;
-  for (const char* name : {"portable", "avx2", "avx512", "avx512_bf16"}) {
+  for (const char* name : {"portable", "avx2", "avx512", "avx512_bf16", "neon_dot"}) {
     if (const auto* kernels = cpu::find_kernels(name)) out.push_back(kernels);
   }
   return out;

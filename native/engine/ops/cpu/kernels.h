@@ -115,8 +115,9 @@ const Kernels* portable_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx512_bf16_kernels();
+const Kernels* neon_dot_kernels();
 
-/** The best set this machine runs, or the one TESSERA_ISA names (`portable`, `avx2`, `avx512`, `avx512_bf16`). */
+/** The best set this machine runs, or the one TESSERA_ISA names (`portable`, `avx2`, `avx512`, `avx512_bf16`, `neon_dot`). */
 const Kernels& choose_kernels();
 /** A set by name; null where machine or build lack it. */
 const Kernels* find_kernels(const char* name);
