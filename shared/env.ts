@@ -41,7 +41,7 @@ export const VARIABLES = {
   TESSERA_ISA: variable(
     "",
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
-    z.enum(["", "portable", "avx2", "avx512", "avx512_bf16"]),
+    z.enum(["", "portable", "avx2", "avx512", "avx512_bf16", "neon_dot"]),
   ),
   TESSERA_FFMPEG: variable(
     "",
