@@ -14,14 +14,16 @@ using namespace tessera::tests;
 /** A batch with its memory. */
 struct Batch {
   std::vector<int32_t> token_ids, positions, embedding_rows, query_starts, block_tables, prompt_lengths, top_k;
+  std::vector<int32_t> num_top, seen_starts, seen_ids, seen_counts, bias_starts, bias_ids;
   std::vector<uint8_t> sample;
-  std::vector<float> temperature, top_p;
+  std::vector<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, biases;
   std::vector<uint64_t> seed;
   int max_blocks = 2;
 
   StepBatch view() const {
     return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, prompt_lengths, sample,
-            temperature, top_p, top_k, seed};
+            temperature, top_p, top_k, seed, min_p, repetition_penalty, presence_penalty, frequency_penalty, num_top,
+            seen_starts, seen_ids, seen_counts, bias_starts, bias_ids, biases};
   }
 };
 
@@ -41,6 +43,17 @@ Batch good_batch() {
   batch.top_p = {1, 0.9f};
   batch.top_k = {0, 5};
   batch.seed = {1, 2};
+  batch.min_p = {0, 0.05f};
+  batch.repetition_penalty = {1, 1.2f};
+  batch.presence_penalty = {0, 0.5f};
+  batch.frequency_penalty = {0, 0.5f};
+  batch.num_top = {0, 3};
+  batch.seen_starts = {0, 0, 2};
+  batch.seen_ids = {4, 60};
+  batch.seen_counts = {0, 2};
+  batch.bias_starts = {0, 1, 2};
+  batch.bias_ids = {3, 5};
+  batch.biases = {1, -2};
   return batch;
 }
 
@@ -63,10 +76,14 @@ void damage(Batch& batch, Random& random) {
   const float number = kFloats[random.below(std::size(kFloats))];
   std::vector<int32_t>* integers[] = {&batch.token_ids,    &batch.positions,      &batch.embedding_rows,
                                       &batch.query_starts, &batch.block_tables,   &batch.prompt_lengths,
-                                      &batch.top_k};
+                                      &batch.top_k,        &batch.num_top,        &batch.seen_starts,
+                                      &batch.seen_ids,     &batch.seen_counts,    &batch.bias_starts,
+                                      &batch.bias_ids};
+  std::vector<float>* numbers[] = {&batch.temperature,      &batch.top_p,             &batch.min_p, &batch.biases,
+                                   &batch.presence_penalty, &batch.frequency_penalty, &batch.repetition_penalty};
   switch (random.below(10)) {
-    case 0: damage(batch.temperature, number, random); break;
-    case 1: damage(batch.top_p, number, random); break;
+    case 0:
+    case 1: damage(*numbers[random.below(std::size(numbers))], number, random); break;
     case 2: damage(batch.sample, static_cast<uint8_t>(integer), random); break;
     case 3: batch.max_blocks = integer; break;
     default: damage(*integers[random.below(std::size(integers))], integer, random);
