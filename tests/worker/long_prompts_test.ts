@@ -1,5 +1,6 @@
 /** Beyond the trained length keys depend on the prompt's length: blocks are shared by prompts of one length alone. */
 import assert from "node:assert/strict";
+import { PLAIN_SAMPLING } from "../../gpu-worker/schedule/sampling.ts";
 import { Scheduler } from "../../gpu-worker/schedule/scheduler.ts";
 import { Sequence } from "../../gpu-worker/schedule/sequence.ts";
 import { FAKE_INFO, FakeEngine } from "../support/fake_engine.ts";
@@ -20,7 +21,7 @@ async function cachedTokens(
       tiles: [],
       numImageTokens: 0,
     };
-    const sampling = { temperature: 0, topP: 1, topK: 0, seed: 0n };
+    const sampling = PLAIN_SAMPLING;
     const resumeIds = Array.from({ length: resumed }, (_, i) => i);
     const sequence = new Sequence({ id: "s", prompt, slots: new Int32Array(0), sampling, resumeIds });
     scheduler.add(sequence);
