@@ -32,7 +32,7 @@ void DecoderStage::run(const Rows& x, const StageStep& step) {
 
 void DecoderStage::run_layer(size_t index, const Rows& x, const StepLayout& step) {
   const DecoderLayer& layer = layers_[index];
-  const Rows normal = normal_.rows(ops_, x.rows, x.cols);
+  Rows normal = normal_.rows(ops_, x.rows, x.cols).for_reader(*layer.qkv.weight);
   ops_.rms_norm(x, layer.norm1.weight.f32(), config_.norm_eps, normal);
   const size_t qkv_cols = static_cast<size_t>(config_.num_heads + 2 * config_.num_kv_heads) * config_.head_dim;
   const Rows qkv = qkv_.rows(ops_, x.rows, qkv_cols);
@@ -42,8 +42,9 @@ void DecoderStage::run_layer(size_t index, const Rows& x, const StepLayout& step
   ops_.paged_attention(qkv, step, *cache_, static_cast<int>(index), attended);
   ops_.linear(attended, *layer.out.weight,
               {.bias = layer.out.bias.f32(), .residual = x.data, .residual_stride = x.stride}, x);
+  normal = normal.for_reader(*layer.gate_up.weight);
   ops_.rms_norm(x, layer.norm2.weight.f32(), config_.norm_eps, normal);
-  const Rows wide = wide_.rows(ops_, x.rows, config_.intermediate_size);
+  const Rows wide = wide_.rows(ops_, x.rows, config_.intermediate_size).for_reader(*layer.down.weight);
   ops_.linear_swiglu(normal, *layer.gate_up.weight, layer.gate_up.bias.f32(), wide);
   ops_.linear(wide, *layer.down.weight,
               {.bias = layer.down.bias.f32(), .residual = x.data, .residual_stride = x.stride}, x);

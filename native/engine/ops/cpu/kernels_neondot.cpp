@@ -50,7 +50,7 @@ inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round
 
 constexpr Kernels kKernels = {
     "neon_dot", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
-    layer_norm, rms_norm, softmax, exp_sum, scale,
+    nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace
