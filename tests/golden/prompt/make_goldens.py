@@ -16,14 +16,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-CHECKPOINT = ROOT / "gpu-worker/models/internvl3-tiny"
+sys.path.insert(0, str(ROOT / "tests/golden/tokenizer"))
+from reference import CONTROL, load  # noqa: E402
+from transformers import AddedToken  # noqa: E402
+
+#: One tokenizer of each family, from the repository's root.
+FOLDERS = {
+    "qwen2": "gpu-worker/models/internvl3-tiny",
+    "internlm3": "tests/golden/tokenizer/sentencepiece-internlm3",
+}
 SYSTEM = "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"
 SEPARATOR = "<|im_end|>\n"
 TOKENS_PER_TILE = 16
@@ -61,6 +68,23 @@ def query_of(case: Case) -> str:
 
 def said(role: str, content: object) -> dict:
     return {"role": role, "content": content}
+
+
+def tokenizer_of(folder: Path) -> object:
+    """Cuts texts at every control token, the published way, also at those that the SentencePiece model knows itself."""
+    tokenizer = load(folder)
+    for token in CONTROL:
+        known = tokenizer.convert_tokens_to_ids(token)
+        tokenizer.add_tokens([AddedToken(token, normalized=False, special=True)], special_tokens=True)
+        assert tokenizer.convert_tokens_to_ids(token) == known
+    return tokenizer
+
+
+def ids_of(tokenizer: object, query: str) -> list[int]:
+    """InternLM3's tokenizer puts its first token before everything, Qwen2's has none."""
+    ids = tokenizer.encode(query, add_special_tokens=False)
+    pieces = getattr(tokenizer, "pieces", None)
+    return ids if pieces is None else [pieces.bos_id(), *ids]
 
 
 def words(text: str) -> dict:
@@ -175,7 +199,7 @@ def cases() -> list[Case]:
 
 
 def main() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    tokenizers = {family: tokenizer_of(ROOT / folder) for family, folder in FOLDERS.items()}
     written = []
     for case in cases():
         query = query_of(case)
@@ -185,11 +209,11 @@ def main() -> None:
                 "request": {"messages": case.request, "mm_processor_kwargs": {"combine_images": case.combine_images}},
                 "tiles": case.tiles or case.num_patches_list,
                 "query": query,
-                "ids": {"internvl3-tiny": tokenizer(query)["input_ids"]},
+                "ids": {family: ids_of(tokenizer, query) for family, tokenizer in tokenizers.items()},
             }
         )
     script = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    golden = {"script_sha256": script, "tokens_per_tile": TOKENS_PER_TILE, "cases": written}
+    golden = {"script_sha256": script, "folders": FOLDERS, "tokens_per_tile": TOKENS_PER_TILE, "cases": written}
     (HERE / "prompts.json").write_text(json.dumps(golden, ensure_ascii=False) + "\n")
 
 
