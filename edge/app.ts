@@ -2,6 +2,7 @@
 import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/shared";
 import { type Context, Hono } from "hono";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
+import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
 import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
@@ -20,12 +21,14 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/models", listModels(deps));
   app.get("/v1/models/*", getModel(deps));
   app.post("/v1/chat/completions", chatCompletions(deps));
+  app.post("/v1/batch/chat/completions", batchCompletions(deps));
   app.post("/v1/images/inspect", inspectImages(deps));
   app.post("/v1/tokenize", tokenize(deps));
   app.get("/openapi.json", openApiJson);
   app.get("/docs", docsPage);
   for (
     const [path, allow] of [
+      ["/v1/batch/chat/completions", "POST"],
       ["/v1/chat/completions", "POST"],
       ["/v1/tokenize", "POST"],
       ["/v1/images/inspect", "POST"],

@@ -36,6 +36,9 @@ export const VIDEO_REPLY_MS = 10_000;
 export const VIDEO_ATTEMPTS = 3;
 /** Tiles of all pictures in one request. */
 export const MAX_TILES = 256;
+/** Requests in one batch, and how many of them an edge has under way at once. */
+export const MAX_BATCH_REQUESTS = 256;
+export const BATCH_CONCURRENCY = 8;
 /** Messages in one request. */
 export const MAX_MESSAGES = 512;
 /** Characters of text in one request, all messages together. */

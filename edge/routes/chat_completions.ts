@@ -2,7 +2,7 @@
 import { type Announcement, GREEDY, type Job, newId, TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
-import { readJsonBody } from "../api/body.ts";
+import { type JsonBody, readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
 import { tenantOf } from "../api/turn.ts";
 import { type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
@@ -20,8 +20,9 @@ export function chatCompletions(deps: EdgeDeps) {
     // Heard only until the response is made: from then on the body's cancel says that the client left.
     c.req.raw.signal.addEventListener("abort", leave);
     try {
-      const { request, pictures, model } = await prepare(deps, c, ticket, client.signal);
-      const answer = await dispatch(deps, c, request, pictures, model, client.signal);
+      const prepared = await prepare(deps, c, ticket, client.signal);
+      const { request } = prepared;
+      const answer = await dispatch(deps, c, prepared, client.signal, c.var.requestedAt);
       if (!request.isStream) {
         const response = await oneCompletion(answer, request.sampling.logprobs !== null);
         ticket.close();
@@ -47,9 +48,34 @@ export function chatCompletions(deps: EdgeDeps) {
   };
 }
 
+/** A request of which only the answer is missing. */
+interface Prepared {
+  readonly request: Omit<ChatRequest, "media">;
+  readonly pictures: LoadedPictures;
+  readonly model: Announcement;
+}
+
 /** The request understood, its model found, its pictures cut into tiles. */
-async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, signal: AbortSignal) {
+async function prepare(
+  deps: EdgeDeps,
+  c: Context<EdgeContext>,
+  ticket: Ticket,
+  signal: AbortSignal,
+): Promise<Prepared> {
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
+  const prepared = await understand(deps, body, ticket, signal);
+  // The body ends here: nothing returned refers to it.
+  ticket.release(body.numBytes);
+  return prepared;
+}
+
+/** The same for a body that was read already. */
+export async function understand(
+  deps: EdgeDeps,
+  body: JsonBody,
+  ticket: Ticket,
+  signal: AbortSignal,
+): Promise<Prepared> {
   const generationOf = (name: string) => deps.directory.find(name).generation ?? GREEDY;
   const { media, ...request } = parseChatRequest(body.json, generationOf);
   const model = deps.directory.find(request.model);
@@ -62,20 +88,17 @@ async function prepare(deps: EdgeDeps, c: Context<EdgeContext>, ticket: Ticket, 
     signal,
   });
   checkContext(pictures, model);
-  // The body ends here: nothing returned refers to it.
-  ticket.release(body.numBytes);
   return { request, pictures, model };
 }
 
-async function dispatch(
+/** @param requestedAt performance.now() from which its time counts */
+export async function dispatch(
   deps: EdgeDeps,
   c: Context<EdgeContext>,
-  request: Omit<ChatRequest, "media">,
-  pictures: LoadedPictures,
-  model: Announcement,
+  { request, pictures, model }: Prepared,
   signal: AbortSignal,
+  requestedAt: number,
 ): Promise<Answer> {
-  const { requestedAt } = c.var;
   const now = Date.now();
   const job: Job = {
     v: 1,

@@ -8,6 +8,7 @@ export function home(c: Context<EdgeContext>): Response {
     about: "OpenAI-compatible server for InternVL3 vision-language models.",
     routes: [
       "POST /v1/chat/completions",
+      "POST /v1/batch/chat/completions",
       "POST /v1/images/inspect",
       "POST /v1/tokenize",
       "GET /v1/models",

@@ -5,6 +5,11 @@ import type { Answer } from "./answer.ts";
 
 /** Waits for the end. @throws TesseraError when the answer failed */
 export async function oneCompletion(answer: Answer, wantsLogprobs: boolean): Promise<Response> {
+  return Response.json(await wholeCompletion(answer, wantsLogprobs));
+}
+
+/** The same as a value. */
+export async function wholeCompletion(answer: Answer, wantsLogprobs: boolean) {
   const contents = new Array<string>(answer.numChoices).fill("");
   const logprobs = contents.map((): TokenLogprobs[] => []);
   const reasons: FinishReason[] = [];
@@ -21,7 +26,7 @@ export async function oneCompletion(answer: Answer, wantsLogprobs: boolean): Pro
         finishReason: reasons[i] ?? part.end.finishReason,
         logprobs: wantsLogprobs ? logprobs[i]! : null,
       }));
-      return Response.json(completion(answer.head, choices, part.end, answer.facts(part.end)));
+      return completion(answer.head, choices, part.end, answer.facts(part.end));
     }
   }
 }
