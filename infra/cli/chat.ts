@@ -1,12 +1,17 @@
-/** `tessera chat`: a conversation in the terminal, with pictures at its start. */
+/** `tessera chat`: a conversation in the terminal, with pictures and videos at its start. */
 import { dim, red, write } from "../tools/terminal.ts";
-import { ApiError, firstModel, type Message, streamAnswer } from "./client.ts";
-import { picturePart } from "./pictures.ts";
+import { ApiError, type ContentPart, firstModel, type Message, streamAnswer } from "./client.ts";
+import { picturePart, videoPart } from "./pictures.ts";
 import { gridText, timingText } from "./report.ts";
 
 export interface ChatOptions {
   readonly url: string;
   readonly pictures: readonly string[];
+  readonly videos?: readonly string[];
+  /** Frames of each video. */
+  readonly segments?: number;
+  /** All pictures under one placeholder, as the vendor combines them; else each stands behind `Image-1: ` and so on. */
+  readonly combineImages?: boolean;
   readonly model?: string;
   readonly system?: string;
   readonly maxTokens?: number;
@@ -15,13 +20,13 @@ export interface ChatOptions {
 /** Reads turns until an empty line, `/quit` or the end of input; Ctrl-C while an answer streams stops that answer. */
 export async function chat(options: ChatOptions): Promise<void> {
   const model = options.model ?? await firstModel(options.url);
-  const pictures = await Promise.all(options.pictures.map(picturePart));
+  const media = await openingParts(options);
   const messages: Message[] = [];
   if (options.system !== undefined) messages.push({ role: "system", content: options.system });
   console.log(dim(`${model} at ${options.url}. An empty line ends the conversation.`));
   let isFirst = true;
   for await (const text of turns()) {
-    const content = isFirst && pictures.length > 0 ? [...pictures, { type: "text" as const, text }] : text;
+    const content = isFirst && media.length > 0 ? [...media, { type: "text" as const, text }] : text;
     messages.push({ role: "user", content });
     try {
       messages.push({ role: "assistant", content: await answerTurn(options, model, messages) });
@@ -34,13 +39,28 @@ export async function chat(options: ChatOptions): Promise<void> {
   }
 }
 
+/** As the vendor's quick start writes them: one picture alone, several with their names, videos behind. */
+async function openingParts(options: ChatOptions): Promise<ContentPart[]> {
+  const { pictures, videos = [], segments, combineImages = false } = options;
+  const parts: ContentPart[] = [];
+  for (const [i, picture] of pictures.entries()) {
+    if (pictures.length > 1 && !combineImages) parts.push({ type: "text", text: `Image-${i + 1}: ` });
+    parts.push(await picturePart(picture));
+  }
+  for (const video of videos) parts.push(await videoPart(video, segments));
+  return parts;
+}
+
 async function answerTurn(options: ChatOptions, model: string, messages: readonly Message[]): Promise<string> {
   const stop = new AbortController();
   const onInterrupt = () => stop.abort();
   Deno.addSignalListener("SIGINT", onInterrupt);
   let answer = "";
   try {
-    const limits = options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens };
+    const limits = {
+      ...(options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens }),
+      combineImages: options.combineImages ?? false,
+    };
     for await (const piece of streamAnswer(options.url, model, messages, { ...limits, signal: stop.signal })) {
       if (piece.type === "text") {
         write(piece.text);

@@ -2,7 +2,8 @@
 
 export type ContentPart =
   | { readonly type: "text"; readonly text: string }
-  | { readonly type: "image_url"; readonly image_url: { readonly url: string } };
+  | { readonly type: "image_url"; readonly image_url: { readonly url: string } }
+  | { readonly type: "video_url"; readonly video_url: { readonly url: string; readonly num_segments?: number } };
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -24,6 +25,13 @@ export type AnswerPiece =
 /** The server said no, or could not be reached. The message is for the person at the terminal. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
+  /** Of the server's answer; null: there was none. */
+  readonly status: number | null;
+
+  constructor(message: string, options: ErrorOptions & { readonly status?: number } = {}) {
+    super(message, options);
+    this.status = options.status ?? null;
+  }
 }
 
 interface Chunk {
@@ -59,7 +67,7 @@ export async function* streamAnswer(
   base: string,
   model: string,
   messages: readonly Message[],
-  options: { readonly maxTokens?: number; readonly signal?: AbortSignal } = {},
+  options: { readonly maxTokens?: number; readonly combineImages?: boolean; readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<AnswerPiece> {
   const response = await request(base, "/v1/chat/completions", {
     method: "POST",
@@ -69,6 +77,7 @@ export async function* streamAnswer(
       messages,
       stream: true,
       stream_options: { include_usage: true },
+      ...(options.combineImages === true ? { mm_processor_kwargs: { combine_images: true } } : {}),
       ...(options.maxTokens === undefined ? {} : { max_completion_tokens: options.maxTokens }),
     }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -106,7 +115,7 @@ async function request(base: string, path: string, init: RequestInit): Promise<R
   } catch {
     // Not one of ours; show what came.
   }
-  throw new ApiError(`${message} (HTTP ${response.status})`);
+  throw new ApiError(`${message} (HTTP ${response.status})`, { status: response.status });
 }
 
 /** `data:` fields of a server-sent event stream. */

@@ -3,6 +3,8 @@ import { EnvError, envTable, readEnv } from "@tessera/shared";
 import { parseArgs } from "node:util";
 import { fail } from "../tools/terminal.ts";
 import { caption } from "./caption.ts";
+import { captionLines } from "./caption_lines.ts";
+import { wholeNumber } from "./usage.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -14,7 +16,7 @@ import { UsageError } from "./usage.ts";
 const HELP = `Usage: deno task tessera <command>
 
   caption <picture...>   describe pictures (files or https: addresses)
-  chat                   talk, with --image <picture> (repeatable) about pictures
+  chat                   talk, with --image <picture> and --video <video> (repeatable) about them
   models                 list what the server serves
   tokenize <text>        count tokens, with --image <picture> of a whole question
   pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
@@ -26,7 +28,13 @@ Options:
   --url <url>            server (TESSERA_URL, default http://127.0.0.1:8000)
   --model <id>           model (default: the first the server lists)
   --prompt <text>        caption: what to ask (default "Describe the picture.")
+  --jsonl                caption: one JSON line each, several pictures at once, a bar on a terminal
+  --output <file>        caption: lines go there; run again, it goes on where it was
+  --concurrency <n>      caption: pictures at once with --jsonl or --output (default 4)
   --image <picture>      chat: picture to talk about
+  --combine              chat: all pictures under one placeholder
+  --video <video>        chat: video to talk about
+  --segments <n>         chat: frames of each video (default 8)
   --system <text>        chat: system message
   --max-tokens <n>       longest answer
 `;
@@ -50,7 +58,13 @@ async function main(args: string[]): Promise<number> {
       url: { type: "string" },
       model: { type: "string" },
       prompt: { type: "string", default: "Describe the picture." },
+      jsonl: { type: "boolean", default: false },
+      output: { type: "string" },
+      concurrency: { type: "string", default: "4" },
       image: { type: "string", multiple: true, default: [] },
+      combine: { type: "boolean", default: false },
+      video: { type: "string", multiple: true, default: [] },
+      segments: { type: "string" },
       system: { type: "string" },
       "max-tokens": { type: "string" },
       help: { type: "boolean", short: "h", default: false },
@@ -74,11 +88,24 @@ async function main(args: string[]): Promise<number> {
   switch (command) {
     case "caption":
       if (rest.length === 0) throw new ApiError("Which picture? Usage: deno task tessera caption photo.jpg");
+      if (values.jsonl || values.output !== undefined) {
+        const numFailed = await captionLines({
+          ...common,
+          pictures: rest,
+          prompt: values.prompt,
+          concurrency: wholeNumber("concurrency", values.concurrency, 1, 256),
+          ...(values.output === undefined ? {} : { output: values.output }),
+        });
+        return numFailed === null ? 130 : numFailed > 0 ? 1 : 0;
+      }
       return await caption({ ...common, pictures: rest, prompt: values.prompt }) > 0 ? 1 : 0;
     case "chat":
       await chat({
         ...common,
         pictures: [...values.image, ...rest],
+        videos: values.video,
+        combineImages: values.combine,
+        ...(values.segments === undefined ? {} : { segments: wholeNumber("segments", values.segments, 1, 64) }),
         ...(values.system === undefined ? {} : { system: values.system }),
       });
       return 0;

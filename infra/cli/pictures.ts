@@ -1,4 +1,4 @@
-/** Pictures named on the command line: files become data: URLs, web addresses are passed on as they are. */
+/** Pictures and videos named on the command line: files become data: URLs, web addresses are passed on as they are. */
 import { ApiError, type ContentPart } from "./client.ts";
 
 const TYPES: Record<string, string> = {
@@ -8,11 +8,25 @@ const TYPES: Record<string, string> = {
   webp: "image/webp",
   gif: "image/gif",
   bmp: "image/bmp",
+  mp4: "video/mp4",
+  mov: "video/quicktime",
+  webm: "video/webm",
+  mkv: "video/x-matroska",
 };
 
 /** The message part for a picture. @throws ApiError when the file cannot be read */
 export async function picturePart(source: string): Promise<ContentPart> {
-  return { type: "image_url", image_url: { url: /^(https?|data):/.test(source) ? source : await dataUrl(source) } };
+  return { type: "image_url", image_url: { url: await urlOf(source) } };
+}
+
+/** The same for a video. @param numSegments frames to look at; the server's own number when absent */
+export async function videoPart(source: string, numSegments?: number): Promise<ContentPart> {
+  const segments = numSegments === undefined ? {} : { num_segments: numSegments };
+  return { type: "video_url", video_url: { url: await urlOf(source), ...segments } };
+}
+
+async function urlOf(source: string): Promise<string> {
+  return /^(https?|data):/.test(source) ? source : await dataUrl(source);
 }
 
 async function dataUrl(path: string): Promise<string> {

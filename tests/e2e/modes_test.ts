@@ -1,0 +1,130 @@
+/** Every mode of the vendor's quick start, through every client: npm and PyPI `openai`, LangChain, the CLI. */
+import { ROOT } from "@tessera/infra/paths";
+import assert from "node:assert/strict";
+import OpenAI from "openai";
+import { ensurePythonClient } from "../../infra/tools/python.ts";
+import { modes, writeMotion } from "./modes.ts";
+import { about, demoPictures, withStack } from "./shared_stack.ts";
+
+const MODEL = "internvl3-tiny";
+const DESCRIBE = "Describe the picture.";
+
+Deno.test("every mode through every client", async (t) => {
+  const folder = await Deno.makeTempDir();
+  const videoPath = `${folder}/motion.mp4`;
+  await writeMotion(videoPath);
+  const videoUrl = `data:video/mp4;base64,${(await Deno.readFile(videoPath)).toBase64()}`;
+  const pictures = await demoPictures();
+  const [square, , tall] = pictures;
+  assert.ok(square !== undefined && tall !== undefined);
+  const all = modes([square, tall], videoUrl);
+
+  await withStack({}, async (stack) => {
+    const url = `${stack.url}/v1`;
+
+    await t.step("npm openai, whole and streamed", async () => {
+      const client = new OpenAI({ baseURL: url, apiKey: "none", maxRetries: 0 });
+      for (const { name, messages, answer, extra } of all) {
+        const body = { model: MODEL, messages, ...extra };
+        const whole = await client.chat.completions.create({ ...body, stream: false });
+        assert.equal(whole.choices[0]?.message.content, answer, name);
+        let streamed = "";
+        for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) {
+          streamed += chunk.choices[0]?.delta.content ?? "";
+        }
+        assert.equal(streamed, answer, `${name}, streamed`);
+      }
+    });
+
+    await t.step("npm openai: pictures combined are one placeholder for the tiles of both", async () => {
+      const client = new OpenAI({ baseURL: url, apiKey: "none", maxRetries: 0 });
+      const content = [
+        ...about(square.url, "").content.slice(0, 1),
+        ...about(tall.url, "What is in this picture?").content,
+      ];
+      const usage = async (combine_images: boolean) => {
+        const body = {
+          model: MODEL,
+          messages: [{ role: "user" as const, content }],
+          mm_processor_kwargs: { combine_images },
+        };
+        return (await client.chat.completions.create(body)).usage?.prompt_tokens ?? 0;
+      };
+      // <img>, </img> and a newline less.
+      assert.equal(await usage(false) - await usage(true), 3);
+    });
+
+    await t.step("a batch of all of them", async () => {
+      const body = { model: MODEL, requests: all.map(({ messages, extra }) => ({ messages, ...extra })) };
+      const response = await fetch(`${url}/batch/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const { data } = await response.json();
+      assert.deepEqual(
+        // deno-lint-ignore no-explicit-any -- JSON
+        data.map((item: any) => item.choices?.[0].message.content ?? item.error.message),
+        all.map(({ answer }) => answer),
+      );
+    });
+
+    await t.step("PyPI openai and LangChain, whole and streamed", async () => {
+      const python = await ensurePythonClient();
+      const script = new URL("modes_client.py", import.meta.url).pathname;
+      const { code, text } = await command(python, [script, url, MODEL], JSON.stringify(all));
+      assert.equal(code, 0, text);
+      assert.match(text, new RegExp(`${all.length} modes, four ways: 0 wrong`));
+    });
+
+    const cli = (args: string[], input = "") =>
+      command(Deno.execPath(), ["run", "--allow-all", `${ROOT}/infra/cli/main.ts`, ...args, "--url", stack.url], input);
+
+    await t.step("CLI: chat with pictures separate and combined, and about a video", async () => {
+      const images = ["--image", square.path, "--image", tall.path];
+      const compared = await cli(["chat", ...images], "Which picture has more shapes?\n");
+      assert.match(compared.text, /The first picture\./);
+      const combined = await cli(["chat", ...images, "--combine"], `${DESCRIBE}\n`);
+      assert.equal(combined.code, 0, combined.text);
+      const moved = await cli(["chat", "--video", videoPath, "--segments", "6"], "Which way does the shape move?\n");
+      assert.match(moved.text, /To the right\./);
+    });
+
+    await t.step("CLI: captions as lines, in order; failures in the exit code; a second run goes on", async () => {
+      const output = `${folder}/captions.jsonl`;
+      const paths = pictures.map(({ path }) => path);
+      const args = ["caption", paths[0]!, "/nowhere.png", ...paths.slice(1), "--concurrency", "3"];
+      const printed = await cli([...args, "--jsonl"]);
+      assert.equal(printed.code, 1);
+      const lines = printed.text.trim().split("\n").map((line) => JSON.parse(line));
+      assert.deepEqual(lines.map(({ picture }) => picture), [paths[0], "/nowhere.png", ...paths.slice(1)]);
+      assert.match(lines[1].error, /no such file/);
+      assert.deepEqual(
+        lines.filter(({ caption }) => caption).map(({ caption }) => caption),
+        pictures.map((p) => p.caption),
+      );
+
+      assert.equal((await cli(["caption", paths[0]!, "--output", output])).code, 0);
+      assert.equal((await cli(["caption", ...paths, "--output", output])).code, 0);
+      const kept = (await Deno.readTextFile(output)).trim().split("\n").map((line) => JSON.parse(line).picture);
+      assert.deepEqual(kept, paths);
+    });
+  });
+  await Deno.remove(folder, { recursive: true });
+});
+
+async function command(path: string, args: string[], input: string): Promise<{ code: number; text: string }> {
+  const child = new Deno.Command(path, {
+    args,
+    env: { NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const output = child.output();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { code, stdout, stderr } = await output;
+  return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+}
