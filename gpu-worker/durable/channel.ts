@@ -109,13 +109,14 @@ export class DurableChannel implements JobChannel {
     { record, isParked }: Extract<ReturnType<typeof claimRecord>, { kind: "over" }>,
   ): Promise<ClaimOutcome | null> {
     const { store, log } = this.#options;
-    if (await store.write(record, revision).catch(unlessChanged) === null) return null;
     if (isParked) {
+      // First, so that whoever reads of the end finds the letter; the same job twice is one.
       const { lost_worker_ids: worker_ids } = record;
       log.error("job_parked", { job_id: job.id, worker_ids });
       const letter = { v: 1, parked_ms: Date.now(), attempts: MAX_LOST_ATTEMPTS, reason: "worker_crashed", worker_ids };
       await store.park({ ...letter, v: 1, job: job.job });
     }
+    if (await store.write(record, revision).catch(unlessChanged) === null) return null;
     await this.#tellEnd(record);
     return { v: 1, granted: false, reason: "gone" };
   }
