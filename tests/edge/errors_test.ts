@@ -227,6 +227,10 @@ Deno.test("every code a client can meet was met", () => {
     "worker_crashed",
     "deadline_exceeded",
     "image_fetch_failed",
+    "video_unsupported_format",
+    "video_corrupt",
+    "video_too_large",
+    "video_unavailable",
   ];
   const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
   assert.deepEqual(missing, []);

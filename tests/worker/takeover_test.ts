@@ -15,8 +15,7 @@ Deno.test("takeover: a worker dies mid-answer, the next goes on with the same id
     const job = await edge.ask("x", tiles, { sampling: LONG });
     await job.until(({ ids }) => ids.length >= 5);
     await first.crash();
-    const sentBefore = job.ids.length;
-    assert.ok(sentBefore < 40);
+    assert.ok(job.ids.length < 40);
 
     const second = await stage.worker({}, { waits: WAITS });
     const done = await job.done();
@@ -26,8 +25,9 @@ Deno.test("takeover: a worker dies mid-answer, the next goes on with the same id
     assert.equal(job.text, String.fromCharCode(...job.ids));
     assert.equal(done.seq, 40);
     assert.equal(done.usage.completion_tokens, 40);
-    const resumed = job.events.find((event) => event.type === "tokens" && event.attempt === 2);
-    assert.equal(resumed?.type === "tokens" && resumed.seq, sentBefore);
+    const tokens = job.events.filter((event) => event.type === "tokens");
+    const sentBefore = tokens.flatMap(({ attempt, ids }) => attempt === 1 ? ids : []).length;
+    assert.equal(tokens.find(({ attempt }) => attempt === 2)?.seq, sentBefore);
     await stage.settle(second);
     await waitUntil(async () => await stage.numQueued() === 0, "the acknowledgement");
   }));
