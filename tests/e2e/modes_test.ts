@@ -1,5 +1,7 @@
-/** Every mode of the vendor's quick start, through every client: npm and PyPI `openai`, LangChain, the CLI. */
+/** Every mode of the vendor's quick start, through every client: npm and PyPI `openai`, Vercel's `ai`, LangChain, the CLI. */
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ROOT } from "@tessera/infra/paths";
+import { generateText, streamText } from "ai";
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { ensurePythonClient } from "../../infra/tools/python.ts";
@@ -67,6 +69,20 @@ Deno.test("every mode through every client", async (t) => {
         data.map((item: any) => item.choices?.[0].message.content ?? item.error.message),
         all.map(({ answer }) => answer),
       );
+    });
+
+    await t.step("Vercel's ai", async () => {
+      const model = createOpenAICompatible({ name: "tessera", baseURL: url })(MODEL);
+      const file = await Deno.readFile(square.path);
+      const content = [
+        { type: "file" as const, data: file, mediaType: "image/png" },
+        { type: "text" as const, text: DESCRIBE },
+      ];
+      const messages = [{ role: "user" as const, content }];
+      assert.equal((await generateText({ model, messages })).text, square.caption);
+      let streamed = "";
+      for await (const piece of streamText({ model, messages }).textStream) streamed += piece;
+      assert.equal(streamed, square.caption);
     });
 
     await t.step("PyPI openai and LangChain, whole and streamed", async () => {
