@@ -28,7 +28,7 @@ export async function compileAll(jobs: readonly CompileJob[], options: CompileOp
   const hasher = new SourceHasher();
   const objects = await Promise.all(jobs.map(async ({ path, flags }) => {
     const hash = await hasher.hash(path, [toolchain.compiler, toolchain.version, ...flags].join(" "));
-    const name = relative(NATIVE, path).replaceAll("/", "-").replace(/\.cpp$/, "");
+    const name = relative(NATIVE, path).replaceAll("/", "-").replace(/\.(cpp|cu)$/, "");
     return { path, flags, name, object: join(folder, `${name}-${hash}.o`) };
   }));
   const existing = new Set(Array.from(Deno.readDirSync(folder), (entry) => entry.name));

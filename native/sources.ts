@@ -19,13 +19,17 @@ const CORE = ["model", "ops", "runtime"];
 /** A folder inside those that the addon goes without. */
 const REFERENCE = "reference";
 
-/** `.cpp` files in a folder and those below it that `enters` lets through, in a fixed order. */
-export async function listFolder(folder: string, enters: (name: string) => boolean = () => true): Promise<string[]> {
+/** Files with an ending in a folder and those below it that `enters` lets through, in a fixed order. */
+export async function listFolder(
+  folder: string,
+  enters: (name: string) => boolean = () => true,
+  ending = ".cpp",
+): Promise<string[]> {
   const files: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory && enters(entry.name)) files.push(...await listFolder(path, enters));
-    if (entry.isFile && entry.name.endsWith(".cpp")) files.push(path);
+    if (entry.isDirectory && enters(entry.name)) files.push(...await listFolder(path, enters, ending));
+    if (entry.isFile && entry.name.endsWith(ending)) files.push(path);
   }
   return files.sort();
 }

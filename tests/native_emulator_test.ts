@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { buildEmulatorFaults, buildEmulatorTests, type Variant } from "@tessera/native";
 import { ensureCudaHeaders } from "../infra/tools/cuda_headers.ts";
+import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
 
 const VARIANTS: readonly Variant[] = ["fast", "sanitize", "race"];
 /** Orders of threads, blocks and streams; 0 is the order of their numbers. */
@@ -31,24 +32,7 @@ const FAULTS: Readonly<Record<string, Partial<Record<Variant, "all" | "some">>>>
   unordered_streams: { fast: "some" },
 };
 
-interface Run {
-  readonly ok: boolean;
-  readonly output: string;
-}
-
-async function runProgram(program: string, args: string[], env: Record<string, string>): Promise<Run> {
-  // A report must not wait for a core dump, nor a symbol server.
-  const { success, stdout, stderr } = await new Deno.Command(program, {
-    args,
-    env: { CUEMU_DEVICES: "2", ASAN_OPTIONS: "detect_leaks=0:symbolize=0:disable_coredump=1", ...env },
-  }).output();
-  const text = new TextDecoder();
-  return { ok: success, output: text.decode(stdout) + text.decode(stderr) };
-}
-
-const isSupported = Deno.build.arch === "x86_64" && Deno.build.os === "linux";
-
-Deno.test({ name: "emulated GPU (x86-64 Linux only)", ignore: !isSupported }, async (t) => {
+Deno.test({ name: "emulated GPU (x86-64 Linux only)", ignore: !hasEmulatedGpu }, async (t) => {
   const headers = await ensureCudaHeaders();
   for (const variant of VARIANTS) {
     await t.step(`${variant}: its tests pass in every order`, async () => {
@@ -56,7 +40,7 @@ Deno.test({ name: "emulated GPU (x86-64 Linux only)", ignore: !isSupported }, as
       for (const seed of SEEDS) {
         for (const [async, streams, threads] of [["lazy", "lazy", "1"], ["eager", "eager", "2"]] as const) {
           const env = { CUEMU_SEED: `${seed}`, CUEMU_ASYNC: async, CUEMU_STREAMS: streams, CUEMU_THREADS: threads };
-          const { ok, output } = await runProgram(program, [], env);
+          const { ok, output } = await runEmulated(program, [], env);
           assert.ok(ok, `seed ${seed} ${async}: ${output}`);
         }
       }
@@ -68,7 +52,7 @@ Deno.test({ name: "emulated GPU (x86-64 Linux only)", ignore: !isSupported }, as
         if (expected === undefined && fault !== "none") continue;
         let numFound = 0;
         for (const seed of SEEDS) {
-          numFound += (await runProgram(program, [fault], { CUEMU_SEED: `${seed}` })).ok ? 0 : 1;
+          numFound += (await runEmulated(program, [fault], { CUEMU_SEED: `${seed}` })).ok ? 0 : 1;
         }
         const least = expected === "all" ? SEEDS.length : expected === "some" ? 1 : 0;
         const most = fault === "none" ? 0 : SEEDS.length;

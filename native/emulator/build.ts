@@ -26,16 +26,28 @@ const FLAGS = [
   "-DTESSERA_EMULATED_GPU",
   "-pthread",
   "-fPIC",
+  // Those for nvcc.
+  "-Wno-unknown-pragmas",
 ];
 const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
 
 /** Flags of a source. Kernels are instrumented for the race detector; the emulator itself, which reports to it, is not. */
 function flagsOf(source: string, variant: Variant, headers: string): string[] {
-  const flags = [...FLAGS, `-I${EMULATOR}`, `-I${ENGINE}`, `-I${join(ENGINE, "include")}`, "-isystem", headers];
+  const language = source.endsWith(".cu") ? ["-x", "c++"] : [];
+  const flags = [
+    ...FLAGS,
+    ...language,
+    `-I${EMULATOR}`,
+    `-I${ENGINE}`,
+    `-I${join(ENGINE, "include")}`,
+    "-isystem",
+    headers,
+  ];
   if (variant === "fast") return [...flags, "-O2"];
   if (variant === "sanitize") return [...flags, "-O1", ...SANITIZE];
   const isEmulator = source.startsWith(join(EMULATOR, "device")) || source.startsWith(join(EMULATOR, "runtime")) ||
-    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(ENGINE, "tests"));
+    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(ENGINE, "tests")) ||
+    source.startsWith(join(ENGINE, "ops/reference"));
   return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : ["-O1", "-fsanitize=thread"])];
 }
 
@@ -66,11 +78,19 @@ export async function buildEmulated(
   return output;
 }
 
+const HARNESS = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative);
+
 /** The emulator's own tests. */
 export function buildEmulatorTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
   const sources = ["emulator/tests/language_test.cpp", "emulator/tests/runtime_test.cpp"].map(inNative);
-  const harness = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative);
-  return buildEmulated("emulator_tests", [...sources, ...harness], variant, options);
+  return buildEmulated("emulator_tests", [...sources, ...HARNESS], variant, options);
+}
+
+/** The engine's CUDA kernels against plain loops. */
+export async function buildKernelTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
+  const kernels = await listFolder(join(ENGINE, "ops/cuda"), undefined, ".cu");
+  const reference = await listFolder(join(ENGINE, "ops/reference"));
+  return buildEmulated("kernel_tests", [...kernels, ...reference, ...HARNESS], variant, options);
 }
 
 /** Kernels and calls with faults that the emulator must find. */

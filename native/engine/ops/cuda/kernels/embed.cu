@@ -1,0 +1,49 @@
+/** Owns where the residual stream begins: token and tile embeddings, class row and positions. Memory is the limit. */
+#include "ops/cuda/kernels/common.cuh"
+#include "ops/cuda/kernels/kernels.h"
+
+namespace tessera::cuda {
+
+namespace {
+
+/** One block a token. */
+__global__ void embed_kernel(const bf16* table, const float* tiles, const int32_t* ids, const int32_t* rows, int width,
+                             float* x) {
+  const size_t token = blockIdx.x;
+  const int row = rows[token];
+  for (int i = threadIdx.x; i < width; i += blockDim.x) {
+    x[token * width + i] = row >= 0 ? tiles[static_cast<size_t>(row) * width + i]
+                                    : __bfloat162float(table[static_cast<size_t>(ids[token]) * width + i]);
+  }
+}
+
+/** One block a row of the output. */
+__global__ void add_positions_kernel(const bf16* patches, const float* class_row, const float* positions,
+                                     int patches_per_tile, int width, float* x) {
+  const size_t row = blockIdx.x;
+  const size_t tile = row / (patches_per_tile + 1);
+  const int place = static_cast<int>(row % (patches_per_tile + 1));
+  const bf16* patch = patches + (tile * patches_per_tile + (place - 1)) * width;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) {
+    const float value = place == 0 ? class_row[i] : __bfloat162float(patch[i]);
+    x[row * width + i] = value + positions[static_cast<size_t>(place) * width + i];
+  }
+}
+
+}  // namespace
+
+cudaError_t embed(const bf16* table, const float* tiles, const int32_t* ids, const int32_t* rows, int num_tokens,
+                  int width, float* x, cudaStream_t stream) {
+  const auto tokens = static_cast<unsigned>(num_tokens);
+  return gpu::launch("embed", {.grid = dim3(tokens), .block = dim3(threads_for(width, 256)), .stream = stream},
+                     embed_kernel, table, tiles, ids, rows, width, x);
+}
+
+cudaError_t add_positions(const bf16* patches, const float* class_row, const float* positions, int num_tiles,
+                          int patches_per_tile, int width, float* x, cudaStream_t stream) {
+  const auto rows = static_cast<unsigned>(num_tiles * (patches_per_tile + 1));
+  return gpu::launch("add_positions", {.grid = dim3(rows), .block = dim3(threads_for(width, 256)), .stream = stream},
+                     add_positions_kernel, patches, class_row, positions, patches_per_tile, width, x);
+}
+
+}  // namespace tessera::cuda

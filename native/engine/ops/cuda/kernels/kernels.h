@@ -1,0 +1,97 @@
+/** Owns how kernels are launched: one function each, asynchronous on a stream. Pointers are device memory unless said. */
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace tessera::cuda {
+
+/** Tokens of a page: the engine's KV block. */
+inline constexpr int kPageTokens = 32;
+
+/** One layer's paged keys and values: [page][kv_head][keys | values][32][head_dim]. */
+struct PagedLayer {
+  __nv_bfloat16* pages = nullptr;
+  int num_kv_heads = 0;
+  int head_dim = 0;  // a multiple of 8, at most 128
+};
+
+/** The sequences of a step. */
+struct StepTables {
+  const int32_t* positions = nullptr;     // [T]
+  const int32_t* sequence_of = nullptr;   // [T] which sequence a token belongs to
+  const int32_t* query_starts = nullptr;  // [S + 1]
+  const int32_t* block_tables = nullptr;  // [S][max_pages]
+  int max_pages = 0;
+  int num_tokens = 0;
+  int num_sequences = 0;
+  int max_queries = 0;  // new tokens of the longest sequence
+  int max_keys = 0;     // keys of the longest sequence, new tokens included
+};
+
+// patchify.cu
+/** u8 RGB [tiles][tile][tile][3] to bf16 [tiles * grid^2][3 * patch^2], normalised, in the order of a convolution's weight. */
+cudaError_t patchify(const uint8_t* pixels, int num_tiles, int tile_size, int patch_size, const float mean[3],
+                     const float std[3], __nv_bfloat16* patches, cudaStream_t stream);
+
+// embed.cu
+/** x[t] = table[ids[t]], or tiles[rows[t]] where rows[t] is not -1. */
+cudaError_t embed(const __nv_bfloat16* table, const float* tiles, const int32_t* ids, const int32_t* rows,
+                  int num_tokens, int width, float* x, cudaStream_t stream);
+/** Each tile's class row and patches, plus positions [1 + patches][width]. */
+cudaError_t add_positions(const __nv_bfloat16* patches, const float* class_row, const float* positions, int num_tiles,
+                          int patches_per_tile, int width, float* x, cudaStream_t stream);
+
+// norm.cu
+/** What happens to the residual stream before it is normalised: x += scale * delta, both optional. */
+struct ResidualUpdate {
+  const __nv_bfloat16* delta = nullptr;  // [rows][width]
+  const float* scale = nullptr;          // [width]: layer scale
+};
+/** y = norm(x + update), x updated in place; LayerNorm where `bias` is not null, RMSNorm otherwise. */
+cudaError_t norm(float* x, const ResidualUpdate& update, const float* weight, const float* bias, float eps, int rows,
+                 int width, __nv_bfloat16* y, cudaStream_t stream);
+/** RMSNorm in place over `width` columns of rows `stride` apart: q and k of InternViT-6B. */
+cudaError_t norm_in_place(__nv_bfloat16* x, const float* weight, float eps, int rows, int width, int stride,
+                          cudaStream_t stream);
+
+// activation.cu
+/** x = gelu(x + bias), exact; `bias` may be null. */
+cudaError_t bias_gelu(__nv_bfloat16* x, const float* bias, size_t rows, int width, cudaStream_t stream);
+/** y[r][i] = silu(gate_up[r][i]) * gate_up[r][width + i]. */
+cudaError_t swiglu(const __nv_bfloat16* gate_up, size_t rows, int width, __nv_bfloat16* y, cudaStream_t stream);
+
+// pixel_shuffle.cu
+/**
+ * Drops class rows, gathers factor^2 patches into a row of factor^2 * width and normalises it (LayerNorm): the
+ * projector's input [tiles * (grid / factor)^2][factor^2 * width].
+ */
+cudaError_t shuffle_norm(const float* x, int num_tiles, int grid, int factor, int width, bool transposed,
+                         const float* weight, const float* bias, float eps, __nv_bfloat16* y, cudaStream_t stream);
+
+// rope.cu
+/** Rotates q and k of qkv [T][q | k | v] by cos and sin [T][head_dim / 2], q in place; writes k and v to their pages. */
+cudaError_t rotate_and_store(__nv_bfloat16* qkv, const float* cos, const float* sin, const StepTables& step,
+                             int num_heads, const PagedLayer& cache, cudaStream_t stream);
+
+// flash_attention.cu
+/** Softmax attention of each tile's tokens over themselves; qkv [tiles * tokens][q | k | v], y [tiles * tokens][width]. */
+cudaError_t tile_attention(const __nv_bfloat16* qkv, int num_tiles, int tokens, int num_heads, int head_dim,
+                           __nv_bfloat16* y, cudaStream_t stream);
+/** Causal attention of new tokens over their sequence's pages, their own included; y [T][heads * head_dim]. */
+cudaError_t prefill_attention(const __nv_bfloat16* qkv, const StepTables& step, int num_heads, const PagedLayer& cache,
+                              __nv_bfloat16* y, cudaStream_t stream);
+
+// decode_attention.cu
+/** Bytes of workspace that `decode_attention` needs. */
+size_t decode_workspace_bytes(int num_tokens, int max_keys, int num_heads, int head_dim);
+/**
+ * As `prefill_attention`, for sequences with one new token each. Keys are cut into fixed pieces, so that the order of
+ * sums does not depend on the batch.
+ */
+cudaError_t decode_attention(const __nv_bfloat16* qkv, const StepTables& step, int num_heads, const PagedLayer& cache,
+                             void* workspace, __nv_bfloat16* y, cudaStream_t stream);
+
+}  // namespace tessera::cuda

@@ -1,0 +1,27 @@
+/** The engine's CUDA kernels on the emulated GPU: right at odd shapes, in any order of threads, without a race or overrun. */
+import assert from "node:assert/strict";
+import { buildKernelTests, type Variant } from "@tessera/native";
+import { ensureCudaHeaders } from "../infra/tools/cuda_headers.ts";
+import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
+
+/** Orders of threads and blocks; the race detector needs few, because it does not wait for a race to happen. */
+const SEEDS: Readonly<Record<Variant, readonly number[]>> = {
+  fast: [0, 1, 2, 3, 4, 5],
+  sanitize: [0, 1],
+  race: [0, 1],
+};
+
+Deno.test({ name: "CUDA kernels on the emulated GPU (x86-64 Linux only)", ignore: !hasEmulatedGpu }, async (t) => {
+  const headers = await ensureCudaHeaders();
+  for (const [variant, seeds] of Object.entries(SEEDS) as [Variant, readonly number[]][]) {
+    await t.step(`${variant}: as the plain loops say`, async () => {
+      const program = await buildKernelTests(variant, { headers });
+      for (const seed of seeds) {
+        for (const when of ["lazy", "eager"]) {
+          const { ok, output } = await runEmulated(program, [], { CUEMU_SEED: `${seed}`, CUEMU_ASYNC: when });
+          assert.ok(ok, `seed ${seed}, cp.async ${when}: ${output}`);
+        }
+      }
+    });
+  }
+});

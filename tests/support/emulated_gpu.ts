@@ -1,0 +1,24 @@
+/** Programs whose kernels run on the emulated GPU: where they can be built, and how they are run. */
+
+/** The emulator switches stacks in x86-64 assembly, and NVIDIA's headers come for Linux. */
+export const hasEmulatedGpu = Deno.build.arch === "x86_64" && Deno.build.os === "linux";
+
+export interface EmulatedRun {
+  readonly ok: boolean;
+  readonly output: string;
+}
+
+/** Runs a program on two devices with the emulator's settings in `env`. */
+export async function runEmulated(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<EmulatedRun> {
+  // A report must not wait for a core dump, nor a symbol server.
+  const { success, stdout, stderr } = await new Deno.Command(program, {
+    args: [...args],
+    env: { CUEMU_DEVICES: "2", ASAN_OPTIONS: "detect_leaks=0:symbolize=0:disable_coredump=1", ...env },
+  }).output();
+  const text = new TextDecoder();
+  return { ok: success, output: text.decode(stdout) + text.decode(stderr) };
+}
