@@ -6,14 +6,18 @@ import {
   KEEP_ALIVE_MS,
   type LogFormat,
   type LogLevel,
+  NATS_ACCESS_VARIABLES,
+  type NatsAccess,
+  NO_NATS_ACCESS,
   NO_WORKER_MS,
+  parseServers,
   PROBE_MS,
   readEnv,
+  readNatsAccess,
   RESTART_MS,
   SILENCE_MS,
   STALL_MS,
 } from "@tessera/shared";
-import { parseServers } from "./dispatch/servers.ts";
 
 /** Waits, in ms; limits.ts says what each means. */
 export interface Waits {
@@ -33,6 +37,8 @@ export interface EdgeConfig {
   readonly port: number;
   /** Comma separated. */
   readonly natsUrl: string;
+  /** None where absent. */
+  readonly natsAccess?: NatsAccess;
   /** Web Workers of the tile pool; 0: its own default. */
   readonly numTileWorkers: number;
   readonly maxInflight: number;
@@ -66,13 +72,22 @@ export interface LogConfig {
  * Reads the environment of an edge.
  * @throws EnvError that lists every fault
  */
-export function readEdgeConfig(get: (name: string) => string | undefined): EdgeConfig & { readonly log: LogConfig } {
+export function readEdgeConfig(
+  get: (name: string) => string | undefined,
+  readFile: (path: string) => string = Deno.readTextFileSync,
+): EdgeConfig & { readonly log: LogConfig } {
   const faults: string[] = [];
   const natsUrl = get("TESSERA_NATS_URL")?.trim() ?? "";
   try {
     parseServers(natsUrl);
   } catch (error) {
     faults.push(`TESSERA_NATS_URL="${natsUrl}": ${error instanceof Error ? error.message : error}`);
+  }
+  let natsAccess = NO_NATS_ACCESS;
+  try {
+    natsAccess = readNatsAccess(readEnv(NATS_ACCESS_VARIABLES, get), readFile);
+  } catch (error) {
+    faults.push(error instanceof Error ? error.message : String(error));
   }
   try {
     const env = readEnv([
@@ -93,6 +108,7 @@ export function readEdgeConfig(get: (name: string) => string | undefined): EdgeC
         host: env.TESSERA_HOST,
         port: env.TESSERA_PORT,
         natsUrl,
+        natsAccess,
         numTileWorkers: env.TESSERA_TILE_WORKERS,
         maxInflight: env.TESSERA_MAX_INFLIGHT,
         maxHeldBytes: env.TESSERA_HELD_MB * 1024 * 1024,

@@ -1,11 +1,12 @@
 /** An edge from its parts: starts it, drains it, closes it. For main.ts, tests and the all-in-one stack. */
 import {
+  busId,
   IMAGE_CONCURRENCY,
   type Logger,
   MAX_IMAGE_PIXELS,
   MAX_IMAGE_SIDE,
   MAX_TILE_MS,
-  newId,
+  NO_NATS_ACCESS,
   TesseraError,
 } from "@tessera/shared";
 import { Admission } from "./admission.ts";
@@ -47,8 +48,9 @@ export interface Edge {
 /** Listens when it resolves; connects to NATS in the background (see /readyz). */
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const { config, log } = options;
-  const edgeId = newId("edge");
-  const bus = new Bus({ url: config.natsUrl, name: `tessera-${edgeId}`, log });
+  const access = config.natsAccess ?? NO_NATS_ACCESS;
+  const edgeId = busId("edge", access);
+  const bus = new Bus({ url: config.natsUrl, access, name: `tessera-${edgeId}`, log });
   const directory = new WorkerDirectory(log);
   bus.onUp((nc) => directory.attach(nc));
   const tilePool = options.tilePool ?? createTilePool({

@@ -1,5 +1,5 @@
 /** Boots a worker from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
-import { createLogger, EnvError, type Logger, readEnv } from "@tessera/shared";
+import { createLogger, EnvError, type Logger, NATS_ACCESS_VARIABLES, readEnv, readNatsAccess } from "@tessera/shared";
 import { findCheckpoint, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
 import { openChosenEngine } from "./engine/select.ts";
@@ -14,6 +14,7 @@ const VARIABLES = [
   "TESSERA_DTYPE",
   "TESSERA_FFMPEG",
   "TESSERA_NATS_URL",
+  ...NATS_ACCESS_VARIABLES,
   "TESSERA_THREADS",
   "TESSERA_KV_CACHE_MB",
   "TESSERA_TILE_SLOTS",
@@ -52,10 +53,12 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
   try {
     log.info("engine_open", { ...engine.info, folder, open_ms: Math.round(performance.now() - startedAt) });
     const facts = await readModelFacts(folder, engine.info, tokenizer);
-    const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, `tessera worker ${facts.name}`, log, signal);
+    const access = readNatsAccess(settings, Deno.readTextFileSync);
+    const name = `tessera worker ${facts.name}`;
+    const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, name, log, signal, access);
     const ffmpeg = await Ffmpeg.open(settings.TESSERA_FFMPEG || "ffmpeg");
     if (ffmpeg === null) log.warn("no_ffmpeg", { reason: "no FFmpeg runs here; this worker takes no videos" });
-    const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, log }, {
+    const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, access, log }, {
       maxSequences: settings.TESSERA_MAX_SEQUENCES,
       tokenBudget: settings.TESSERA_TOKEN_BUDGET,
     });

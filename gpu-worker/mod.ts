@@ -3,10 +3,12 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import {
   ACK_WAIT_MS,
   type Announcement,
+  busId,
   CLAIM_TIMEOUT_MS,
   EDGE_GONE_MS,
   type Logger,
-  newId,
+  type NatsAccess,
+  NO_NATS_ACCESS,
   PROGRESS_MS,
   silentLogger,
   TILE_TIMEOUT_MS,
@@ -33,6 +35,8 @@ export interface WorkerDeps {
   readonly facts: ModelFacts;
   /** Decodes videos for edges; absent: this worker does not. */
   readonly ffmpeg?: Ffmpeg | null;
+  /** As the connection was made. */
+  readonly access?: NatsAccess;
   readonly log?: Logger;
 }
 
@@ -62,7 +66,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promise<RunningWorker> {
   const { nc, engine, facts } = deps;
   const { maxSequences, tokenBudget, waits } = limits;
-  const workerId = newId("worker");
+  const workerId = busId("worker", deps.access ?? NO_NATS_ACCESS);
   const log = (deps.log ?? silentLogger).with({ worker_id: workerId });
   let isDraining = false;
 

@@ -37,6 +37,15 @@ export const VARIABLES = {
     "NATS servers, comma separated (nats://, tls://, ws://, wss://). Empty: start one on loopback.",
     z.string(),
   ),
+  TESSERA_NATS_NAME: variable(
+    "",
+    "NATS user of this process, where the server gives each rights of its own (infra/nats/fleet.conf).",
+    z.string().regex(/^[A-Za-z0-9_-]*$/, "expected letters, digits, - and _"),
+  ),
+  TESSERA_NATS_CREDS: variable("", "NATS credentials: a .creds file, or its content.", z.string()),
+  TESSERA_NATS_CA: variable("", "Certificates to trust NATS servers by: a PEM file, or its content.", z.string()),
+  TESSERA_NATS_CERT: variable("", "Certificate shown to NATS servers: a PEM file, or its content.", z.string()),
+  TESSERA_NATS_KEY: variable("", "Key of that certificate: a PEM file, or its content.", z.string()),
   TESSERA_THREADS: variable("0", "Threads of the engine; 0: one per core.", integer(0, 1024)),
   TESSERA_ISA: variable(
     "",

@@ -16,5 +16,7 @@ export * from "./ids.ts";
 export * from "./internvl3.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
+export * from "./nats_access.ts";
+export * from "./nats_servers.ts";
 export * from "./streams.ts";
 export * from "./subjects.ts";

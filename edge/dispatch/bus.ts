@@ -1,9 +1,15 @@
 /** The connection to NATS: made in the background, kept for ever, announced to whoever needs it each time it is up. */
-import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { credsAuthenticator, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { type Logger, TesseraError } from "@tessera/shared";
+import {
+  connectByScheme,
+  type Logger,
+  type NatsAccess,
+  NO_NATS_ACCESS,
+  openSocket,
+  TesseraError,
+} from "@tessera/shared";
 import { sleep, within } from "../wait.ts";
-import { parseServers } from "./servers.ts";
 
 const RETRY_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -15,6 +21,7 @@ export type UpHandler = (nc: NatsConnection, isNew: boolean) => Promise<void> | 
 export interface BusOptions {
   /** Comma separated, checked by parseServers. */
   readonly url: string;
+  readonly access?: NatsAccess;
   /** Shown on the server's monitoring pages. */
   readonly name: string;
   readonly log: Logger;
@@ -94,21 +101,17 @@ export class Bus {
   }
 
   #connect(): Promise<NatsConnection> {
-    const servers = parseServers(this.#options.url);
-    const options: ConnectionOptions = {
-      servers: [...servers.urls],
-      name: this.#options.name,
+    const { url, name, access = NO_NATS_ACCESS } = this.#options;
+    // The client library keeps one transport per process, that of the newest connection.
+    return connectByScheme({ connect, wsconnect, credsAuthenticator, openSocket }, url, access, {
+      name,
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true,
       reconnectTimeWait: RETRY_MS,
       timeout: CONNECT_TIMEOUT_MS,
       pingInterval: 10_000,
       maxPingOut: 2,
-      ...(servers.credentials ?? {}),
-    };
-    // The client library keeps one transport per process, that of the newest connection.
-    if (servers.transport === "websocket") return wsconnect(options);
-    return connect(servers.encrypted ? { ...options, tls: {} } : options);
+    });
   }
 
   async #watchStatus(nc: NatsConnection): Promise<void> {

@@ -6,15 +6,20 @@ import {
   jetstreamManager,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import { type ConnectionOptions, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { credsAuthenticator, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import {
+  connectByScheme,
   DURABLE_STREAM_CONFIG,
   durableConsumerConfig,
   LIVE_STREAM_CONFIG,
   liveConsumerConfig,
   type Logger,
+  type NatsAccess,
   NEWS_STREAM_CONFIG,
+  NO_NATS_ACCESS,
+  openSocket,
+  parseServers,
   TILES_STREAM_CONFIG,
 } from "@tessera/shared";
 
@@ -22,55 +27,16 @@ const RETRY_MS = 1_000;
 /** JetStream's code for a name taken by a stream with other settings. */
 const NAME_IN_USE = 10058;
 
-interface Servers {
-  readonly urls: string[];
-  readonly isWebSocket: boolean;
-  readonly isEncrypted: boolean;
-  readonly credentials: Pick<ConnectionOptions, "user" | "pass" | "token">;
-}
-
-/**
- * Reads `nats://host:4222,nats://user:pass@other:4222`; ws:// and wss:// as well, one scheme for all.
- * @throws Error saying what is wrong, without the credentials
- */
-export function parseServers(list: string): Servers {
-  const urls = list.split(",").map((text) => text.trim()).filter((text) => text !== "").map((text) => {
-    const url = URL.parse(text.includes("://") ? text : `nats://${text}`);
-    if (url === null || !/^(nats|tls|wss?):$/.test(url.protocol) || url.hostname === "") {
-      throw new Error("Cannot read NATS servers: expected nats://, tls://, ws:// or wss:// and a host");
-    }
-    return url;
-  });
-  const [first] = urls;
-  if (first === undefined) throw new Error("Cannot read NATS servers: none given, expected nats://host:4222");
-  if (urls.some((url) => url.protocol !== first.protocol)) {
-    throw new Error("Cannot read NATS servers: several schemes, expected one");
-  }
-  const user = decodeURIComponent(first.username);
-  const pass = decodeURIComponent(first.password);
-  return {
-    urls: urls.map((url) => `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`),
-    isWebSocket: first.protocol.startsWith("ws"),
-    isEncrypted: first.protocol === "tls:",
-    credentials: user === "" ? {} : pass === "" ? { token: user } : { user, pass },
-  };
-}
-
 /** Connects once; the connection then reconnects for ever. */
-export function connectNats(list: string, name: string): Promise<NatsConnection> {
-  const servers = parseServers(list);
-  const options: ConnectionOptions = {
-    servers: servers.urls,
+export function connectNats(list: string, name: string, access: NatsAccess = NO_NATS_ACCESS): Promise<NatsConnection> {
+  return connectByScheme({ connect, wsconnect, credsAuthenticator, openSocket }, list, access, {
     name,
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
     reconnectTimeWait: RETRY_MS,
     pingInterval: 10_000,
     maxPingOut: 2,
-    ...servers.credentials,
-  };
-  if (servers.isWebSocket) return wsconnect(options);
-  return connect(servers.isEncrypted ? { ...options, tls: {} } : options);
+  });
 }
 
 /** Connects, trying again until it works or `signal` aborts. */
@@ -79,12 +45,13 @@ export async function connectNatsPatiently(
   name: string,
   log: Logger,
   signal: AbortSignal,
+  access: NatsAccess = NO_NATS_ACCESS,
 ): Promise<NatsConnection> {
   parseServers(list);
   while (true) {
     signal.throwIfAborted();
     try {
-      return await connectNats(list, name);
+      return await connectNats(list, name, access);
     } catch (error) {
       log.warn("nats_connect_failed", { error });
     }

@@ -3,7 +3,7 @@
  * library's `fetch` drops what is on its way when it is stopped, and here that would delay a job by its whole ack wait.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
-import type { Logger } from "@tessera/shared";
+import { inboxPrefix, type Logger } from "@tessera/shared";
 import { Delivery, isDelivery } from "./delivery.ts";
 
 /** How long a pull request waits at the server. Short, so that a request lost on the way is soon made again. */
@@ -14,6 +14,8 @@ export interface PullerOptions {
   readonly nc: NatsConnection;
   readonly stream: string;
   readonly consumer: string;
+  /** Asks in its name. */
+  readonly workerId: string;
   /** Jobs that could be taken now, on top of those already here. */
   readonly room: () => number;
   readonly onDelivery: (delivery: Delivery) => void;
@@ -33,7 +35,7 @@ export class Puller {
 
   constructor(options: PullerOptions) {
     this.#options = options;
-    this.#inbox = createInbox();
+    this.#inbox = createInbox(inboxPrefix(options.workerId));
     this.#subscription = options.nc.subscribe(this.#inbox, {
       callback: (error, msg) => error === null ? this.#hear(msg) : options.log.error("pull_failed", { error }),
     });

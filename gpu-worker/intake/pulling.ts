@@ -55,6 +55,7 @@ export class Pulling {
       nc,
       stream: LIVE_STREAM,
       consumer: liveConsumer(facts.name),
+      workerId,
       room: () => maxJobs - intake.numSequences,
       onDelivery: (delivery) => {
         this.#askForDurableLater();
@@ -68,6 +69,7 @@ export class Pulling {
       nc,
       stream: DURABLE_STREAM,
       consumer: durableConsumer(facts.name),
+      workerId,
       // Not more than the places that interactive jobs leave over, and never the last of them.
       room: () => maxDurable - intake.numSequences,
       onDelivery: (delivery) => intake.take(delivery, records),

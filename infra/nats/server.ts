@@ -33,6 +33,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   /** More arguments for nats-server, such as `--config`. */
   readonly args?: readonly string[];
+  /** For variables in the configuration. */
+  readonly env?: Record<string, string>;
   /** Folder of JetStream's files, the caller's and kept; else the server has one of its own. */
   readonly storeDir?: string;
   readonly progress?: Progress;
@@ -62,6 +64,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     ...(options.args ?? []),
   ];
   const server = supervise("/bin/sh", ["-c", WITH_PARENT, binary, ...args], {
+    ...(options.env === undefined ? {} : { env: options.env }),
     onLine: (line) => {
       tail.push(line);
       if (tail.length > 20) tail.shift();

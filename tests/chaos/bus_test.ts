@@ -1,7 +1,7 @@
 /** The server or an edge dies under load: clients of the living see whole answers, work of the dead ends. */
 import assert from "node:assert/strict";
-import { questions, readAnswer } from "./client.ts";
-import { askAll, assertSame, Fleet, until } from "./fleet.ts";
+import { questions, readAnswer } from "../support/fleet_client.ts";
+import { askAll, assertSame, Fleet, until } from "../support/fleet.ts";
 
 Deno.test("chaos: nats-server is killed and started again under load", () =>
   Fleet.run(async (fleet) => {

@@ -17,7 +17,7 @@ import { Bus } from "../../edge/dispatch/bus.ts";
 import type { JobTile } from "../../edge/dispatch/running_job.ts";
 import { DurableJobs } from "../../edge/jobs/durable_jobs.ts";
 import { CRASH_MARK } from "../support/fake_worker_main.ts";
-import { Fleet, until } from "./fleet.ts";
+import { Fleet, until } from "../support/fleet.ts";
 
 const TILE_SIZE = 28;
 

@@ -1,8 +1,8 @@
 /** Workers that are killed, stopped, cut off or poisoned under load: every stream goes on, whole, as on a quiet day. */
 import assert from "node:assert/strict";
 import { CRASH_MARK } from "../support/fake_worker_main.ts";
-import { questions, readAnswer } from "./client.ts";
-import { askAll, assertSame, Fleet, pause, until } from "./fleet.ts";
+import { questions, readAnswer } from "../support/fleet_client.ts";
+import { askAll, assertSame, Fleet, pause, until } from "../support/fleet.ts";
 import { startProxy } from "./proxy.ts";
 
 const NUM_STREAMS = 32;

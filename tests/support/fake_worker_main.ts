@@ -1,5 +1,5 @@
 /** A worker process with the fake engine: everything is real but the model. Settings come as JSON in FAKE_WORKER. */
-import { createLogger, GREEDY, readEnv } from "@tessera/shared";
+import { createLogger, GREEDY, NATS_ACCESS_VARIABLES, readEnv, readNatsAccess } from "@tessera/shared";
 import type { ModelFacts } from "../../gpu-worker/config.ts";
 import { connectNatsPatiently } from "../../gpu-worker/intake/connect.ts";
 import { startWorker } from "../../gpu-worker/mod.ts";
@@ -65,8 +65,9 @@ if (import.meta.main) {
   };
   const asked = new AbortController();
   Deno.addSignalListener("SIGTERM", () => asked.abort());
-  const nc = await connectNatsPatiently(TESSERA_NATS_URL, "fake worker", log, asked.signal);
-  const worker = await startWorker({ nc, engine, tokenizer: handmadeTokenizer(), facts, log }, {
+  const access = readNatsAccess(readEnv(NATS_ACCESS_VARIABLES, get), Deno.readTextFileSync);
+  const nc = await connectNatsPatiently(TESSERA_NATS_URL, "fake worker", log, asked.signal, access);
+  const worker = await startWorker({ nc, engine, tokenizer: handmadeTokenizer(), facts, access, log }, {
     maxSequences: settings.maxSequences ?? 64,
     tokenBudget: settings.tokenBudget ?? 512,
     ...(settings.waits === undefined ? {} : { waits: settings.waits }),

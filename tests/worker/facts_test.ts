@@ -4,7 +4,6 @@ import { GREEDY, silentLogger } from "@tessera/shared";
 import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
 import { openChosenEngine } from "../../gpu-worker/engine/select.ts";
 import type { EngineOptions } from "../../gpu-worker/engine/types.ts";
-import { parseServers } from "../../gpu-worker/intake/connect.ts";
 import { DEFAULT_SYSTEM_TEXT } from "../../gpu-worker/prompt/template.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 import { ADDED, handmadeTokenizer } from "./handmade_tokenizer.ts";
@@ -80,25 +79,6 @@ Deno.test("facts: a checkpoint is found by folder or by name", async () => {
   assert.match(await findCheckpoint("internvl3-tiny"), /gpu-worker\/models\/internvl3-tiny$/);
   await withCheckpoint({ "config.json": {} }, async (folder) => assert.equal(await findCheckpoint(folder), folder));
   await assert.rejects(findCheckpoint("none-such"), /Cannot find checkpoint none-such/);
-});
-
-Deno.test("servers: schemes, lists, credentials", () => {
-  assert.deepEqual(parseServers("nats://a:4222, b:4223"), {
-    urls: ["nats://a:4222", "nats://b:4223"],
-    isWebSocket: false,
-    isEncrypted: false,
-    credentials: {},
-  });
-  assert.deepEqual(parseServers("wss://u:p%40s@host/nats"), {
-    urls: ["wss://host/nats"],
-    isWebSocket: true,
-    isEncrypted: false,
-    credentials: { user: "u", pass: "p@s" },
-  });
-  assert.deepEqual(parseServers("tls://token@host").credentials, { token: "token" });
-  for (const list of ["", " , ", "http://host", "nats://a,ws://b"]) {
-    assert.throws(() => parseServers(list), /Cannot read NATS/);
-  }
 });
 
 Deno.test("device: auto takes a GPU that works, else the CPU; a wish is not changed", async () => {

@@ -1,6 +1,6 @@
 /** Lists of NATS servers are read with their scheme and credentials, or refused. */
 import assert from "node:assert/strict";
-import { parseServers } from "./servers.ts";
+import { parseServers } from "@tessera/shared";
 
 Deno.test("servers: the scheme chooses the transport, credentials leave the URL", () => {
   assert.deepEqual(parseServers("nats://a:4222, nats://b:4223"), {

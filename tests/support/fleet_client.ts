@@ -51,6 +51,8 @@ export async function readAnswer(
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(bodyOf(question)),
+    // A stream that never ends is a fault that a test shall show.
+    signal: AbortSignal.timeout(60_000),
   });
   if (!response.ok) {
     const { error } = await response.json();

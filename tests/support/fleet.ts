@@ -1,10 +1,10 @@
 /** A fleet of real processes that a chaos test breaks: nats-server, edges, workers with the fake engine; and clients. */
-import { startNatsServer } from "@tessera/infra/nats";
+import { type NatsServerOptions, startNatsServer } from "@tessera/infra/nats";
 import { ROOT } from "@tessera/infra/paths";
 import { supervise, type Supervised } from "@tessera/infra/process";
 import assert from "node:assert/strict";
-import type { FakeWorkerSettings } from "../support/fake_worker_main.ts";
-import { type ClientAnswer, type Question, readAnswer } from "./client.ts";
+import type { FakeWorkerSettings } from "./fake_worker_main.ts";
+import { type ClientAnswer, type Question, readAnswer } from "./fleet_client.ts";
 
 /** Shorter than in production, in the same proportions, so that a test waits seconds and not minutes. */
 export const WAITS = { ackMs: 2_500, progressMs: 500, claimMs: 2_000, edgeGoneMs: 1_500 };
@@ -40,13 +40,16 @@ export class Fleet {
   }
 
   /** Runs a test on a fleet of its own; whatever happens, nothing of it stays. */
-  static async run(body: (fleet: Fleet) => Promise<void>): Promise<void> {
+  static async run(body: (fleet: Fleet) => Promise<void>, nats: NatsServerOptions = {}): Promise<void> {
     const storeDir = await Deno.makeTempDir({ prefix: "tessera-chaos-" });
-    const fleet = new Fleet(await startNatsServer({ storeDir }), storeDir);
+    const fleet = new Fleet(await startNatsServer({ ...nats, storeDir }), storeDir);
     try {
       await body(fleet);
     } catch (error) {
-      const tail = fleet.#parts.map(({ lines }) => lines.slice(-12).map((line) => JSON.stringify(line)).join("\n"));
+      const isTelling = (line: Record<string, unknown>) => !["info", "debug"].includes(String(line["level"]));
+      const tail = fleet.#parts.map(({ lines }) =>
+        lines.filter(isTelling).slice(-8).map((line) => JSON.stringify(line).slice(0, 500)).join("\n")
+      );
       throw new Error(`${error instanceof Error ? error.stack : error}\n${tail.join("\n\n")}`);
     } finally {
       await Promise.all(fleet.#stops.map((stop) => stop()));
@@ -64,11 +67,16 @@ export class Fleet {
   }
 
   /** Starts a worker and waits until it serves. */
-  async worker(settings: FakeWorkerSettings = {}, natsUrl: string = this.#nats.url): Promise<Part> {
+  async worker(
+    settings: FakeWorkerSettings = {},
+    natsUrl: string = this.#nats.url,
+    env: Record<string, string> = {},
+  ): Promise<Part> {
     const part = this.#start("tests/support/fake_worker_main.ts", {
       TESSERA_NATS_URL: natsUrl,
       TESSERA_DRAIN_MS: "0",
       FAKE_WORKER: JSON.stringify({ waits: WAITS, ...settings }),
+      ...env,
     });
     await until(() => part.last("worker_ready") !== undefined, "the worker", READY_MS);
     return part;
