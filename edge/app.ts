@@ -4,6 +4,7 @@ import { type Context, Hono } from "hono";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
+import { resumeStream } from "./resume/route.ts";
 import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
@@ -15,6 +16,7 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   const app = new Hono<EdgeContext>();
   app.use(identify(deps.log));
+  app.use(deps.idempotency.middleware());
   app.get("/", home);
   app.get("/healthz", healthz);
   app.get("/readyz", readyz(deps));
@@ -22,6 +24,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/models/*", getModel(deps));
   app.post("/v1/chat/completions", chatCompletions(deps));
   app.post("/v1/batch/chat/completions", batchCompletions(deps));
+  app.get("/v1/chat/completions/:id/stream", resumeStream(deps));
   app.post("/v1/images/inspect", inspectImages(deps));
   app.post("/v1/tokenize", tokenize(deps));
   app.get("/openapi.json", openApiJson);

@@ -7,6 +7,8 @@ import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
 import type { Resolve } from "./media/fetch_picture.ts";
 import type { LoaderOptions } from "./media/load_pictures.ts";
+import type { Answers } from "./resume/answers.ts";
+import type { Idempotency } from "./resume/idempotency.ts";
 import type { FetchSettings } from "./media/picture_bytes.ts";
 import { takeFrames } from "./media/video_frames.ts";
 import type { TilePool } from "./tile/mod.ts";
@@ -19,6 +21,9 @@ export interface EdgeDeps {
   readonly directory: WorkerDirectory;
   readonly dispatcher: Dispatcher;
   readonly tilePool: TilePool;
+  /** Answers that can be taken up again. */
+  readonly answers: Answers;
+  readonly idempotency: Idempotency;
   /** Resolver of picture hosts; the system's when absent. */
   readonly resolve?: Resolve;
 }

@@ -17,6 +17,9 @@ import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { Resolve } from "./media/fetch_picture.ts";
+import { Answers } from "./resume/answers.ts";
+import { Idempotency } from "./resume/idempotency.ts";
+import { keptResponse } from "./resume/response.ts";
 import { listen } from "./http_server.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
@@ -63,6 +66,12 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     maxQueuedBytes: config.maxHeldBytes,
     ...(config.numTileWorkers === 0 ? {} : { workers: config.numTileWorkers }),
   });
+  const answers = new Answers(bus, log);
+  const idempotency = new Idempotency({
+    bus,
+    edgeId,
+    replay: async (id, tenant) => keptResponse({ config }, id, await answers.follow(id, tenant, -1)),
+  });
   const deps: EdgeDeps = {
     config,
     log,
@@ -71,6 +80,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     directory,
     dispatcher: new Dispatcher({ edgeId, bus, directory, waits: config.waits, log }),
     tilePool,
+    answers,
+    idempotency,
     ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
   };
   const server = await listen(createApp(deps).fetch, {

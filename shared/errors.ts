@@ -52,6 +52,13 @@ const TABLE = {
     retryAfterS: 1,
     message: "The server is busy. Try again in a moment.",
   },
+  request_in_progress: {
+    status: 409,
+    type: "invalid_request_error",
+    retryAfterS: 1,
+    message: "A request with this Idempotency-Key is being run. Try again in a moment.",
+  },
+  idempotency_mismatch: bad("The Idempotency-Key was used with another request body. Use a new key.", 422),
   client_closed: bad("The client closed the request.", 499),
   no_worker: server("No worker is serving this model now. Try again in a moment.", 503, 5),
   shutting_down: server("The server is shutting down. Try again in a moment.", 503, 5),

@@ -110,6 +110,14 @@ export const MAX_RECORD_RETRIES = 8;
 export const LIVE_FIRST_MS = 50;
 /** Share of a worker's places that durable jobs may take; the rest is for interactive ones to find at once. */
 export const DURABLE_SHARE = 0.75;
+/** How long a stream can be taken up again after its events: long enough for a phone to come back from a tunnel. */
+export const ANSWER_MAX_AGE_MS = 5 * 60_000;
+/** Memory that kept streams may take in nats-server; the oldest events go first. */
+export const ANSWERS_MAX_BYTES = 256 * 1024 * 1024;
+/** How long an Idempotency-Key is known, as is usual. */
+export const REQUEST_MAX_AGE_MS = 24 * 3_600_000;
+/** Largest answer kept under an Idempotency-Key, in characters: with its frame it fits a message of 1 MB. */
+export const MAX_KEPT_BODY_BYTES = 512 * 1024;
 /** Parked jobs: kept so long for whoever looks into them, and at most so many bytes. */
 export const DEAD_MAX_AGE_MS = 7 * 24 * 3_600_000;
 export const DEAD_MAX_BYTES = 256 * 1024 * 1024;

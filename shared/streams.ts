@@ -2,6 +2,8 @@
 import {
   ACK_WAIT_MS,
   ANNOUNCEMENT_TTL_MS,
+  ANSWER_MAX_AGE_MS,
+  ANSWERS_MAX_BYTES,
   DEAD_MAX_AGE_MS,
   DEAD_MAX_BYTES,
   DEFAULT_DEADLINE_MS,
@@ -12,8 +14,11 @@ import {
   MAX_STORED_TILE_BYTES,
   NEWS_MAX_BYTES,
   RECORD_MAX_AGE_MS,
+  REQUEST_MAX_AGE_MS,
 } from "./limits.ts";
 import {
+  ANSWERS_STREAM,
+  ANSWERS_WILDCARD,
   DEAD_STREAM,
   DEAD_WILDCARD,
   DURABLE_JOBS_WILDCARD,
@@ -27,6 +32,7 @@ import {
   liveJobsSubject,
   NEWS_STREAM,
   NEWS_WILDCARD,
+  REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
   WORKERS_BUCKET,
@@ -100,6 +106,23 @@ export const NEWS_STREAM_CONFIG = {
 export const JOBS_BUCKET_CONFIG = {
   name: JOBS_BUCKET,
   options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
+} as const;
+
+/** Events of answers that can be taken up again. */
+export const ANSWERS_STREAM_CONFIG = {
+  name: ANSWERS_STREAM,
+  subjects: [ANSWERS_WILDCARD],
+  storage: "memory",
+  retention: "limits",
+  discard: "old",
+  max_age: ANSWER_MAX_AGE_MS * NANOS_PER_MS,
+  max_bytes: ANSWERS_MAX_BYTES,
+} as const;
+
+/** The bucket of Idempotency-Keys and the answers given under them. */
+export const REQUESTS_BUCKET_CONFIG = {
+  name: REQUESTS_BUCKET,
+  options: { ttl: REQUEST_MAX_AGE_MS, storage: "file", history: 1 },
 } as const;
 
 /** Jobs that ended their workers, oldest out first: a look-out for people, never a reason to refuse work. */

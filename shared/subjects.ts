@@ -79,6 +79,13 @@ export const NEWS_STREAM = "TESSERA_NEWS";
 export const NEWS_WILDCARD = "tessera.news.*.*";
 export const newsSubject = (status: string, jobId: string): string => `tessera.news.${status}.${jobId}`;
 
+/** Memory-backed stream of the events of answers that can be taken up again; names are sealed (edge/resume/). */
+export const ANSWERS_STREAM = "TESSERA_ANSWERS";
+export const ANSWERS_WILDCARD = "tessera.answers.*";
+export const answerSubject = (name: string): string => `tessera.answers.${name}`;
+/** KV bucket of Idempotency-Keys. */
+export const REQUESTS_BUCKET = "tessera_requests";
+
 /** File-backed stream of jobs that were given up because they ended every worker that took them, with the reason. */
 export const DEAD_STREAM = "TESSERA_DEAD";
 export const DEAD_WILDCARD = "tessera.dead.>";

@@ -6,6 +6,8 @@ import { type JsonBody, readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
 import { tenantOf } from "../api/turn.ts";
 import { type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
+import { keptResponse, parseEventId } from "../resume/response.ts";
+import { isResumable, resume } from "../resume/route.ts";
 import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
 import { Answer } from "../stream/answer.ts";
 import { chunks } from "../stream/chunks.ts";
@@ -14,6 +16,8 @@ import { sseResponse } from "../stream/sse.ts";
 
 export function chatCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
+    const last = parseEventId(c.req.header("last-event-id"));
+    if (last !== null) return await resume(deps, c, last.id, last.after);
     const ticket = deps.admission.admit();
     const client = new AbortController();
     const leave = () => client.abort();
@@ -28,8 +32,18 @@ export function chatCompletions(deps: EdgeDeps) {
         ticket.close();
         return response;
       }
+      const isKept = isResumable(c);
+      // It goes on without its client.
+      if (isKept) c.req.raw.signal.removeEventListener("abort", leave);
       // What goes wrong before the first token is told by the HTTP status.
       const first = await answer.next();
+      if (isKept) {
+        const { id } = answer.head;
+        const items = chunks(answer, first, request.includeUsage, c.var.log);
+        const tenant = await tenantOf(c.req.header("authorization"));
+        const kept = await deps.answers.keep(id, tenant, items, () => ticket.close());
+        return keptResponse(deps, id, kept.follow(-1));
+      }
       return sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
         keepAliveMs: deps.config.waits.keepAliveMs,
         stallMs: deps.config.waits.stallMs,

@@ -1,5 +1,8 @@
 /** Server-sent events over HTTP: one event per item, a comment when nothing comes, and the news that the client left. */
 
+/** Data of an event, with its number where the stream can be taken up again. */
+export type SseItem = string | { readonly id: string; readonly data: string };
+
 export interface SseOptions {
   readonly keepAliveMs: number;
   /** A client that reads nothing for this long counts as gone. */
@@ -16,14 +19,14 @@ const HEADERS = {
 };
 
 /** A response that reads `items` only as fast as the client does. */
-export function sseResponse(items: AsyncGenerator<string, void>, options: SseOptions): Response {
+export function sseResponse(items: AsyncGenerator<SseItem, void>, options: SseOptions): Response {
   return new Response(sseBody(items, options), { headers: HEADERS });
 }
 
-export function sseBody(items: AsyncGenerator<string, void>, options: SseOptions): ReadableStream<Uint8Array> {
+export function sseBody(items: AsyncGenerator<SseItem, void>, options: SseOptions): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   /** The item asked for and not yet here; outlives the keep-alive comments sent meanwhile. */
-  let pending: Promise<IteratorResult<string, void>> | null = null;
+  let pending: Promise<IteratorResult<SseItem, void>> | null = null;
   let isClosed = false;
   let stall: ReturnType<typeof setTimeout> | undefined;
   const close = (isClientGone: boolean) => {
@@ -49,7 +52,7 @@ export function sseBody(items: AsyncGenerator<string, void>, options: SseOptions
         if (isClosed) return;
         if (result === null) return send(controller, ": keep-alive\n\n");
         pending = null;
-        if (result.done !== true) return send(controller, `data: ${result.value}\n\n`);
+        if (result.done !== true) return send(controller, framed(result.value));
         controller.close();
         close(false);
       } catch (error) {
@@ -59,6 +62,10 @@ export function sseBody(items: AsyncGenerator<string, void>, options: SseOptions
     },
     cancel: () => close(true),
   }, { highWaterMark: 0 });
+}
+
+function framed(item: SseItem): string {
+  return typeof item === "string" ? `data: ${item}\n\n` : `id: ${item.id}\ndata: ${item.data}\n\n`;
 }
 
 /** The promise's value, or null when it takes longer than `ms`. */

@@ -225,6 +225,8 @@ Deno.test("every code a client can meet was met", () => {
     "shutting_down",
     "worker_lost",
     "worker_crashed",
+    "request_in_progress",
+    "idempotency_mismatch",
     "deadline_exceeded",
     "image_fetch_failed",
     "video_unsupported_format",
