@@ -1,9 +1,12 @@
 /** Admission: how many requests and how many of their bytes the edge holds at once. Full means 429, never a queue. */
-import { TesseraError } from "@tessera/shared";
+import { ANONYMOUS, TesseraError } from "@tessera/shared";
+import { Turnover } from "./turnover.ts";
 
 export interface AdmissionOptions {
   readonly maxInflight: number;
   readonly maxHeldBytes: number;
+  /** Of one API key; requests without one share no bound of their own. Absent: none. */
+  readonly maxInflightPerKey?: number;
 }
 
 /** One admitted request. The route owns it and closes it when the response is out. */
@@ -24,6 +27,9 @@ export class Admission {
   #numInflight = 0;
   #heldBytes = 0;
   #isDraining = false;
+  /** Requests of each tenant that has some. */
+  readonly #byTenant = new Map<string, number>();
+  readonly #turnover = new Turnover();
   /** Called when the last ticket closes. */
   #onIdle: (() => void)[] = [];
 
@@ -44,9 +50,17 @@ export class Admission {
   }
 
   /** @throws TesseraError `shutting_down` or `rate_limited` */
-  admit(): Ticket {
+  admit(tenant: string = ANONYMOUS): Ticket {
     if (this.#isDraining) throw new TesseraError("shutting_down");
-    if (this.#numInflight >= this.#options.maxInflight) throw new TesseraError("rate_limited");
+    const { maxInflight, maxInflightPerKey = maxInflight } = this.#options;
+    if (this.#numInflight >= maxInflight) throw this.#busy();
+    const numOfTenant = this.#byTenant.get(tenant) ?? 0;
+    if (tenant !== ANONYMOUS && numOfTenant >= maxInflightPerKey) {
+      throw this.#busy(
+        `At most ${maxInflightPerKey} requests of one API key run at once. Try again when one has ended.`,
+      );
+    }
+    this.#byTenant.set(tenant, numOfTenant + 1);
     this.#numInflight++;
     let held = 0;
     let isOpen = true;
@@ -68,6 +82,7 @@ export class Admission {
         this.#heldBytes -= held;
         held = 0;
         this.#numInflight--;
+        this.#leave(tenant);
         if (this.#numInflight === 0) this.#onIdle.splice(0).forEach((wake) => wake());
       },
     };
@@ -80,6 +95,19 @@ export class Admission {
     return new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
+  /** A refusal that says when to come again. */
+  #busy(message?: string): TesseraError {
+    const retryAfterS = this.#turnover.refused();
+    return new TesseraError("rate_limited", { retryAfterS, ...(message === undefined ? {} : { message }) });
+  }
+
+  #leave(tenant: string): void {
+    this.#turnover.freed();
+    const numLeft = this.#byTenant.get(tenant)! - 1;
+    if (numLeft === 0) this.#byTenant.delete(tenant);
+    else this.#byTenant.set(tenant, numLeft);
+  }
+
   #checkRoom(held: number, numBytes: number): void {
     const { maxHeldBytes } = this.#options;
     if (held + numBytes > maxHeldBytes) {
@@ -87,6 +115,6 @@ export class Admission {
         message: "The request needs more memory than this server gives to one. Send fewer or smaller pictures.",
       });
     }
-    if (this.#heldBytes + numBytes > maxHeldBytes) throw new TesseraError("rate_limited");
+    if (this.#heldBytes + numBytes > maxHeldBytes) throw this.#busy();
   }
 }

@@ -46,3 +46,16 @@ Deno.test("admission: a drain admits nobody and ends with the last request", asy
   ticket.close();
   await drained;
 });
+
+Deno.test("admission: one key takes its share and no more; those without a key have no share", () => {
+  const admission = new Admission({ maxInflight: 4, maxHeldBytes: 1, maxInflightPerKey: 2 });
+  const tickets = [admission.admit("a"), admission.admit("a")];
+  assert.throws(() => admission.admit("a"), { code: "rate_limited", status: 429, retryAfterS: 1 });
+  tickets.push(admission.admit("b"), admission.admit());
+  assert.throws(() => admission.admit("b"), { code: "rate_limited" });
+  tickets.forEach((ticket) => ticket.close());
+  const anonymous = Array.from({ length: 4 }, () => admission.admit());
+  anonymous.forEach((ticket) => ticket.close());
+  admission.admit("a").close();
+  assert.equal(admission.numInflight, 0);
+});

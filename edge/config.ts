@@ -42,6 +42,8 @@ export interface EdgeConfig {
   /** Web Workers of the tile pool; 0: its own default. */
   readonly numTileWorkers: number;
   readonly maxInflight: number;
+  /** Of one API key; none where absent. */
+  readonly maxInflightPerKey?: number;
   readonly maxHeldBytes: number;
   /** WASM memory of all tile workers together. */
   readonly maxTileBytes: number;
@@ -95,6 +97,7 @@ export function readEdgeConfig(
       "TESSERA_PORT",
       "TESSERA_TILE_WORKERS",
       "TESSERA_MAX_INFLIGHT",
+      "TESSERA_KEY_INFLIGHT",
       "TESSERA_HELD_MB",
       "TESSERA_TILE_MB",
       "TESSERA_DEADLINE_MS",
@@ -111,6 +114,7 @@ export function readEdgeConfig(
         natsAccess,
         numTileWorkers: env.TESSERA_TILE_WORKERS,
         maxInflight: env.TESSERA_MAX_INFLIGHT,
+        maxInflightPerKey: env.TESSERA_KEY_INFLIGHT,
         maxHeldBytes: env.TESSERA_HELD_MB * 1024 * 1024,
         maxTileBytes: env.TESSERA_TILE_MB * 1024 * 1024,
         deadlineMs: env.TESSERA_DEADLINE_MS,

@@ -17,7 +17,7 @@ import {
 import type { ModelFacts } from "./config.ts";
 import type { Engine } from "./engine/types.ts";
 import { Announcer } from "./intake/announcer.ts";
-import { ensureDurableQueue, ensureQueue } from "./intake/connect.ts";
+import { ensureDurableQueue, ensureOwnQueue, ensureQueue } from "./intake/connect.ts";
 import type { IntakeWaits } from "./intake/intake.ts";
 import { Link } from "./intake/link.ts";
 import { Pulling } from "./intake/pulling.ts";
@@ -45,6 +45,8 @@ export interface WorkerLimits {
   readonly maxSequences: number;
   /** New tokens of one engine step. */
   readonly tokenBudget: number;
+  /** Takes jobs of pictures and prefixes that it had before, from a queue of its own. Default true. */
+  readonly isRouted?: boolean;
   readonly waits?: Partial<IntakeWaits> & { readonly ackMs?: number };
 }
 
@@ -70,7 +72,13 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   const log = (deps.log ?? silentLogger).with({ worker_id: workerId });
   let isDraining = false;
 
-  const ensure = () => ensureQueue(nc, facts.name, waits?.ackMs ?? ACK_WAIT_MS);
+  const ackMs = waits?.ackMs ?? ACK_WAIT_MS;
+  const isRouted = limits.isRouted ?? true;
+  const ensureOwn = () => ensureOwnQueue(nc, facts.name, workerId, ackMs);
+  const ensure = async () => {
+    await ensureQueue(nc, facts.name, ackMs);
+    if (isRouted) await ensureOwn();
+  };
   await ensure();
   const link = new Link(nc, () => {
     ensure().catch((error) => log.warn("queue_not_ready", { error })).finally(() => pulling.restart());
@@ -109,6 +117,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     context_length: worker.maxLength,
     capacity: maxSequences,
     running: worker.intake.numSequences,
+    ...(isRouted ? { routed: true } : {}),
     device: engine.info.device,
     dtype: engine.info.dtype,
     isa: engine.info.isa,
@@ -124,6 +133,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     maxJobs: maxSequences,
     claimMs: waits?.claimMs ?? CLAIM_TIMEOUT_MS,
     ensureLive: ensure,
+    ensureOwn: isRouted ? ensureOwn : undefined,
     ensureDurable: () => ensureDurableQueue(nc, facts.name, waits?.ackMs ?? ACK_WAIT_MS),
     log,
   });

@@ -67,6 +67,11 @@ export const VARIABLES = {
     integer(0, 64),
   ),
   TESSERA_MAX_INFLIGHT: variable("256", "Requests an edge holds at once; above it answers 429.", integer(1, 100_000)),
+  TESSERA_KEY_INFLIGHT: variable(
+    "128",
+    "Requests of one API key an edge holds at once; above it answers 429.",
+    integer(1, 100_000),
+  ),
   TESSERA_HELD_MB: variable(
     "192",
     "Memory an edge gives to request bodies, pictures and tiles, in MiB; above it answers 429.",

@@ -78,6 +78,8 @@ export interface ErrorDetails {
   readonly message?: string;
   /** Where in the request: `messages[1].content[2]`. */
   readonly param?: string | null;
+  /** When the same request may succeed, where that is known better than by the code. */
+  readonly retryAfterS?: number;
   /** For the log alone. */
   readonly diagnostic?: string;
   readonly cause?: unknown;
@@ -89,12 +91,14 @@ export class TesseraError extends Error {
   readonly code: ErrorCode;
   readonly param: string | null;
   readonly diagnostic: string | null;
+  readonly #retryAfterS: number | null;
 
   constructor(code: ErrorCode, details: ErrorDetails = {}) {
     super(details.message ?? TABLE[code].message, details.cause === undefined ? {} : { cause: details.cause });
     this.code = code;
     this.param = details.param ?? null;
     this.diagnostic = details.diagnostic ?? null;
+    this.#retryAfterS = details.retryAfterS ?? TABLE[code].retryAfterS;
   }
 
   get status(): ErrorRow["status"] {
@@ -102,7 +106,7 @@ export class TesseraError extends Error {
   }
 
   get retryAfterS(): number | null {
-    return TABLE[this.code].retryAfterS;
+    return this.#retryAfterS;
   }
 
   /** The body OpenAI clients expect. */

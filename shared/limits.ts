@@ -118,6 +118,16 @@ export const ANSWERS_MAX_BYTES = 256 * 1024 * 1024;
 export const REQUEST_MAX_AGE_MS = 24 * 3_600_000;
 /** Largest answer kept under an Idempotency-Key, in characters: with its frame it fits a message of 1 MB. */
 export const MAX_KEPT_BODY_BYTES = 512 * 1024;
+/** Longest wait a client that was refused is asked for: what comes later cannot be foreseen. */
+export const MAX_RETRY_AFTER_S = 60;
+/** How far back the pace is measured at which places become free. */
+export const TURNOVER_WINDOW_MS = 30_000;
+/** How long a job waits for the worker that has its picture before any other may take it: a few claims' time. */
+export const ROUTE_WAIT_MS = 100;
+/** A worker is preferred only while it has at most this multiple of the mean load of its model's workers. */
+export const ROUTE_LOAD_BOUND = 1.5;
+/** How long the queue of a worker that is gone stays. */
+export const WORKER_QUEUE_TTL_MS = 30_000;
 /** Parked jobs: kept so long for whoever looks into them, and at most so many bytes. */
 export const DEAD_MAX_AGE_MS = 7 * 24 * 3_600_000;
 export const DEAD_MAX_BYTES = 256 * 1024 * 1024;

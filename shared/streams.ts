@@ -15,6 +15,7 @@ import {
   NEWS_MAX_BYTES,
   RECORD_MAX_AGE_MS,
   REQUEST_MAX_AGE_MS,
+  WORKER_QUEUE_TTL_MS,
 } from "./limits.ts";
 import {
   ANSWERS_STREAM,
@@ -26,6 +27,7 @@ import {
   durableConsumer,
   durableJobsOf,
   JOBS_BUCKET,
+  jobsForWorker,
   LIVE_JOBS_WILDCARD,
   LIVE_STREAM,
   liveConsumer,
@@ -35,6 +37,7 @@ import {
   REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
+  workerConsumer,
   WORKERS_BUCKET,
 } from "./subjects.ts";
 
@@ -52,6 +55,16 @@ export const LIVE_STREAM_CONFIG = {
   /** Window in which a job id published twice counts once. */
   duplicate_window: 2 * 60_000 * NANOS_PER_MS,
 } as const;
+
+/** The consumer of one worker's own queue. */
+export function workerConsumerConfig(model: string, workerId: string, ackWaitMs: number = ACK_WAIT_MS) {
+  return {
+    ...liveConsumerConfig(model, ackWaitMs),
+    durable_name: workerConsumer(workerId),
+    filter_subject: jobsForWorker(model, workerId),
+    inactive_threshold: WORKER_QUEUE_TTL_MS * NANOS_PER_MS,
+  } as const;
+}
 
 /** Durable jobs: on disk, each handed to one worker, gone when acknowledged. */
 export const DURABLE_STREAM_CONFIG = {

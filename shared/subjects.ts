@@ -22,6 +22,10 @@ export function modelToken(model: string): string {
 
 /** Where the edge publishes interactive jobs for a model. */
 export const liveJobsSubject = (model: string): string => `tessera.jobs.live.${modelToken(model)}`;
+/** Interactive jobs that one worker shall have, because it has their pictures and prefixes. */
+export const jobsForWorker = (model: string, workerId: string): string => `${liveJobsSubject(model)}.for.${workerId}`;
+/** The consumer of those; it goes some time after its worker. */
+export const workerConsumer = (workerId: string): string => `for_${workerId.replaceAll(".", "_")}`;
 /** Durable consumer all workers of a model pull from. Consumer names admit no `=`, hence the replacement. */
 export const liveConsumer = (model: string): string => `live_${modelToken(model).replaceAll("=", "_x")}`;
 

@@ -65,6 +65,11 @@ export class WorkerDirectory {
     }));
   }
 
+  /** The model's workers that live. */
+  workersOf(model: string): Announcement[] {
+    return this.#alive().filter((a) => a.model === model);
+  }
+
   /** Whether a worker lives that takes new jobs, of one model or of any. */
   isServed(model?: string): boolean {
     return this.#alive().some((a) => !a.draining && (model === undefined || a.model === model));

@@ -14,8 +14,11 @@ import {
   type Job,
   JobEvent,
   jobIdOf,
+  jobsForWorker,
   LIVE_GIVEN_UP,
+  liveJobsSubject,
   type Logger,
+  ROUTE_WAIT_MS,
   TesseraError,
   toTesseraError,
   workerAlive,
@@ -26,6 +29,7 @@ import type { WorkerDirectory } from "./directory.ts";
 import { storeDeadLetter } from "./dead_letters.ts";
 import { ensureLiveStream, storeJob, withdrawJob } from "./live_stream.ts";
 import { Prober } from "./probe.ts";
+import { preferredWorker, routeKey } from "./routing.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
 import { TileSender } from "./send_tiles.ts";
 
@@ -92,8 +96,9 @@ export class Dispatcher {
     this.#jobs.set(running.id, running);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
     options.signal.addEventListener("abort", cancel);
+    const worker = preferredWorker(routeKey(job), this.#options.directory.workersOf(job.model));
     try {
-      await this.#publish(running, bytes);
+      await this.#publish(running, bytes, worker);
     } catch (thrown) {
       running.giveUp(toTesseraError(thrown));
       throw thrown;
@@ -180,7 +185,7 @@ export class Dispatcher {
   }
 
   /** Publishes a job, as the first time or again. What does not work because the bus is down is tried again. */
-  async #publish(job: RunningJob, encoded?: Uint8Array): Promise<void> {
+  async #publish(job: RunningJob, encoded?: Uint8Array, worker: string | null = null): Promise<void> {
     const { bus } = this.#options;
     const nc = bus.connection;
     const publication = job.publications.begin();
@@ -188,14 +193,26 @@ export class Dispatcher {
     const envelope = base === 0 ? job.job : { ...job.job, attempt_base: base };
     try {
       const bytes = encoded ?? encodeMessage(envelope, bus.maxPayload);
-      const seq = await storeJob(nc, base === 0 ? job.id : `${job.id}.${base}`, job.model, bytes);
+      const subject = worker === null ? liveJobsSubject(job.model) : jobsForWorker(job.model, worker);
+      const seq = await storeJob(nc, base === 0 ? job.id : `${job.id}.${base}`, subject, bytes);
       job.publications.stored(publication, seq);
+      if (worker !== null) this.#openToAllLater(job);
     } catch (error) {
       if (bus.isConnected && encoded !== undefined) throw error;
       this.#options.log.warn("job_not_stored", { job_id: job.id, error });
       if (!job.hasEnded) job.publications.failed(publication);
     }
     this.#withdraw(job);
+  }
+
+  /** A job whose preferred worker does not take it at once is for all; that worker may still be the first. */
+  #openToAllLater(job: RunningJob): void {
+    setTimeout(() => {
+      if (job.hasEnded || job.isClaimed || job.publications.dueReason !== null || !this.#options.bus.isConnected) {
+        return;
+      }
+      void this.#publish(job);
+    }, ROUTE_WAIT_MS);
   }
 
   /** Takes publications that no longer count out of the stream. */

@@ -1,7 +1,7 @@
 /** The live stream as the edge uses it: make sure it exists, store a job, take an unclaimed job back. */
 import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { LIVE_STREAM, LIVE_STREAM_CONFIG, liveJobsSubject, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
+import { LIVE_STREAM, LIVE_STREAM_CONFIG, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
 import { ensureStream } from "./ensure_stream.ts";
 import { hasNoResponders } from "./probe.ts";
 
@@ -22,9 +22,9 @@ export async function ensureLiveStream(nc: NatsConnection): Promise<string> {
  * @returns its sequence number in the stream
  * @throws TesseraError `rate_limited` when the stream is full, `no_worker` when it cannot be reached
  */
-export async function storeJob(nc: NatsConnection, jobId: string, model: string, bytes: Uint8Array): Promise<number> {
+export async function storeJob(nc: NatsConnection, jobId: string, subject: string, bytes: Uint8Array): Promise<number> {
   const options = { msgID: jobId, timeout: PUBLISH_TIMEOUT_MS };
-  const publish = () => jetstream(nc).publish(liveJobsSubject(model), bytes, options);
+  const publish = () => jetstream(nc).publish(subject, bytes, options);
   try {
     return (await publish().catch(async (error) => {
       // No stream listens to the subject: the server lost it, or it was never made.

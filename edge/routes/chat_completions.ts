@@ -18,7 +18,7 @@ export function chatCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
     const last = parseEventId(c.req.header("last-event-id"));
     if (last !== null) return await resume(deps, c, last.id, last.after);
-    const ticket = deps.admission.admit();
+    const ticket = deps.admission.admit(await tenantOf(c.req.header("authorization")));
     const client = new AbortController();
     const leave = () => client.abort();
     // Heard only until the response is made: from then on the body's cancel says that the client left.

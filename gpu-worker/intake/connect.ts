@@ -21,6 +21,7 @@ import {
   openSocket,
   parseServers,
   TILES_STREAM_CONFIG,
+  workerConsumerConfig,
 } from "@tessera/shared";
 
 const RETRY_MS = 1_000;
@@ -101,6 +102,11 @@ async function ensureConsumer(
 /** The live stream and the model's consumer on it. */
 export function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
   return ensureConsumer(nc, LIVE_STREAM_CONFIG, liveConsumerConfig(model, ackWaitMs));
+}
+
+/** The worker's own queue on the live stream. */
+export function ensureOwnQueue(nc: NatsConnection, model: string, workerId: string, ackWaitMs?: number): Promise<void> {
+  return ensureConsumer(nc, LIVE_STREAM_CONFIG, workerConsumerConfig(model, workerId, ackWaitMs));
 }
 
 /** Everything durable jobs need. */

@@ -9,6 +9,7 @@ import {
   liveConsumer,
   type Logger,
   toTesseraError,
+  workerConsumer,
 } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import { DurableChannel } from "../durable/channel.ts";
@@ -16,6 +17,9 @@ import { DurableStore } from "../durable/store.ts";
 import { EdgeChannel } from "./edge_channel.ts";
 import type { Intake } from "./intake.ts";
 import { Puller } from "./pull.ts";
+
+/** Jobs asked for at a time from the worker's own queue. */
+const MAX_OWN_ASKED = 2;
 
 export interface PullingOptions {
   readonly nc: NatsConnection;
@@ -28,12 +32,15 @@ export interface PullingOptions {
   /** Make stream and consumer where they are missing. */
   readonly ensureLive: () => Promise<void>;
   readonly ensureDurable: () => Promise<void>;
+  /** Of the worker's own queue; none where absent. */
+  readonly ensureOwn?: (() => Promise<void>) | undefined;
   readonly log: Logger;
 }
 
 export class Pulling {
   readonly #options: PullingOptions;
   readonly #live: Puller;
+  readonly #own: Puller | null;
   readonly #durable: Puller;
   /** Runs while durable jobs are not asked for yet. */
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -64,6 +71,20 @@ export class Pulling {
       onMissing: options.ensureLive,
       log,
     });
+    this.#own = options.ensureOwn === undefined ? null : new Puller({
+      nc,
+      stream: LIVE_STREAM,
+      consumer: workerConsumer(workerId),
+      workerId,
+      // Asked for on top of those for all, so few at a time: what comes too many has to wait here.
+      room: () => Math.min(MAX_OWN_ASKED, maxJobs - intake.numJobs),
+      onDelivery: (delivery) => {
+        this.#askForDurableLater();
+        intake.take(delivery, edges);
+      },
+      onMissing: options.ensureOwn,
+      log,
+    });
     const maxDurable = Math.max(1, Math.floor(maxJobs * DURABLE_SHARE));
     this.#durable = new Puller({
       nc,
@@ -79,18 +100,21 @@ export class Pulling {
   }
 
   start(): void {
+    this.#own?.poke();
     this.#live.poke();
     void this.#startDurable();
   }
 
   /** Room may have grown. */
   poke(): void {
+    this.#own?.poke();
     this.#live.poke();
     this.#askForDurableLater();
   }
 
   /** After a reconnection: what was asked for is forgotten. */
   restart(): void {
+    this.#own?.restart();
     this.#live.restart();
     void this.#startDurable();
   }
@@ -99,7 +123,7 @@ export class Pulling {
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    await Promise.all([this.#live.stop(), this.#durable.stop()]);
+    await Promise.all([this.#own?.stop(), this.#live.stop(), this.#durable.stop()]);
   }
 
   /** A server without disk, or rights, for durable jobs serves interactive ones all the same. */

@@ -20,6 +20,8 @@ export interface NatsServer {
   readonly pid: number;
   /** Where web sockets are taken, where the configuration says so. */
   readonly webSocketUrl: string | null;
+  /** Where it tells its figures over HTTP, with `--http_port`. */
+  readonly monitoringUrl: string | null;
   /** Ends it as a crash does: at once, with what was in memory lost. `stop` is still to be called. */
   kill(): void;
   /** Resolves when the server has ended, asked or not. */
@@ -76,8 +78,16 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     await Deno.remove(folder, { recursive: true }).catch(() => {});
   };
   try {
-    const { pid, url, webSocketUrl } = await readPorts(folder, server.ended);
-    return { url, webSocketUrl, pid: server.pid, ended: server.ended, stop, kill: () => Deno.kill(pid, "SIGKILL") };
+    const { pid, url, webSocketUrl, monitoringUrl } = await readPorts(folder, server.ended);
+    return {
+      url,
+      webSocketUrl,
+      monitoringUrl,
+      pid: server.pid,
+      ended: server.ended,
+      stop,
+      kill: () => Deno.kill(pid, "SIGKILL"),
+    };
   } catch (cause) {
     await stop();
     throw new Error(`Cannot start nats-server: ${cause instanceof Error ? cause.message : cause}\n${tail.join("\n")}`);
@@ -89,6 +99,7 @@ interface Ports {
   readonly pid: number;
   readonly url: string;
   readonly webSocketUrl: string | null;
+  readonly monitoringUrl: string | null;
 }
 
 /** The server writes `nats-server_<pid>.ports` once it listens. */
@@ -101,13 +112,13 @@ async function readPorts(folder: string, ended: Promise<unknown>): Promise<Ports
       const pid = Number(/_(\d+)\.ports$/.exec(entry.name)?.[1]);
       if (Number.isNaN(pid)) continue;
       try {
-        const ports = JSON.parse(await Deno.readTextFile(`${folder}/${entry.name}`)) as {
-          readonly nats?: readonly string[];
-          readonly websocket?: readonly string[];
-        };
-        if (ports.nats?.[0] !== undefined) {
-          return { pid, url: ports.nats[0], webSocketUrl: ports.websocket?.[0] ?? null };
-        }
+        type Urls = readonly string[];
+        const text = await Deno.readTextFile(`${folder}/${entry.name}`);
+        const ports = JSON.parse(text) as { nats?: Urls; websocket?: Urls; monitoring?: Urls };
+        const first = (urls?: Urls) => urls?.[0] ?? null;
+        const url = first(ports.nats);
+        if (url === null) continue;
+        return { pid, url, webSocketUrl: first(ports.websocket), monitoringUrl: first(ports.monitoring) };
       } catch {
         // Half written; read it again.
       }

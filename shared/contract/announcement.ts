@@ -17,6 +17,8 @@ export const Announcement = z.object({
   /** Sequences it decodes at once, and how many it has. */
   capacity: z.int().positive(),
   running: z.int().min(0),
+  /** It pulls from a queue of its own as well, for jobs whose pictures or prefixes it has. */
+  routed: z.boolean().optional(),
   device: z.string(),
   dtype: z.string(),
   isa: z.string(),

@@ -1,11 +1,15 @@
 /** Runs a benchmark: `deno task bench <name>`. Results are ratios and figures of this machine at this hour. */
+import { benchBus } from "./bus.ts";
 import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
 import { benchMemory } from "./memory.ts";
+import { benchRouting } from "./routing.ts";
 import { benchScheduler } from "./scheduler.ts";
 import { benchTiler } from "./tiler.ts";
 
 const BENCHES: Record<string, (args: readonly string[]) => Promise<void>> = {
+  "bus": benchBus,
+  "routing": benchRouting,
   "engine": benchEngine,
   "scheduler": benchScheduler,
   "tiler": benchTiler,

@@ -1,0 +1,20 @@
+/** `deno task soak`: ten minutes (or --seconds) of load at twice the capacity; prints what became of every request. */
+import { soak } from "./soak.ts";
+
+const DEFAULT_SECONDS = 600;
+
+const at = Deno.args.indexOf("--seconds");
+const seconds = at === -1 ? DEFAULT_SECONDS : Number(Deno.args[at + 1]);
+if (!Number.isInteger(seconds) || seconds < 10) {
+  console.error("usage: deno task soak [--seconds N], N at least 10");
+  Deno.exit(2);
+}
+const { numSent, outcomes, numRestarts, before, after } = await soak(seconds);
+console.log(`${numSent} requests in ${seconds} s, ${numRestarts} workers restarted`);
+for (const [outcome, count] of Object.entries(outcomes)) console.log(`  ${outcome.padEnd(9)} ${count}`);
+const mib = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MiB`;
+console.log(`resident memory of the edge ${mib(before.edgeBytes)} -> ${mib(after.edgeBytes)}`);
+console.log(
+  `consumers ${before.consumers} -> ${after.consumers}, subscriptions ${before.subscriptions} -> ${after.subscriptions}`,
+);
+console.log(`jobs left in the queue ${after.messages}; blocks and slots of every worker in order`);

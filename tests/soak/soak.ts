@@ -1,0 +1,204 @@
+/** Load at twice the capacity with clients that leave, bad requests and workers that die; then: is anything left, was anything lost? */
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import assert from "node:assert/strict";
+import { CounterStream } from "../support/counter_random.ts";
+import { bodyOf } from "../support/fleet_client.ts";
+import { type EdgePart, Fleet, type Part, pause, until } from "../support/fleet.ts";
+
+/** Sequences of all workers together; twice as many clients are kept busy. */
+const NUM_WORKERS = 2;
+const SEQUENCES_PER_WORKER = 8;
+const NUM_CLIENTS = 2 * NUM_WORKERS * SEQUENCES_PER_WORKER;
+const RESTART_EVERY_MS = 4_000;
+const WARM_UP_MS = 3_000;
+/** Longest a request may take: many times what a full queue needs. */
+const STUCK_MS = 60_000;
+/** What the runtime may keep after the load: its heap grows to what the peak needed. */
+const MAX_GROWTH_BYTES = 96 * 1024 * 1024;
+
+/** What can become of a request; exactly one of them does. */
+const OUTCOMES = ["answered", "left", "refused", "bad", "failed", "stuck", "wrong"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+interface Levels {
+  readonly edgeBytes: number;
+  readonly consumers: number;
+  readonly messages: number;
+  readonly subscriptions: number;
+}
+
+export interface SoakReport {
+  readonly numSent: number;
+  readonly outcomes: Record<Outcome, number>;
+  readonly numRestarts: number;
+  readonly before: Levels;
+  readonly after: Levels;
+  readonly failures: readonly string[];
+}
+
+/** Runs the load and checks what is left. @throws when something is */
+export async function soak(seconds: number): Promise<SoakReport> {
+  let report: SoakReport | null = null;
+  await Fleet.run(async (fleet) => {
+    report = await run(fleet, seconds);
+    check(report);
+  }, { args: ["--http_port", "-1"] });
+  return report!;
+}
+
+async function run(fleet: Fleet, seconds: number): Promise<SoakReport> {
+  const settings = { latencyMs: 4, maxSequences: SEQUENCES_PER_WORKER, numKvBlocks: 96 };
+  const workers = await Promise.all(Array.from({ length: NUM_WORKERS }, () => fleet.worker(settings)));
+  const edge = await fleet.edge({ TESSERA_LOG_LEVEL: "info", TESSERA_MAX_INFLIGHT: String(NUM_CLIENTS - 4) });
+  const load = new Load(edge.url);
+  await load.run(WARM_UP_MS);
+  const before = await settled(fleet, edge, workers);
+
+  load.reset();
+  let numRestarts = 0;
+  const loading = load.run(seconds * 1_000);
+  const end = performance.now() + seconds * 1_000;
+  while (performance.now() + RESTART_EVERY_MS < end) {
+    await pause(RESTART_EVERY_MS);
+    // In turn by force and as asked: a worker that is asked to stop gives back what it has.
+    const victim = workers.shift()!;
+    victim.signal(numRestarts % 2 === 0 ? "SIGKILL" : "SIGTERM");
+    workers.push(await fleet.worker(settings));
+    numRestarts += 1;
+  }
+  await loading;
+  const after = await settled(fleet, edge, workers);
+  return { numSent: load.numSent, outcomes: load.outcomes, numRestarts, before, after, failures: load.failures };
+}
+
+function check({ numSent, outcomes, before, after, failures }: SoakReport): void {
+  assert.equal(Object.values(outcomes).reduce((sum, count) => sum + count, 0), numSent, "each request has one outcome");
+  assert.equal(outcomes.stuck + outcomes.wrong + outcomes.failed, 0, failures.join("\n"));
+  assert.ok(outcomes.answered > 0 && outcomes.left > 0 && outcomes.bad > 0, JSON.stringify(outcomes));
+  assert.equal(after.messages, 0, "jobs are left in the queue");
+  assert.equal(after.consumers, before.consumers, "consumers");
+  assert.equal(after.subscriptions, before.subscriptions, "subscriptions");
+  assert.ok(after.edgeBytes - before.edgeBytes < MAX_GROWTH_BYTES, `${before.edgeBytes} -> ${after.edgeBytes} bytes`);
+}
+
+/** Waits until nobody has anything to do, then counts what there is. */
+async function settled(fleet: Fleet, edge: EdgePart, workers: readonly Part[]): Promise<Levels> {
+  // The worker checks its blocks and slots each time it tells its state, and ends where they are not in order.
+  const isIdle = (worker: Part) => worker.last("worker_state")?.["is_idle"] === true;
+  await until(() => workers.every(isIdle), "the workers to be idle", STUCK_MS);
+  const nc = await connect({ servers: fleet.nats.url });
+  try {
+    const manager = await jetstreamManager(nc);
+    const streams = async () => await manager.streams.list().next();
+    // A worker that died takes its announcement with it after a while, and the server its subscriptions at once.
+    const numJobs = async () =>
+      (await streams()).filter(({ config }) => config.name === "TESSERA_LIVE")
+        .reduce((sum, { state }) => sum + state.messages, 0);
+    await until(async () => await numJobs() === 0, "the queue to be empty", STUCK_MS);
+    const consumers = (await streams()).reduce((sum, { state }) => sum + state.consumer_count, 0);
+    const { num_subscriptions } = await (await fetch(`${fleet.nats.monitoringUrl}/subsz`)).json();
+    const messages = await numJobs();
+    return { edgeBytes: await residentBytes(edge.process.pid), consumers, messages, subscriptions: num_subscriptions };
+  } finally {
+    await nc.close();
+  }
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** Clients that ask one thing after another, each with a mind of its own. */
+class Load {
+  readonly #url: string;
+  readonly #random = new CounterStream(1, "soak");
+  #draws = 0;
+  /** Answers by what was asked: the same question gets the same answer, whatever happens. */
+  readonly #answers = new Map<string, string>();
+  numSent = 0;
+  outcomes: Record<Outcome, number> = Load.#none();
+  failures: string[] = [];
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  static #none(): Record<Outcome, number> {
+    return Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 0])) as Record<Outcome, number>;
+  }
+
+  reset(): void {
+    this.numSent = 0;
+    this.outcomes = Load.#none();
+    this.failures = [];
+  }
+
+  async run(forMs: number): Promise<void> {
+    const end = performance.now() + forMs;
+    const client = async () => {
+      while (performance.now() < end) {
+        this.numSent += 1;
+        const outcome = await this.#ask().catch((error) => {
+          this.failures.push(String(error));
+          return error?.name === "TimeoutError" ? "stuck" as const : "failed" as const;
+        });
+        this.outcomes[outcome] += 1;
+        if (outcome === "refused") await pause(this.#below(200));
+      }
+    };
+    await Promise.all(Array.from({ length: NUM_CLIENTS }, client));
+  }
+
+  #below(bound: number): number {
+    return this.#random.integer(this.#draws++, bound);
+  }
+
+  async #ask(): Promise<Outcome> {
+    const kind = this.#below(10);
+    const question = { text: `q${this.#below(20)}`, seed: this.#below(3), temperature: this.#below(2), maxTokens: 40 };
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(STUCK_MS)]);
+    const leaving = kind < 2 ? setTimeout(() => stop.abort(), this.#below(400)) : undefined;
+    const body = JSON.stringify({ ...bodyOf(question, kind % 2 === 0), ...(kind === 9 ? { temperature: -1 } : {}) });
+    try {
+      const response = await fetch(`${this.#url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+        signal,
+      });
+      const text = await response.text();
+      if (kind === 9) return response.status === 400 || response.status === 429 ? "bad" : this.#fail("failed", text);
+      if (response.status === 429 || response.status === 503) return "refused";
+      if (response.status !== 200) return this.#fail("failed", text);
+      return this.#judge(JSON.stringify(question), contentOf(text), text);
+    } catch (error) {
+      if (stop.signal.aborted) return "left";
+      throw error;
+    } finally {
+      clearTimeout(leaving);
+    }
+  }
+
+  #judge(question: string, content: string | null, text: string): Outcome {
+    if (content === null) return this.#fail("failed", text);
+    const known = this.#answers.get(question);
+    this.#answers.set(question, content);
+    return known === undefined || known === content ? "answered" : this.#fail("wrong", `${known}\n${content}`);
+  }
+
+  #fail(outcome: Outcome, text: string): Outcome {
+    this.failures.push(`${outcome}: ${text.slice(-300)}`);
+    return outcome;
+  }
+}
+
+/** The words of a whole answer, streamed or not; null when it is not whole. */
+function contentOf(text: string): string | null {
+  if (text.startsWith("{")) return JSON.parse(text).choices?.[0]?.message.content ?? null;
+  if (!text.trimEnd().endsWith("data: [DONE]")) return null;
+  return text.split("\n").filter((line) => line.startsWith("data: {"))
+    .map((line) => JSON.parse(line.slice("data: ".length)).choices[0]?.delta.content ?? "").join("");
+}
