@@ -92,6 +92,8 @@ export const PROBE_TIMEOUT_MS = 2_000;
 export const LOST_MS = 2 * ACK_WAIT_MS;
 /** How long a worker finds nobody listening for an edge before it cancels that edge's jobs; an edge reconnects in less. */
 export const EDGE_GONE_MS = 5_000;
+/** Least urgent a durable job can be asked to be: within a worker, whatever a client waits for goes first. */
+export const DURABLE_PRIORITY = 50;
 /** Durable jobs that may wait; above it a submission is refused with 429. */
 export const MAX_DURABLE_JOBS = 100_000;
 /** Longest life of a durable job and its tiles: what is not done by then is not worth doing. */

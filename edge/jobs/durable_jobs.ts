@@ -7,6 +7,7 @@ import {
   checkPayload,
   decodeMessage,
   DURABLE_MAX_AGE_MS,
+  DURABLE_PRIORITY,
   DURABLE_STREAM,
   DURABLE_STREAM_CONFIG,
   durableJobSubject,
@@ -59,7 +60,7 @@ export class DurableJobs {
   async submit(job: Job, tiles: readonly JobTile[], options: SubmitOptions = {}): Promise<JobRecord> {
     const { nc, kv, manager } = await this.#open();
     const { maxPayload } = this.#bus;
-    const bytes = encodeMessage(job, maxPayload);
+    const bytes = encodeMessage({ ...job, priority: Math.max(job.priority, DURABLE_PRIORITY) }, maxPayload);
     for (const { pixels } of tiles) checkPayload(pixels.length, maxPayload);
     const record = newRecord(job, options);
     const existing = await createRecord(kv, record, maxPayload);

@@ -24,6 +24,7 @@ import type { z } from "zod";
 const SNAPSHOTS: Record<string, z.ZodType> = {
   "announcement.json": Announcement,
   "announcement_generation.json": Announcement,
+  "announcement_routed.json": Announcement,
   "claim.json": Claim,
   "claim_granted.json": ClaimReply,
   "claim_granted_2.json": ClaimReply,
@@ -57,6 +58,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
 const OPTIONAL = new Set([
   "alone",
   "attempt_base",
+  "routed",
   "handed_over",
   "trial",
   "generation",
