@@ -112,11 +112,22 @@ export class Intake {
     if (this.#cancellations.has(envelope.id)) return delivery.ack();
     // Handed out again while it runs here: what the edge has missed of the earlier attempt is made good by this one.
     const earlier = this.#jobs.get(envelope.id);
+    if (earlier !== undefined && earlier.job.attempt_base !== envelope.attempt_base) {
+      return void this.#keepOne(earlier, delivery);
+    }
     if (earlier !== undefined) this.#end(earlier);
 
     const job = new LiveJob(envelope, delivery, channel);
     this.#jobs.set(job.id, job);
     void this.#prepare(job);
+  }
+
+  /** A job was published twice, and both came here: whoever granted the earlier one says whether it still counts. */
+  async #keepOne(earlier: LiveJob, delivery: Delivery): Promise<void> {
+    const outcome = await earlier.channel.claim(earlier, false);
+    if (outcome.granted) return delivery.ack();
+    if (!earlier.hasEnded) this.#refused(earlier, outcome.reason);
+    this.take(delivery, earlier.channel);
   }
 
   /** Makes the prompt, in slices; the job may end meanwhile. */
