@@ -102,9 +102,13 @@ async function settled(fleet: Fleet, edge: EdgePart, workers: readonly Part[]): 
       const names = (await manager.consumers.list(config.name).next()).map(({ name }) => name);
       consumers += names.filter((name) => !name.startsWith("for_")).length;
     }
-    const { num_subscriptions } = await (await fetch(`${fleet.nats.monitoringUrl}/subsz`)).json();
+    // Those of clients: the server has its own for each consumer.
+    const { connections } = await (await fetch(`${fleet.nats.monitoringUrl}/connz`)).json() as {
+      connections: { subscriptions: number }[];
+    };
+    const numSubscriptions = connections.reduce((sum, { subscriptions }) => sum + subscriptions, 0);
     const messages = await numJobs();
-    return { edgeBytes: await residentBytes(edge.process.pid), consumers, messages, subscriptions: num_subscriptions };
+    return { edgeBytes: await residentBytes(edge.process.pid), consumers, messages, subscriptions: numSubscriptions };
   } finally {
     await nc.close();
   }
