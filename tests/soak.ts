@@ -1,4 +1,4 @@
-/** Opens, uses and closes the embedded model many times: `deno task soak [cycles]`. Exit code 1 where memory grows. */
+/** Opens, uses and closes the embedded model many times: `deno task soak:engine [cycles]`. Exit code 1 where memory grows. */
 import { buildAddon } from "@tessera/native";
 import { findCheckpoint } from "../gpu-worker/config.ts";
 import { EngineDriver, textPrompt } from "./support/engine_driver.ts";
