@@ -35,6 +35,12 @@ struct Ladder {
   }
 };
 
+const Ladder& ladder_of(WeightType type) {
+  static const Ladder nf4(kNf4);
+  static const Ladder fp4(kFp4);
+  return type == WeightType::kNf4 ? nf4 : fp4;
+}
+
 float clamp_to_unit(float value) { return std::clamp(value, -1.0f, 1.0f); }
 
 /** Points from 0.1 to 1, the second half counted from the end: as the map's definition rounds them. */
@@ -69,9 +75,7 @@ const std::vector<float>& scale_map() {
 }
 
 uint8_t encode4(WeightType type, float value) {
-  static const Ladder nf4(kNf4);
-  static const Ladder fp4(kFp4);
-  const Ladder& ladder = type == WeightType::kNf4 ? nf4 : fp4;
+  const Ladder& ladder = ladder_of(type);
   size_t step = 0;
   for (float middle : ladder.middles) step += middle < value;  // no branches: weights are not to be foreseen
   return ladder.codes[step];
@@ -83,26 +87,46 @@ float QuantisedScales::at(size_t index) const {
   return product + offset;
 }
 
-QuantisedScales quantise_scales(const std::vector<float>& absmax) {
+float encode_block4(WeightType type, const float* values, uint8_t* codes) {
+  const Ladder& ladder = ladder_of(type);
+  float largest = 0;
+  for (size_t i = 0; i < kBlock4; i++) largest = std::max(largest, std::fabs(values[i]));
+  const float inverse = 1.0f / std::max(largest, kTiny);
+  float scaled[kBlock4];
+  for (size_t i = 0; i < kBlock4; i++) scaled[i] = clamp_to_unit(values[i] * inverse);
+  int32_t steps[kBlock4] = {};  // one vector after the other, so that the compiler makes them vectors
+  for (float middle : ladder.middles) {
+    for (size_t i = 0; i < kBlock4; i++) steps[i] += middle < scaled[i];
+  }
+  for (size_t i = 0; i < kBlock4; i++) codes[i] = ladder.codes[steps[i]];
+  return largest;
+}
+
+QuantisedScales quantise_scales(const std::vector<float>& absmax, const Each& each) {
   QuantisedScales out;
   double sum = 0;
   for (float value : absmax) sum += value;
   out.offset = static_cast<float>(sum / static_cast<double>(absmax.size()));
   const std::vector<float>& map = scale_map();
-  std::vector<float> middles;
-  for (size_t i = 0; i + 1 < map.size(); i++) middles.push_back((map[i] + map[i + 1]) / 2);
-  for (size_t first = 0; first < absmax.size(); first += kGroup) {
+  std::array<float, 255> middles;
+  for (size_t i = 0; i < middles.size(); i++) middles[i] = (map[i] + map[i + 1]) / 2;
+  const size_t num_groups = (absmax.size() + kGroup - 1) / kGroup;
+  out.codes.resize(absmax.size());
+  out.group_absmax.resize(num_groups);
+  each(num_groups, [&](size_t group) {
+    const size_t first = group * kGroup;
     const size_t last = std::min(absmax.size(), first + kGroup);
     float largest = 0;
     for (size_t i = first; i < last; i++) largest = std::max(largest, std::fabs(absmax[i] - out.offset));
-    out.group_absmax.push_back(largest);
+    out.group_absmax[group] = largest;
     const float inverse = 1.0f / std::max(largest, kTiny);
     for (size_t i = first; i < last; i++) {
       const float value = clamp_to_unit((absmax[i] - out.offset) * inverse);
-      const auto found = std::lower_bound(middles.begin(), middles.end(), value);
-      out.codes.push_back(static_cast<uint8_t>(found - middles.begin()));
+      size_t below = 0;  // middles less than the value
+      for (size_t half = 128; half > 0; half /= 2) below += middles[below + half - 1] < value ? half : 0;
+      out.codes[i] = static_cast<uint8_t>(below);
     }
-  }
+  });
   return out;
 }
 
@@ -125,7 +149,7 @@ Tensor4::Tensor4(WeightType type, size_t count, const Read& read, const Each& ea
       codes_[i] = encode4(type_, clamp_to_unit(value));
     }
   });
-  scales_ = quantise_scales(absmax);
+  scales_ = quantise_scales(absmax, each);
   for (size_t block = 0; block < num_blocks; block++) decoded_.push_back(scales_.at(block));
 }
 

@@ -22,6 +22,12 @@ const std::vector<float>& scale_map();
 /** The code nearest to `value` in [-1, 1]; half way between two, the lower one. */
 uint8_t encode4(WeightType type, float value);
 
+/** A whole block of finite weights to codes, one a byte; returns its largest magnitude. */
+float encode_block4(WeightType type, const float* values, uint8_t* codes);
+
+/** `each(count, work)` runs work(index) over all, in any order, possibly at once. */
+using Each = std::function<void(size_t, const std::function<void(size_t)>&)>;
+
 /** Scales of blocks, quantised a second time in groups of 256. */
 struct QuantisedScales {
   std::vector<uint8_t> codes;
@@ -32,16 +38,13 @@ struct QuantisedScales {
   float at(size_t index) const;
 };
 
-QuantisedScales quantise_scales(const std::vector<float>& absmax);
+QuantisedScales quantise_scales(const std::vector<float>& absmax, const Each& each);
 
 /** A tensor of `count` finite weights in 4 bits. */
 class Tensor4 {
  public:
   /** `read(first, count, out)` gives weights, at most a block at a time. */
   using Read = std::function<void(size_t, size_t, float*)>;
-
-  /** `each(count, work)` runs work(block) over all blocks, in any order, possibly at once. */
-  using Each = std::function<void(size_t, const std::function<void(size_t)>&)>;
 
   Tensor4(WeightType type, size_t count, const Read& read, const Each& each);
 

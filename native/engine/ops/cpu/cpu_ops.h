@@ -58,15 +58,10 @@ class CpuOps final : public Ops {
   }
 
   const MatrixKernel& weight_kernel() const;
-  /** Calls pack(row) for all rows of a part, a panel's worth on one thread. */
-  template <class Pack>
-  void pack_rows(const HostTensor& part, Pack&& pack);
-  std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join, size_t rows);
-  std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join, size_t rows);
-  std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, size_t rows, WeightType type);
-  /** Throws, saying `what` is and what was `expected`, where is_bad(a weight). */
-  template <class IsBad>
-  void refuse_where(const HostTensor& tensor, IsBad&& is_bad, const char* what, const char* expected);
+  std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join);
+  std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join);
+  std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, WeightType type);
+  std::unique_ptr<WeightMatrix> load_expanded4(std::span<const HostTensor> parts, Join join, WeightType type);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
   /** How M rows are cut into tiles, and these into blocks: as evenly as can be. */

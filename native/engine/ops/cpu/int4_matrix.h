@@ -1,24 +1,28 @@
 /**
- * Owns NF4 and FP4 weights and products with bf16 activations. Weights lie in groups of 64 columns of a panel, codes
- * beside their scales, read as one stream: [N / 32][K / 64]{scales [32] fp32, codes [32 pairs of K][32]}, the even
- * column of a pair in the low half of a byte. A group becomes bf16 in the layout of every bf16 product on its way in:
- * a whole panel where many tiles use it, else a piece that stays in L1.
+ * Owns 4-bit weights (NF4, FP4, AWQ) and products with bf16 activations. A group is 32 rows x `group_cols` columns, read
+ * as one stream: what its rows' codes stand for, then their codes in blocks of 64 columns. Panels lie [N / 32][K /
+ * group_cols]. A weight is one of the 16 bf16 values that its row has in the group, looked up on its way in: straight
+ * into the products of few rows; for more, a panel becomes the layout of every bf16 product first.
  */
 #pragma once
 
 #include "ops/cpu/weight_matrix.h"
-#include "ops/quantise.h"
 #include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
 class Int4Matrix final : public WeightMatrix {
  public:
-  /** `cols` is a multiple of 64, so that no block of weights crosses rows. */
-  Int4Matrix(size_t rows, size_t cols, WeightType type, const Kernels& kernels);
+  /** `cols` is a multiple of `format.group_cols`, so that no group crosses rows. */
+  Int4Matrix(size_t rows, size_t cols, const Format4& format, const Kernels& kernels);
 
-  /** Copies row `source_row` of a quantised tensor as packed row `row`. Rows of two panels may come at once. */
-  void pack_row(size_t row, const Tensor4& source, size_t source_row);
+  size_t num_groups() const { return num_groups_; }
+  /** Sets what row `row` multiplies the values of group `group` with. */
+  void set_scale(size_t row, size_t group, float scale);
+  /** Sets what row `row`'s codes of an AWQ group are: (code - zero) * scale, the scale being one of fp16. */
+  void set_scale_and_zero(size_t row, size_t group, float scale, int zero);
+  /** Writes the codes, one a byte, of a panel's 32 rows from column 64 * `block` on: codes[row * 64 + column]. */
+  void set_codes(size_t panel, size_t block, const uint8_t* codes);
 
   bool takes_bf16_pairs() const override { return true; }
   size_t packed_row_bytes() const override { return cols * kernels_.bf16.a_bytes; }
@@ -29,13 +33,16 @@ class Int4Matrix final : public WeightMatrix {
                 char* scratch, float* sums) const override;
 
  private:
-  uint8_t* group(size_t panel, size_t index) const {
-    return memory_.as<uint8_t>() + (panel * num_groups_ + index) * kGroup4Bytes;
+  char* group(size_t panel, size_t index) const {
+    return memory_.as<char>() + (panel * num_groups_ + index) * format_.group_bytes();
+  }
+  float* header(size_t row, size_t index) const {
+    return reinterpret_cast<float*>(group(row / kPanelWidth, index)) + row % kPanelWidth;
   }
 
   const Kernels& kernels_;
-  const float* values_;
-  size_t num_groups_;
+  const Format4 format_;
+  size_t num_groups_;  // of a row
   AlignedMemory memory_;
 };
 

@@ -25,23 +25,18 @@ Int8Matrix::Int8Matrix(size_t num_rows, size_t num_cols, const Kernels& kernels)
   bytes = memory_.bytes() + (scales_.size() + corrections_.size()) * 4;
 }
 
-void Int8Matrix::pack_row(size_t row, const HostTensor& source, size_t source_row) {
-  const char* data = static_cast<const char*>(source.data);
-  const size_t first = source_row * cols;
-  float largest = 0;
-  for (size_t i = 0; i < cols; i++) {
-    largest = std::max(largest, std::fabs(read_disk(data, source.type, first + i)));
-  }
-  // Below this the factor would overflow; such a row is as good as zero. Two roundings: the codes are bitsandbytes'.
-  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
-  int8_t* to = panel_start(row / kPanelWidth) + row % kPanelWidth * 4;
+void Int8Matrix::pack_row(size_t row, const float* values) {
+  // The kernel's rounding of activations is bitsandbytes' of weights too; only they are stored 128 too large.
+  auto* panel = reinterpret_cast<uint32_t*>(panel_start(row / kPanelWidth));
+  const int lane = static_cast<int>(row % kPanelWidth);
+  bool has_outliers = false;
+  scales_[row] = kernel_->quantise(values, cols, INFINITY, lane, kPanelWidth, panel, &has_outliers);
   int32_t sum = 0;
-  for (size_t i = 0; i < cols; i++) {
-    const auto code = static_cast<int8_t>(std::nearbyint(read_disk(data, source.type, first + i) * factor));
-    to[i / 4 * (4 * kPanelWidth) + i % 4] = code;
-    sum += code;
+  for (size_t step = 0; step < steps_; step++) {
+    uint32_t& four = panel[step * kPanelWidth + lane];
+    four ^= 0x80808080u;
+    for (int i = 0; i < 4; i++) sum += static_cast<int8_t>(four >> (8 * i));
   }
-  scales_[row] = largest / 127.0f;
   corrections_[row] = 128 * sum;
 }
 

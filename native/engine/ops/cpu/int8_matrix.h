@@ -17,8 +17,8 @@ class Int8Matrix final : public WeightMatrix {
  public:
   Int8Matrix(size_t rows, size_t cols, const Kernels& kernels);
 
-  /** Quantises one row of `source`, finite numbers, as packed row `row`. Rows may come from several threads. */
-  void pack_row(size_t row, const HostTensor& source, size_t source_row);
+  /** Quantises one row of finite numbers as packed row `row`. Rows may come from several threads. */
+  void pack_row(size_t row, const float* values);
 
   size_t packed_row_bytes() const override { return steps_ * 4 + 4; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;

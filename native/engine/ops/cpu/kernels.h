@@ -63,8 +63,43 @@ struct MatrixKernel {
   void (*store_value)(const float* x, size_t dim, void* panels, size_t panel_size, size_t token);
 };
 
-/** Bytes of 32 rows x 64 columns of 4-bit weights with their scales; see `Int4Matrix`. */
-inline constexpr size_t kGroup4Bytes = 1152;
+/** Columns of 4-bit weights whose codes lie together. */
+inline constexpr size_t kCodeBlock = 64;
+inline constexpr size_t kCodeBlockBytes = kCodeBlock * kPanelWidth / 2;
+
+/** Where a code is among 32 rows x 64 columns. */
+struct Place4 {
+  size_t row, col;
+};
+
+/**
+ * The block's order: [2 halves of its rows][8 lines of 8 columns][32 words of 16 bits][4 codes]. A code of a word is of
+ * every fourth row; the columns' pairs go by eighths of a line, for odd codes with the line's halves swapped. So the
+ * lanes of a vector that was looked up are nearly where the products want them; see int4_avx512.h.
+ */
+static inline Place4 place4(int half, size_t line, int word, int nibble) {
+  const int pair = word / 8 ^ (nibble % 2 == 1 ? 2 : 0);
+  return {static_cast<size_t>(16 * half + 4 * nibble + word % 8 / 2), 8 * line + 2 * pair + word % 2};
+}
+
+/** What the codes of 4-bit weights mean. A group of 32 rows x `group_cols` columns begins with its rows' scales. */
+struct Format4 {
+  const float* values;  // of the 16 codes of NF4 or FP4; null for AWQ, whose groups hold -zero * scale too
+  size_t group_cols;    // that share a scale: a multiple of 64
+
+  size_t header_bytes() const { return kPanelWidth * 4 * (values == nullptr ? 2 : 1); }
+  size_t group_bytes() const { return header_bytes() + group_cols / kCodeBlock * kCodeBlockBytes; }
+};
+
+/** Products of 4-bit weights, as those of the bf16 weights that they stand for, bit for bit. */
+struct Int4Kernel {
+  /** `count` groups to bf16 panels. */
+  void (*expand)(const void* groups, const Format4& format, size_t count, void* out);
+  /** Rows that `tile` takes; 0 where the set has none. */
+  int max_rows;
+  /** c [rows][32] = a * panel, which is `count` groups; a as in `MatrixKernel`. */
+  void (*tile)(int rows, const void* a, const void* groups, const Format4& format, size_t count, float* c);
+};
 
 /** Products of int8 weights [K / 4][32][4] and activations [K / 4][rows][4], these stored 128 too large. */
 struct Int8Kernel {
@@ -88,8 +123,7 @@ struct Kernels {
   MatrixKernel f16;
   MatrixKernel f32;
   Int8Kernel int8;
-  /** `count` groups of 4-bit weights to bf16 panels, by the 16 values of their codes. */
-  void (*expand4)(const void* groups, const float* values, size_t count, void* out);
+  Int4Kernel int4;
 
   /** Ends a tile [rows][32]. */
   void (*finish)(const float* tile, int rows, const TileEnd& end);

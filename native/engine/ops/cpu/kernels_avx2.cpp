@@ -35,25 +35,24 @@ inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
   }
 }
 
-inline VecInt load_bytes(const uint8_t* p) {
-  return (VecInt)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+inline VecInt round_to_int(Vec x) { return (VecInt)_mm256_cvtps_epi32((__m256)x); }
+inline void store_bytes(VecInt whole, uint8_t* p) {
+  const __m256i words = _mm256_packus_epi32((__m256i)whole, (__m256i)whole);
+  const __m256i bytes = _mm256_packus_epi16(words, words);  // four of each half in its first lane
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
+                   _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
 }
-struct Table4 {
-  __m256 low, high;
-};
-inline Table4 load_table(const float* values) { return {_mm256_loadu_ps(values), _mm256_loadu_ps(values + 8)}; }
-inline Vec look_up(const Table4& table, VecInt codes) {
-  const __m256i index = (__m256i)codes;
-  const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 of the code, as a sign
-  return (Vec)_mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, index),
-                               _mm256_permutevar8x32_ps(table.high, index), is_high);
-}
-inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
 
 #include "ops/cpu/quant_tiles.h"
 
+inline float round_to_half(float value) {
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT)));
+}
+
+#include "ops/cpu/int4_tiles.h"
+
 constexpr Kernels kKernels = {
-    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
     nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

@@ -35,18 +35,24 @@ inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
   }
 }
 
-inline VecInt load_bytes(const uint8_t* p) {
-  return (VecInt)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+inline VecInt round_to_int(Vec x) { return (VecInt)_mm512_cvtps_epi32((__m512)x); }
+inline void store_bytes(VecInt whole, uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)whole));
 }
-using Table4 = __m512;
-inline Table4 load_table(const float* values) { return _mm512_loadu_ps(values); }
-inline Vec look_up(Table4 table, VecInt codes) { return (Vec)_mm512_permutexvar_ps((__m512i)codes, table); }
-inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
 
 #include "ops/cpu/quant_tiles.h"
 
+inline __m512i bf16_words(__m512 low, __m512 high) {
+  const __m256i words = _mm512_cvtepi32_epi16((__m512i)round_to_bf16((Vec)low));
+  return _mm512_inserti64x4(_mm512_castsi256_si512(words), _mm512_cvtepi32_epi16((__m512i)round_to_bf16((Vec)high)), 1);
+}
+
+#include "ops/cpu/int4_avx512.h"
+
+constexpr Int4Kernel kInt4Kernel = {expand4, 0, nullptr};
+
 constexpr Kernels kKernels = {
-    "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
     nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

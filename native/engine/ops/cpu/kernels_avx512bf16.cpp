@@ -31,21 +31,18 @@ inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
   for (int v = 0; v < 2; v++) asm("vpdpbusd %2, %1, %0" : "+v"(sum[v]) : "v"(x), "v"(w[v]));
 }
 
-inline VecInt load_bytes(const uint8_t* p) {
-  return (VecInt)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-using Table4 = __m512;
-inline Table4 load_table(const float* values) { return _mm512_loadu_ps(values); }
-inline Vec look_up(Table4 table, VecInt codes) { return (Vec)_mm512_permutexvar_ps((__m512i)codes, table); }
-// One instruction rounds both, the even ones to the lower half of a vector; a shuffle brings pairs together.
-inline VecInt bf16_pairs(Vec even, Vec odd) {
-  const __m512i half = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
-                                         0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e,
-                                         0x1f000f);
-  return (VecInt)_mm512_permutexvar_epi16(half, (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even));
+inline VecInt round_to_int(Vec x) { return (VecInt)_mm512_cvtps_epi32((__m512)x); }
+inline void store_bytes(VecInt whole, uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)whole));
 }
 
 #include "ops/cpu/quant_tiles.h"
+
+// A denormal is one here too: vcvtneps2bf16 takes them for zero, which no product can tell from what they are.
+inline __m512i bf16_words(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+
+#include "ops/cpu/int4_avx512.h"
+#include "ops/cpu/int4_avx512bf16.h"
 
 template <int ROWS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
@@ -218,7 +215,7 @@ void finish_swiglu_packed(const float* gate, const float* up, int rows, void* pa
 constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
-    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
     finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

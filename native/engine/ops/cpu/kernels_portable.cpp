@@ -33,24 +33,35 @@ inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
   }
 }
 
-inline VecInt load_bytes(const uint8_t* p) {
+inline VecInt round_to_int(Vec x) {
   VecInt out;
-  for (int i = 0; i < kWidth; i++) out[i] = p[i];
+  for (int i = 0; i < kWidth; i++) out[i] = static_cast<int32_t>(__builtin_rintf(x[i]));
   return out;
 }
-using Table4 = const float*;
-inline Table4 load_table(const float* values) { return values; }
-inline Vec look_up(Table4 table, VecInt codes) {
-  Vec out;
-  for (int i = 0; i < kWidth; i++) out[i] = table[codes[i]];
-  return out;
+inline void store_bytes(VecInt whole, uint8_t* p) {
+  for (int i = 0; i < kWidth; i++) p[i] = static_cast<uint8_t>(whole[i]);
 }
-inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
 
 #include "ops/cpu/quant_tiles.h"
 
+/** `to_f16` of half.h and back; fp16 has no more than 65,504, which a published weight stays below. */
+inline float round_to_half(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  // Adding 1.5 * 2^13 times the value's power of two rounds to its 11 bits, or to the multiple of 2^-24 of subnormals.
+  const uint32_t power = bits & 0x7f800000u;
+  const uint32_t least = 0x38800000u;
+  const uint32_t magic = (power > least ? power : least) + (13u << 23 | 1u << 22);
+  float shift;
+  __builtin_memcpy(&shift, &magic, 4);
+  const volatile float shifted = value + shift;
+  return shifted - shift;
+}
+
+#include "ops/cpu/int4_tiles.h"
+
 constexpr Kernels kKernels = {
-    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
     nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

@@ -3,36 +3,85 @@
 #include <atomic>
 #include <cmath>
 
+#include "ops/cpu/convert.h"
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cpu/half.h"
 #include "ops/cpu/int4_matrix.h"
 #include "ops/cpu/int8_matrix.h"
 #include "ops/cpu/packed_matrix.h"
+#include "ops/quantise.h"
 #include "tessera/error.h"
 
 namespace tessera::cpu {
 
 namespace {
 
-/** Where row `row` of part `part` goes: `first` is the number of rows in the parts before it. */
-size_t place(Join join, size_t part, size_t first, size_t row) {
-  if (join == Join::kStacked) return first + row;
-  // A panel of gate, then the same columns of up: their tiles are at hand together.
-  return (2 * (row / kPanelWidth) + part) * kPanelWidth + row % kPanelWidth;
+/** A row of one of the tensors; `part` is null where a panel is filled up. */
+struct SourceRow {
+  const HostTensor* part = nullptr;
+  size_t index = 0;  // of the part
+  size_t row = 0;    // in it
+
+  const char* data() const {
+    return static_cast<const char*>(part->data) + row * part->cols * disk_bytes(part->type);
+  }
+};
+
+/** The rows of several tensors as those of one matrix. */
+class Joined {
+ public:
+  Joined(std::span<const HostTensor> parts, Join join) : parts_(parts), join_(join) {
+    for (const auto& part : parts) rows_ += part.rows;
+    if (join == Join::kGateUp) rows_ = 2 * ((parts[0].rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth);
+  }
+
+  size_t rows() const { return rows_; }
+  size_t cols() const { return parts_[0].cols; }
+  size_t num_panels() const { return (rows_ + kPanelWidth - 1) / kPanelWidth; }
+  std::span<const HostTensor> parts() const { return parts_; }
+
+  SourceRow at(size_t row) const {
+    if (join_ == Join::kGateUp) {
+      // A panel of gate, then the same columns of up: their tiles are at hand together.
+      const size_t panel = row / kPanelWidth;
+      row = panel / 2 * kPanelWidth + row % kPanelWidth;
+      return row < parts_[0].rows ? SourceRow{&parts_[panel % 2], panel % 2, row} : SourceRow{};
+    }
+    for (size_t index = 0; index < parts_.size(); row -= parts_[index++].rows) {
+      if (row < parts_[index].rows) return {&parts_[index], index, row};
+    }
+    return {};
+  }
+
+ private:
+  std::span<const HostTensor> parts_;
+  Join join_;
+  size_t rows_ = 0;
+};
+
+/** The largest magnitude among numbers; what is none does not count. */
+float largest_number(const float* values, size_t count) {
+  float largest = 0;
+  for (size_t i = 0; i < count; i++) largest = std::max(largest, std::fabs(values[i]));
+  return largest;
 }
 
-size_t joined_rows(std::span<const HostTensor> parts, Join join) {
-  if (join == Join::kGateUp) return 2 * ((parts[0].rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth);
-  size_t rows = 0;
-  for (const auto& part : parts) rows += part.rows;
-  return rows;
-}
+/** Which tensors turned out to hold what they must not. */
+class Faults {
+ public:
+  explicit Faults(std::span<const HostTensor> parts) : parts_(parts), found_(parts.size()) {}
 
-float weight_of(const HostTensor& part, size_t index) {
-  return read_disk(static_cast<const char*>(part.data), part.type, index);
-}
+  void add(size_t part) { found_[part] = true; }
+  void refuse_any(const char* what, const char* expected) const {
+    for (size_t i = 0; i < parts_.size(); i++) {
+      if (found_[i]) refuse("load tensor " + parts_[i].name, what, expected);
+    }
+  }
 
-bool is_not_finite(float value) { return !std::isfinite(value); }
+ private:
+  std::span<const HostTensor> parts_;
+  std::vector<std::atomic<bool>> found_;
+};
 
 }  // namespace
 
@@ -44,96 +93,134 @@ const MatrixKernel& CpuOps::weight_kernel() const {
   }
 }
 
-template <class IsBad>
-void CpuOps::refuse_where(const HostTensor& tensor, IsBad&& is_bad, const char* what, const char* expected) {
-  std::atomic<bool> fits = true;
-  parallel(tensor.rows, kElementCost * tensor.rows * tensor.cols, [&](size_t row, int) {
-    for (size_t i = row * tensor.cols; i < (row + 1) * tensor.cols; i++) {
-      if (is_bad(weight_of(tensor, i))) fits = false;
-    }
-  });
-  if (!fits) refuse("load tensor " + tensor.name, what, expected);
-}
-
-template <class Pack>
-void CpuOps::pack_rows(const HostTensor& part, Pack&& pack) {
-  // A panel's worth of rows at a time: they fill the same cache lines.
-  const size_t count = (part.rows + kPanelWidth - 1) / kPanelWidth;
-  parallel(count, kElementCost * part.rows * part.cols, [&](size_t chunk, int) {
-    const size_t last = std::min(part.rows, (chunk + 1) * kPanelWidth);
-    for (size_t row = chunk * kPanelWidth; row < last; row++) pack(row);
-  });
-}
-
 std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
-  const size_t rows = joined_rows(parts, join);
   switch (type) {
-    case WeightType::kBase: return load_base(parts, join, rows);
-    case WeightType::kInt8: return load_int8(parts, join, rows);
-    default: return load_int4(parts, join, rows, type);
+    case WeightType::kBase: return load_base(parts, join);
+    case WeightType::kInt8: return load_int8(parts, join);
+    default: return load_int4(parts, join, type);
   }
 }
 
-std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> parts, Join join, size_t rows) {
+std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> parts, Join join) {
   const DiskType type = dtype_ == Dtype::kBf16 ? DiskType::kBf16
                         : dtype_ == Dtype::kFp16 ? DiskType::kF16 : DiskType::kF32;
-  auto matrix = std::make_unique<PackedMatrix>(rows, parts[0].cols, type, weight_kernel());
-  size_t first = 0;
-  for (size_t i = 0; i < parts.size(); first += parts[i++].rows) {
-    if (dtype_ == Dtype::kFp16) {
-      refuse_where(parts[i], [](float value) { return std::fabs(value) >= 65520.0f; },
-                   "a value rounds to infinity in fp16", "dtype bf16 or fp32");
+  const Joined source(parts, join);
+  const size_t cols = source.cols();
+  const size_t row_bytes = cols * disk_bytes(type);
+  auto matrix = std::make_unique<PackedMatrix>(source.rows(), cols, type, weight_kernel());
+  Faults faults(parts);
+  parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
+    PanelRows rows = {};
+    std::vector<float> values;
+    std::vector<char> converted;
+    for (size_t r = 0; r < kPanelWidth; r++) {
+      const SourceRow from = source.at(panel * kPanelWidth + r);
+      if (from.part == nullptr) continue;
+      rows[r] = from.data();
+      if (from.part->type == type && type != DiskType::kF16) continue;
+      values.resize(cols);
+      converted.resize(kPanelWidth * row_bytes);
+      to_floats(from.data(), from.part->type, 0, cols, values.data());
+      if (type == DiskType::kF16 && largest_number(values.data(), cols) >= 65520.0f) faults.add(from.index);
+      from_floats(values.data(), cols, type, converted.data() + r * row_bytes);
+      rows[r] = converted.data() + r * row_bytes;
     }
-    pack_rows(parts[i], [&](size_t row) { matrix->pack_row(place(join, i, first, row), parts[i], row); });
-  }
+    matrix->pack_panel(panel, rows);
+  });
+  faults.refuse_any("a value rounds to infinity in fp16", "dtype bf16 or fp32");
   return matrix;
 }
 
-std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join, size_t rows) {
-  auto matrix = std::make_unique<Int8Matrix>(rows, parts[0].cols, kernels_);
-  size_t first = 0;
-  for (size_t i = 0; i < parts.size(); first += parts[i++].rows) {
-    refuse_where(parts[i], is_not_finite, "a value is not finite", "numbers, to make them int8");
-    pack_rows(parts[i], [&](size_t row) { matrix->pack_row(place(join, i, first, row), parts[i], row); });
-  }
+std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join) {
+  const Joined source(parts, join);
+  const size_t cols = source.cols();
+  auto matrix = std::make_unique<Int8Matrix>(source.rows(), cols, kernels_);
+  Faults faults(parts);
+  parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
+    std::vector<float> values(cols);
+    for (size_t r = panel * kPanelWidth; r < (panel + 1) * kPanelWidth; r++) {
+      const SourceRow from = source.at(r);
+      if (from.part == nullptr) continue;
+      to_floats(from.data(), from.part->type, 0, cols, values.data());
+      if (std::isinf(largest_magnitude(values.data(), cols))) {
+        faults.add(from.index);
+      } else {
+        matrix->pack_row(r, values.data());
+      }
+    }
+  });
+  faults.refuse_any("a value is not finite", "numbers, to make them int8");
   return matrix;
 }
 
-std::unique_ptr<WeightMatrix> CpuOps::load_int4(std::span<const HostTensor> parts, Join join, size_t rows,
-                                                WeightType type) {
-  const size_t cols = parts[0].cols;
-  // Blocks of weights that cross rows, which no published model has, are stored as what they would become.
-  const bool whole_blocks = cols % kBlock4 == 0;
-  std::unique_ptr<Int4Matrix> matrix;
-  std::unique_ptr<PackedMatrix> expanded;
-  if (whole_blocks) {
-    matrix = std::make_unique<Int4Matrix>(rows, cols, type, kernels_);
-  } else {
-    expanded = std::make_unique<PackedMatrix>(rows, cols, DiskType::kBf16, kernels_.bf16);
-  }
-  size_t first = 0;
-  for (size_t i = 0; i < parts.size(); first += parts[i++].rows) {
-    const HostTensor& part = parts[i];
-    refuse_where(part, is_not_finite, "a value is not finite", "numbers, to make them 4 bits");
-    const auto read = [&](size_t begin, size_t count, float* out) {
-      for (size_t index = 0; index < count; index++) out[index] = weight_of(part, begin + index);
-    };
-    const auto each = [&](size_t count, const auto& work) {
-      parallel(count, kElementCost * part.rows * cols, [&](size_t block, int) { work(block); });
-    };
-    const Tensor4 tensor(type, part.rows * cols, read, each);
-    if (whole_blocks) {
-      pack_rows(part, [&](size_t row) { matrix->pack_row(place(join, i, first, row), tensor, row); });
-      continue;
+std::unique_ptr<WeightMatrix> CpuOps::load_int4(std::span<const HostTensor> parts, Join join, WeightType type) {
+  const Joined source(parts, join);
+  const size_t cols = source.cols();
+  if (cols % kBlock4 != 0) return load_expanded4(parts, join, type);
+  static_assert(kBlock4 == kCodeBlock);
+  const size_t num_blocks = cols / kBlock4;
+  auto matrix = std::make_unique<Int4Matrix>(source.rows(), cols, Format4{values4(type), kBlock4}, kernels_);
+  std::vector<std::vector<float>> absmax;  // of each tensor's blocks
+  for (const auto& part : parts) absmax.emplace_back(part.rows * num_blocks);
+  Faults faults(parts);
+  const double cost = kElementCost * source.rows() * cols;
+  parallel(source.num_panels(), cost, [&](size_t panel, int) {
+    for (size_t block = 0; block < num_blocks; block++) {
+      uint8_t codes[kPanelWidth * kBlock4] = {};
+      for (size_t r = 0; r < kPanelWidth; r++) {
+        const SourceRow from = source.at(panel * kPanelWidth + r);
+        if (from.part == nullptr) continue;
+        float values[kBlock4];
+        to_floats(from.data(), from.part->type, block * kBlock4, kBlock4, values);
+        if (std::isinf(largest_magnitude(values, kBlock4))) {
+          faults.add(from.index);
+          continue;
+        }
+        absmax[from.index][from.row * num_blocks + block] = encode_block4(type, values, codes + r * kBlock4);
+      }
+      matrix->set_codes(panel, block, codes);
     }
-    pack_rows(part, [&](size_t row) {
-      std::vector<float> values(cols);
-      for (size_t c = 0; c < cols; c++) values[c] = tensor.value(row * cols + c);
-      expanded->pack_row(place(join, i, first, row), {part.name, values.data(), DiskType::kF32, 1, cols}, 0);
-    });
+  });
+  faults.refuse_any("a value is not finite", "numbers, to make them 4 bits");
+  std::vector<QuantisedScales> scales;
+  for (const auto& values : absmax) {
+    scales.push_back(quantise_scales(values, [&](size_t count, const auto& work) {
+      parallel(count, cost / kBlock4, [&](size_t index, int) { work(index); });
+    }));
   }
-  if (whole_blocks) return matrix;
-  return expanded;
+  parallel(source.num_panels(), cost / kBlock4, [&](size_t panel, int) {
+    for (size_t r = panel * kPanelWidth; r < (panel + 1) * kPanelWidth; r++) {
+      const SourceRow from = source.at(r);
+      if (from.part == nullptr) continue;
+      for (size_t b = 0; b < num_blocks; b++) {
+        matrix->set_scale(r, b, scales[from.index].at(from.row * num_blocks + b));
+      }
+    }
+  });
+  return matrix;
+}
+
+/** Blocks of weights that cross rows, which no published model has, are stored as what they would become. */
+std::unique_ptr<WeightMatrix> CpuOps::load_expanded4(std::span<const HostTensor> parts, Join join, WeightType type) {
+  std::vector<std::vector<float>> expanded;
+  std::vector<HostTensor> tensors;
+  for (const HostTensor& part : parts) {
+    const size_t count = part.rows * part.cols;
+    std::vector<float> values(count);
+    to_floats(part.data, part.type, 0, count, values.data());
+    if (std::isinf(largest_magnitude(values.data(), count))) {
+      refuse("load tensor " + part.name, "a value is not finite", "numbers, to make them 4 bits");
+    }
+    const auto read = [&](size_t first, size_t n, float* out) { std::copy_n(values.data() + first, n, out); };
+    const auto each = [&](size_t n, const auto& work) {
+      parallel(n, kElementCost * count, [&](size_t block, int) { work(block); });
+    };
+    const Tensor4 tensor(type, count, read, each);
+    for (size_t i = 0; i < count; i++) values[i] = tensor.value(i);
+    expanded.push_back(std::move(values));
+    tensors.push_back({part.name, expanded.back().data(), DiskType::kF32, part.rows, part.cols});
+  }
+  return load_base(tensors, join);
 }
 
 }  // namespace tessera::cpu

@@ -19,30 +19,17 @@ PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, cons
   bytes = memory_.bytes();
 }
 
-char* PackedMatrix::row_start(size_t row) const {
-  return panel_start(row / kPanelWidth) + row % kPanelWidth * kernel_->k_step * kernel_->b_bytes;
-}
-
-void PackedMatrix::pack_row(size_t row, const HostTensor& source, size_t source_row) {
-  const char* from = static_cast<const char*>(source.data) + source_row * cols * disk_bytes(source.type);
+void PackedMatrix::pack_panel(size_t panel, const PanelRows& panel_rows) {
   const size_t step = kernel_->k_step;
-  char* to = row_start(row);
-  for (size_t col = 0; col < cols; col += step, to += kPanelWidth * step * kernel_->b_bytes) {
-    const size_t count = std::min(step, cols - col);
-    if (type_ == source.type) {
-      std::memcpy(to, from + col * kernel_->b_bytes, count * kernel_->b_bytes);
-      continue;
-    }
-    for (size_t i = 0; i < count; i++) write(to + i * kernel_->b_bytes, read_disk(from, source.type, col + i));
-  }
-}
-
-void PackedMatrix::write(char* to, float value) const {
-  if (type_ == DiskType::kF32) {
-    std::memcpy(to, &value, 4);
-  } else {
-    const uint16_t bits = type_ == DiskType::kBf16 ? to_bf16(value) : to_f16(value);
-    std::memcpy(to, &bits, 2);
+  char* to = panel_start(panel);
+  const size_t whole = cols / step;
+  interleave(panel_rows, whole, step * kernel_->b_bytes, to);
+  if (whole == steps_) return;
+  // The last column of an odd number has no other half: that stays zero.
+  to += whole * step * kernel_->b_bytes * kPanelWidth;
+  for (size_t r = 0; r < kPanelWidth; r++, to += step * kernel_->b_bytes) {
+    if (panel_rows[r] == nullptr) continue;
+    std::memcpy(to, panel_rows[r] + whole * step * kernel_->b_bytes, (cols - whole * step) * kernel_->b_bytes);
   }
 }
 
@@ -66,7 +53,7 @@ void PackedMatrix::multiply(int num_rows, const char* packed, const std::vector<
 
 void PackedMatrix::unpack_row(size_t row, float* out) const {
   const size_t step = kernel_->k_step;
-  const char* from = row_start(row);
+  const char* from = panel_start(row / kPanelWidth) + row % kPanelWidth * step * kernel_->b_bytes;
   for (size_t col = 0; col < cols; col += step, from += kPanelWidth * step * kernel_->b_bytes) {
     for (size_t i = 0; i < std::min(step, cols - col); i++) out[col + i] = read_disk(from, type_, i);
   }

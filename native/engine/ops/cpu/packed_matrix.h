@@ -1,6 +1,7 @@
 /** Owns weights in the CPU's packed layout, [N / 32][K / step][32][step], and reading single rows back. */
 #pragma once
 
+#include "ops/cpu/convert.h"
 #include "ops/cpu/weight_matrix.h"
 #include "runtime/aligned_memory.h"
 
@@ -11,8 +12,8 @@ class PackedMatrix final : public WeightMatrix {
   /** Room for rows x cols; `kernel` and `type` say how elements lie. */
   PackedMatrix(size_t rows, size_t cols, DiskType type, const MatrixKernel& kernel);
 
-  /** Writes one row of `source` as packed row `row`, converting to this matrix's type. */
-  void pack_row(size_t row, const HostTensor& source, size_t source_row);
+  /** Writes a panel's 32 rows, each of this matrix's type. Several panels may come at once. */
+  void pack_panel(size_t panel, const PanelRows& rows);
   /** Writes row `row` as fp32. */
   void unpack_row(size_t row, float* out) const;
 
@@ -24,8 +25,6 @@ class PackedMatrix final : public WeightMatrix {
 
  private:
   char* panel_start(size_t panel) const { return memory_.as<char>() + panel * panel_bytes_; }
-  char* row_start(size_t row) const;
-  void write(char* to, float value) const;
 
   DiskType type_;
   const MatrixKernel* kernel_;

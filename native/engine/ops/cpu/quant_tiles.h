@@ -2,10 +2,8 @@
  * Owns the inner loops of quantised weights, written over vec.h for every instruction set. Included by each
  * kernels_*.cpp inside its own namespace, after tiles.h. Limit: as in tiles.h. Sums of int8 products are whole numbers,
  * so they are the same on every set. Expects of the set:
+ *   round_to_int(x), store_bytes(whole, p)           to nearest even; the low byte of each lane
  *   Int8Columns, split_columns(weights), add_products(sum, columns, four activations)  sums of 4 products a lane
- *   load_bytes(p)                                    kWidth bytes, widened
- *   Table4, load_table(values), look_up(table, codes)
- *   bf16_pairs(even, odd)                            both rounded, side by side in a lane
  */
 
 /** Largest magnitude below `limit`; `has_outliers` where something is not below. */
@@ -38,20 +36,15 @@ float quantise_row(const float* x, size_t k, float limit, int row, int rows, voi
   uint32_t* out = static_cast<uint32_t*>(packed) + row;
   for (size_t first = 0; first < k; first += kRun) {
     const size_t count = k - first < kRun ? k - first : kRun;
-    float kept[kRun] = {};
+    alignas(64) uint8_t codes[kRun];
+    if (count < kRun) __builtin_memset(codes, 128, kRun);
     for_vectors(count, [&](size_t i, size_t m) {
       const Vec v = load_n(x + first + i, m);
       const Vec magnitude = (Vec)((VecInt)v & splat_int(0x7fffffff));
       const VecInt inside = magnitude < splat(limit);
-      store_n(kept + i, (Vec)((VecInt)v & inside), m);
+      store_bytes(round_to_int((Vec)((VecInt)v & inside) * splat(factor)) + splat_int(128), codes + i);
     });
-    uint32_t codes[kRun];
-    for (size_t i = 0; i < kRun; i++) {
-      codes[i] = static_cast<uint32_t>(static_cast<int32_t>(__builtin_rintf(kept[i] * factor)) + 128);
-    }
-    for (size_t i = 0; i < count; i += 4) {
-      out[(first + i) / 4 * rows] = codes[i] | codes[i + 1] << 8 | codes[i + 2] << 16 | codes[i + 3] << 24;
-    }
+    for (size_t i = 0; i < count; i += 4) __builtin_memcpy(out + (first + i) / 4 * rows, codes + i, 4);
   }
   return factor > 0 ? largest / 127.0f : 0.0f;
 }
@@ -114,28 +107,6 @@ void int8_add_column(const void* panel, size_t col, float value, const float* sc
     const VecInt whole = (load_int(b + at * 4) << shift) >> 24;
     const Vec weight = __builtin_convertvector(whole, Vec) * load(scales + at);
     store(c + at, load(c + at) + splat(value) * weight);
-  }
-}
-
-/** Codes to bf16 pairs; the product with the scale is rounded to fp32 first, as a weight is that is stored so. */
-void expand4(const void* groups, const float* values, size_t count, void* out) {
-  constexpr int kVectors = kPanelWidth / kWidth;
-  const Table4 table = load_table(values);
-  const char* from = static_cast<const char*>(groups);
-  float* to = static_cast<float*>(out);
-  for (size_t g = 0; g < count; g++, from += kGroup4Bytes) {
-    Vec scale[kVectors];
-    for (int v = 0; v < kVectors; v++) scale[v] = load(reinterpret_cast<const float*>(from) + v * kWidth);
-    const uint8_t* codes = reinterpret_cast<const uint8_t*>(from) + kPanelWidth * 4;
-    for (int pair = 0; pair < 32; pair++, codes += kPanelWidth, to += kPanelWidth) {
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) {
-        const VecInt both = load_bytes(codes + v * kWidth);
-        const Vec even = look_up(table, both & splat_int(15)) * scale[v];
-        const Vec odd = look_up(table, both >> 4) * scale[v];
-        store(to + v * kWidth, (Vec)bf16_pairs(even, odd));
-      }
-    }
   }
 }
 
