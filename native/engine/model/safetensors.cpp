@@ -207,6 +207,14 @@ void Checkpoint::refuse_unused(const std::function<bool(const std::string& name)
   }
 }
 
+void release(const DiskTensor& tensor) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  // Pages shared with a neighbour may be in use; those would only be mapped again.
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(tensor.data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(tensor.data) + tensor.bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 DiskType disk_type(const std::string& name, const DiskTensor& tensor) {
   if (tensor.dtype == "BF16") return DiskType::kBf16;
   if (tensor.dtype == "F16") return DiskType::kF16;

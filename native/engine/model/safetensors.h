@@ -70,6 +70,9 @@ class Checkpoint {
   mutable std::set<std::string> required_;
 };
 
+/** Gives a tensor's memory back to the page cache: it was read and counts no longer as this process's. */
+void release(const DiskTensor& tensor);
+
 /** The engine's type of a safetensors dtype; an error for a type that holds no weights. */
 DiskType disk_type(const std::string& name, const DiskTensor& tensor);
 

@@ -64,6 +64,7 @@ class Loader {
     }
     if (checking()) return nullptr;
     auto matrix = ops_->load_matrix(tensors, join, type);
+    for (const auto& [name, shape] : parts) release(checkpoint_.require(name, shape));
     bytes_ += matrix->bytes;
     return matrix;
   }
