@@ -49,6 +49,7 @@ struct ModelConfig {
   int tile_size = 0;        // pixels
   int shuffle_factor = 0;   // 1 / downsample_ratio
   bool shuffle_transposed = false;  // ps_version v1
+  int awq_group = 0;        // columns that share a scale where the decoder's layers are AWQ on disk, else 0
 
   int grid() const { return tile_size / vision.patch_size; }
   int tokens_per_tile() const { return grid() / shuffle_factor * (grid() / shuffle_factor); }

@@ -6,7 +6,6 @@ namespace {
 
 constexpr NeutralSetting kModel[] = {
     {"use_backbone_lora"}, {"use_llm_lora"},  // ranks: adapters beside the weights
-    {"quantization_config"}, {"quant_config"},
     {"pruned_heads"},
 };
 
@@ -29,7 +28,7 @@ constexpr NeutralSetting kDecoder[] = {
     {"use_parallel_residual"},
     // Other kinds of layers.
     {"num_experts"}, {"num_local_experts"}, {"n_routed_experts"}, {"kv_lora_rank"}, {"q_lora_rank"},
-    {"pruned_heads"}, {"quantization_config"}, {"quant_config"},
+    {"pruned_heads"},
 };
 
 bool is_off(const Json& value, double off) {

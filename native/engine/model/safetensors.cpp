@@ -176,7 +176,7 @@ void Checkpoint::add_file(const std::string& path) {
   }
 }
 
-const DiskTensor& Checkpoint::require(const std::string& name, const std::vector<int64_t>& shape) const {
+const DiskTensor& Checkpoint::find(const std::string& name, const std::vector<int64_t>& shape) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     refuse("load " + folder_, "tensor " + name + " is missing", "it with shape " + shape_text(shape));
@@ -186,8 +186,22 @@ const DiskTensor& Checkpoint::require(const std::string& name, const std::vector
     refuse("load " + tensor.file->path(), "tensor " + name + " has shape " + shape_text(tensor.shape),
            shape_text(shape) + " by config.json");
   }
-  disk_type(name, tensor);
   required_.insert(name);
+  return tensor;
+}
+
+const DiskTensor& Checkpoint::require(const std::string& name, const std::vector<int64_t>& shape) const {
+  const DiskTensor& tensor = find(name, shape);
+  disk_type(name, tensor);
+  return tensor;
+}
+
+const DiskTensor& Checkpoint::require(const std::string& name, const std::vector<int64_t>& shape,
+                                      const char* dtype) const {
+  const DiskTensor& tensor = find(name, shape);
+  if (tensor.dtype != dtype) {
+    refuse("load " + tensor.file->path(), "tensor " + name + " " + shape_text(shape) + " is " + tensor.dtype, dtype);
+  }
   return tensor;
 }
 

@@ -55,6 +55,8 @@ class Checkpoint {
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /** A tensor of this shape in bf16, fp16 or fp32; anything else is an error that names tensor, shape and file. */
   const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape) const;
+  /** A tensor of this shape and safetensors dtype. */
+  const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape, const char* dtype) const;
   /** Whether two tensors hold the same type, shape and bytes. */
   bool are_equal(const std::string& a, const std::string& b) const;
   /** Throws, naming tensor, shape and file, where a tensor was never required and is not `allowed` to be left. */
@@ -62,6 +64,7 @@ class Checkpoint {
 
  private:
   void add_file(const std::string& path);
+  const DiskTensor& find(const std::string& name, const std::vector<int64_t>& shape) const;
   void add_shards(const std::string& index_path);
 
   std::string folder_;

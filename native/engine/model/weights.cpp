@@ -13,7 +13,8 @@ namespace {
 /** Reads tensors, or with no device only checks them: one walk over the names serves both. */
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, Ops* ops) : checkpoint_(checkpoint), ops_(ops) {}
+  Loader(const Checkpoint& checkpoint, Ops* ops, int64_t awq_group)
+      : checkpoint_(checkpoint), ops_(ops), awq_group_(awq_group) {}
 
   /** Loads to another device from here on. */
   void use(Ops& ops) {
@@ -55,6 +56,7 @@ class Loader {
   /** One matrix of several tensors with `cols` columns each; a shape of more than two sizes is flattened. */
   std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join,
                                  WeightType type = WeightType::kBase) {
+    if (type == WeightType::kAwq) return awq_matrix(parts, join);
     std::vector<HostTensor> tensors;
     for (const auto& [name, shape] : parts) {
       const DiskTensor& tensor = checkpoint_.require(name, shape);
@@ -65,6 +67,32 @@ class Loader {
     if (checking()) return nullptr;
     auto matrix = ops_->load_matrix(tensors, join, type);
     for (const auto& [name, shape] : parts) release(checkpoint_.require(name, shape));
+    bytes_ += matrix->bytes;
+    return matrix;
+  }
+
+  /** The same of tensors as AWQ publishes them: `qweight`, `qzeros` and `scales` in place of each `weight`. */
+  std::unique_ptr<Matrix> awq_matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join) {
+    std::vector<HostTensor> tensors;
+    std::vector<const DiskTensor*> read;
+    for (const auto& [name, shape] : parts) {
+      const std::string layer = name.substr(0, name.size() - std::string("weight").size());
+      const int64_t rows = shape[0], cols = shape[1];
+      if (rows % 8 != 0 || cols % awq_group_ != 0) {
+        refuse("load tensor " + layer + "qweight", "a layer of " + shape_text(shape),
+               "rows in eights and columns in groups of " + std::to_string(awq_group_));
+      }
+      const int64_t groups = cols / awq_group_;
+      const DiskTensor& codes = checkpoint_.require(layer + "qweight", {cols, rows / 8}, "I32");
+      const DiskTensor& zeros = checkpoint_.require(layer + "qzeros", {groups, rows / 8}, "I32");
+      const DiskTensor& scales = checkpoint_.require(layer + "scales", {groups, rows}, "F16");
+      tensors.push_back({layer + "qweight", codes.data, DiskType::kF16, static_cast<size_t>(rows),
+                         static_cast<size_t>(cols), zeros.data, scales.data, static_cast<size_t>(awq_group_)});
+      read.push_back(&codes);
+    }
+    if (checking()) return nullptr;
+    auto matrix = ops_->load_matrix(tensors, join, WeightType::kAwq);
+    for (const DiskTensor* tensor : read) release(*tensor);
     bytes_ += matrix->bytes;
     return matrix;
   }
@@ -105,6 +133,7 @@ class Loader {
  private:
   const Checkpoint& checkpoint_;
   Ops* ops_;
+  int64_t awq_group_;
   uint64_t bytes_ = 0;
 };
 
@@ -240,15 +269,23 @@ void cubic_weights(double offset, double out[4]) {
 
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
                           const WeightPlan& plan) {
-  Loader check(checkpoint, nullptr);
+  Loader check(checkpoint, nullptr, config.awq_group);
   walk(check, config, checkpoint, plan, placement);
   const TensorNames names = tensor_names(config.layout, checkpoint);
   checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
-  Loader loader(checkpoint, &placement.first());
+  Loader loader(checkpoint, &placement.first(), config.awq_group);
   return walk(loader, config, checkpoint, plan, placement);
 }
 
 WeightPlan plan_weights(const ModelConfig& config, Dtype dtype) {
+  if (config.awq_group != 0) {
+    if (is_quantised(dtype)) {
+      refuse("open the engine", "the checkpoint is quantised already (awq)", "dtype bf16, fp16 or fp32");
+    }
+    const char* note = dtype == Dtype::kBf16 ? "the decoder's layers are 4 bits, as the checkpoint holds them (awq)"
+                                             : "the decoder's 4-bit layers (awq) are held as the numbers they stand for";
+    return {WeightType::kBase, WeightType::kAwq, note};
+  }
   switch (dtype) {
     case Dtype::kInt8: return {WeightType::kInt8, WeightType::kInt8, ""};
     case Dtype::kNf4:

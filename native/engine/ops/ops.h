@@ -51,6 +51,11 @@ struct HostTensor {
   DiskType type = DiskType::kBf16;
   size_t rows = 0;
   size_t cols = 0;
+  // Of AWQ: `data` holds codes [cols][rows / 8] of 32 bits, zeros [cols / group][rows / 8], scales [cols / group][rows]
+  // of fp16; the group's columns share a zero and a scale.
+  const void* zeros = nullptr;
+  const void* scales = nullptr;
+  size_t group_cols = 0;
 };
 
 /** A weight matrix [rows][cols] in the device's own layout and type. */
@@ -62,8 +67,11 @@ class Matrix {
   size_t bytes = 0;
 };
 
-/** How a matrix is held: in the device's own type, or quantised, in which case sums are still fp32. */
-enum class WeightType { kBase, kInt8, kNf4, kFp4 };
+/**
+ * How a matrix is held: in the device's own type, or quantised, in which case sums are still fp32. AWQ is quantised in the
+ * checkpoint; a device of another type than bf16 may hold it as what it stands for.
+ */
+enum class WeightType { kBase, kInt8, kNf4, kFp4, kAwq };
 
 /** How several tensors become one matrix. */
 enum class Join {

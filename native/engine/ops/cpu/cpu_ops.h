@@ -62,6 +62,7 @@ class CpuOps final : public Ops {
   std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join);
   std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, WeightType type);
   std::unique_ptr<WeightMatrix> load_expanded4(std::span<const HostTensor> parts, Join join, WeightType type);
+  std::unique_ptr<WeightMatrix> load_awq(std::span<const HostTensor> parts, Join join);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
   /** How M rows are cut into tiles, and these into blocks: as evenly as can be. */
