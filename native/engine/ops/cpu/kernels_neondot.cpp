@@ -33,23 +33,22 @@ inline void add_products(VecInt sum[2], const Int8Columns w[2], uint32_t four) {
   for (int v = 0; v < 2; v++) sum[v] = (VecInt)vdotq_s32(vaddq_s32((int32x4_t)sum[v], w[v].offset), w[v].weights, x);
 }
 
-inline VecInt load_bytes(const uint8_t* p) {
-  uint32_t four;
-  __builtin_memcpy(&four, p, 4);
-  return (VecInt)vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
+inline VecInt round_to_int(Vec x) { return (VecInt)vcvtnq_s32_f32((float32x4_t)x); }
+inline void store_bytes(VecInt whole, uint8_t* p) {
+  const uint16x4_t words = vmovn_u32((uint32x4_t)whole);
+  const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+  vst1_lane_u32(reinterpret_cast<uint32_t*>(p), vreinterpret_u32_u8(bytes), 0);
 }
-// 16 floats as the 64 bytes of a table: a code's four bytes lie at 4 x code.
-using Table4 = uint8x16x4_t;
-inline Table4 load_table(const float* values) { return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(values)); }
-inline Vec look_up(const Table4& table, VecInt codes) {
-  return (Vec)vqtbl4q_u8(table, (uint8x16_t)(codes * splat_int(0x04040404) + splat_int(0x03020100)));
+inline float round_to_half(float value) {
+  return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(value))), 0);
 }
-inline VecInt bf16_pairs(Vec even, Vec odd) { return round_to_bf16(even) | round_to_bf16(odd) << 16; }
+
+#include "ops/cpu/int4_tiles.h"
 
 #include "ops/cpu/quant_tiles.h"
 
 constexpr Kernels kKernels = {
-    "neon_dot", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, expand4, finish, finish_swiglu,
+    "neon_dot", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
     nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
