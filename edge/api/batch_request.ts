@@ -3,7 +3,7 @@ import { MAX_BATCH_REQUESTS, TesseraError } from "@tessera/shared";
 import { z } from "zod";
 import { invalidRequest } from "./issues.ts";
 
-const Body = z.looseObject({
+export const BatchBody = z.looseObject({
   requests: z.array(z.record(z.string(), z.unknown())).min(1).max(MAX_BATCH_REQUESTS),
   stream: z.boolean().nullish(),
 });
@@ -17,7 +17,7 @@ export interface BatchRequest {
 
 /** @throws TesseraError `invalid_request` for what is wrong with the batch as a whole */
 export function parseBatchRequest(json: unknown): BatchRequest {
-  const parsed = Body.safeParse(json);
+  const parsed = BatchBody.safeParse(json);
   if (!parsed.success) throw invalidRequest(parsed.error);
   const { requests, stream, ...common } = parsed.data;
   return { requests: requests.map((request) => ({ ...common, ...request })), isStream: stream ?? false };

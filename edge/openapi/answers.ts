@@ -45,6 +45,13 @@ export const CompletionAnswer = z.looseObject({
   tessera: Facts,
 });
 
+export const BatchAnswer = z.looseObject({
+  object: z.literal("list"),
+  data: z.array(z.looseObject({ index: Count })).describe("In order: a ChatCompletion or an Error, with its `index`."),
+  num_failed: Count,
+  usage: z.looseObject({ prompt_tokens: Count, completion_tokens: Count, total_tokens: Count }),
+});
+
 export const CompletionChunk = z.looseObject({
   id: z.string(),
   object: z.literal("chat.completion.chunk"),

@@ -1,5 +1,6 @@
 /** The OpenAPI 3.1 document, made from the schemas that check requests, so that it cannot say anything else. */
 import { z } from "zod";
+import { BatchBody } from "../api/batch_request.ts";
 import { InspectListBody, InspectOneBody } from "../api/inspect_request.ts";
 import { ChatBody } from "../api/schema.ts";
 import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
@@ -36,12 +37,14 @@ const VERSION = "0.1.0";
 /** Bodies, by their name in the document. */
 const REQUESTS = {
   ChatCompletionRequest: ChatBody,
+  BatchRequest: BatchBody,
   InspectRequest: z.union([InspectOneBody, InspectListBody]),
   TokenizeRequest: z.union([TokenizeTextBody, TokenizeMessagesBody]),
 };
 const ANSWERS = {
   Error: answers.ErrorAnswer,
   ChatCompletion: answers.CompletionAnswer,
+  Batch: answers.BatchAnswer,
   ChatCompletionChunk: answers.CompletionChunk,
   Model: answers.ModelAnswer,
   ModelList: answers.ModelListAnswer,
@@ -118,6 +121,27 @@ function paths(): Document["paths"] {
             },
           },
           ...refusals(...ON_BODIES, 502),
+        },
+      },
+    },
+    "/v1/batch/chat/completions": {
+      post: {
+        operationId: "createBatch",
+        tags: ["Answers"],
+        summary: "Answer many conversations in one call",
+        description:
+          "Each of `requests` is the body of a chat completion; fields beside `requests` hold for all that do " +
+          "not say otherwise. A request that cannot be answered has an `error` in its place, the others go on.",
+        requestBody: body("BatchRequest", { ...asked({}), requests: [{ max_tokens: 20 }, { max_tokens: 50 }] }),
+        responses: {
+          200: {
+            description: "The answers in order; with `stream`, each as an event when it is ready.",
+            content: {
+              ...json("Batch"),
+              "text/event-stream": { schema: { type: "string", description: "Each `data:` one of the answers." } },
+            },
+          },
+          ...refusals(...ON_BODIES),
         },
       },
     },

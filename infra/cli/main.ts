@@ -4,14 +4,13 @@ import { parseArgs } from "node:util";
 import { fail } from "../tools/terminal.ts";
 import { caption } from "./caption.ts";
 import { captionLines } from "./caption_lines.ts";
-import { wholeNumber } from "./usage.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
 import { doctorCommand } from "./doctor.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { tokenizeCommand } from "./tokenize.ts";
-import { UsageError } from "./usage.ts";
+import { UsageError, wholeNumber } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera <command>
 

@@ -1,5 +1,5 @@
 /** The whole stack on this machine: nats-server, a worker and an edge as processes, started and stopped in order. */
-import { readEnv } from "@tessera/shared";
+import { LOG_LEVELS, readEnv } from "@tessera/shared";
 import { startNatsServer } from "../nats/server.ts";
 import { findFfmpeg } from "./ffmpeg.ts";
 import { ROOT } from "./paths.ts";
@@ -40,7 +40,7 @@ export interface Stack {
  */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const settings = readEnv(
-    ["TESSERA_NATS_URL", "TESSERA_DRAIN_MS", "TESSERA_HOST"],
+    ["TESSERA_NATS_URL", "TESSERA_DRAIN_MS", "TESSERA_HOST", "TESSERA_LOG_LEVEL"],
     (name) => options.env?.[name] ?? Deno.env.get(name),
   );
   const graceMs = settings.TESSERA_DRAIN_MS + STOP_GRACE_MS;
@@ -95,15 +95,19 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
     const listening = Promise.withResolvers<string>();
     const edgeLine = hear("edge");
+    // The port is told by a line of level info: it is asked for, and what nobody else asked for stays here.
+    const level = LOG_LEVELS.indexOf(settings.TESSERA_LOG_LEVEL);
+    const edgeLevel = LOG_LEVELS[Math.min(level, LOG_LEVELS.indexOf("info"))]!;
     const edge = startPart(
       "edge/main.ts",
       {
         ...env,
         TESSERA_LOG_FORMAT: "json",
+        TESSERA_LOG_LEVEL: edgeLevel,
         ...(options.port === undefined ? {} : { TESSERA_PORT: `${options.port}` }),
       },
       (line) => {
-        edgeLine(line);
+        if (levelOf(line) >= level) edgeLine(line);
         const url = listeningUrl(line);
         if (url !== null) listening.resolve(url);
       },
@@ -121,6 +125,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       ? cause
       : new Error(`Cannot start: ${cause instanceof Error ? cause.message : cause}\n${explain(tail)}`);
   }
+}
+
+/** Of a line of the log; what is none of its lines counts as an error. */
+function levelOf(line: string): number {
+  const level = LOG_LEVELS.findIndex((name) => line.includes(`"level":"${name}"`));
+  return level === -1 ? LOG_LEVELS.indexOf("error") : level;
 }
 
 /** What the parts printed last; where one of them logged an error, that alone. */
