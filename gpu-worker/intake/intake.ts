@@ -13,6 +13,7 @@ import type { Delivery } from "./delivery.ts";
 import { EdgeWatch } from "./edge_watch.ts";
 import type { Link } from "./link.ts";
 import { LiveJob } from "./live_job.ts";
+import { Settling } from "./settling.ts";
 import { TileReceiver } from "./tile_receiver.ts";
 import { Trials } from "./trials.ts";
 
@@ -41,8 +42,6 @@ export interface IntakeOptions {
   readonly onEnd: (job: LiveJob) => boolean;
 }
 
-/** Pause before the last event of a job is sent again. */
-const SETTLE_RETRY_MS = 100;
 /** Progress reports missed in a row after which the process was stopped, not busy. */
 const SLEPT_PERIODS = 3;
 /** A job whose edge does not answer is handed out again after this long. */
@@ -53,8 +52,7 @@ export class Intake {
   readonly #jobs = new Map<string, LiveJob>();
   /** Jobs for which no slots are free yet, in order of delivery. */
   readonly #awaitingSlots: LiveJob[] = [];
-  /** Ended jobs whose last event the server may not have had. */
-  readonly #settling = new Set<Promise<void>>();
+  readonly #settling: Settling;
   readonly #cancellations: Cancellations;
   readonly #receiver: TileReceiver;
   /** Jobs that may end this worker, up to their first token. */
@@ -66,7 +64,8 @@ export class Intake {
 
   constructor(options: IntakeOptions) {
     this.#options = options;
-    const { nc, workerId, facts, waits } = options;
+    const { nc, link, workerId, facts, waits } = options;
+    this.#settling = new Settling(nc, link);
     this.#cancellations = new Cancellations(nc, (jobId) => this.#cancel(jobId));
     this.#receiver = new TileReceiver({
       nc,
@@ -162,7 +161,7 @@ export class Intake {
     events.done(answers.end(), answers.finish, usage, timings);
     this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
-    this.#settle(job);
+    this.#settling.add(job);
   }
 
   /** Ends a job with an error event; one that was not granted yet goes back to the queue, because nobody would hear. */
@@ -172,7 +171,7 @@ export class Intake {
     if (job.grant === null) return this.#giveBack(job);
     job.grant.events.error(error);
     this.#end(job);
-    this.#settle(job);
+    this.#settling.add(job);
   }
 
   /** Lets go of an ended job's slots. */
@@ -198,10 +197,7 @@ export class Intake {
     this.startDraining();
     for (const job of [...this.#jobs.values()]) this.#giveBack(job);
     clearInterval(this.#progressTimer);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
-    await Promise.race([Promise.all(this.#settling), timeout]);
-    clearTimeout(timer);
+    await this.#settling.end(timeoutMs);
     this.#receiver.stop();
     this.#cancellations.stop();
   }
@@ -324,25 +320,6 @@ export class Intake {
     this.#trials.leave(job);
     if (this.#options.onEnd(job)) this.releaseTiles(job);
     this.#options.onChange();
-  }
-
-  /** Acknowledges once the last event has certainly arrived, however often the connection breaks before. */
-  #settle(job: LiveJob): void {
-    const { nc, link } = this.#options;
-    const settled = (async () => {
-      const events = job.grant?.events;
-      while (!nc.isClosed()) {
-        try {
-          await events?.confirm();
-          return job.channel.mayAcknowledge(job) ? job.delivery.ack() : undefined;
-        } catch {
-          await Promise.all([link.whenUp(), new Promise((resolve) => setTimeout(resolve, SETTLE_RETRY_MS))]);
-          events?.repeat();
-        }
-      }
-    })();
-    this.#settling.add(settled);
-    void settled.finally(() => this.#settling.delete(settled));
   }
 
   #reportProgress(): void {

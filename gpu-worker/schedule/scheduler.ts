@@ -2,6 +2,7 @@
 import type { EngineInfo, StepBatch, StepResult } from "../engine/types.ts";
 import { BatchWriter, type Chunk } from "./batch.ts";
 import { FairQueue } from "./fair_queue.ts";
+import { Followers } from "./followers.ts";
 import { isBefore, RankList } from "./rank_list.ts";
 import type { Sequence } from "./sequence.ts";
 import { SequenceKv } from "./sequence_kv.ts";
@@ -36,8 +37,7 @@ export class Scheduler {
   readonly #kv: SequenceKv;
   readonly #waiting: FairQueue;
   readonly #running = new RankList();
-  /** Sequences that wait for the KV of their leader. */
-  readonly #following = new Set<Sequence>();
+  readonly #following: Followers;
   /** One is read by the engine while the other is written. */
   readonly #writers: [BatchWriter, BatchWriter];
   #numArrivals = 0;
@@ -50,6 +50,7 @@ export class Scheduler {
     this.#options = options;
     const { kvBlockSize, tokensPerTile } = options.info;
     this.#kv = new SequenceKv(options.info);
+    this.#following = new Followers(kvBlockSize);
     this.#waiting = new FairQueue(options.tokenBudget);
     const writer = () => new BatchWriter(kvBlockSize, tokensPerTile);
     this.#writers = [writer(), writer()];
@@ -62,7 +63,7 @@ export class Scheduler {
   }
 
   get numSequences(): number {
-    return this.#waiting.length + this.#running.length + this.#following.size;
+    return this.#waiting.length + this.#running.length + this.#following.length;
   }
 
   get numPreemptions(): number {
@@ -80,11 +81,7 @@ export class Scheduler {
     }
     sequence.arrival = this.#numArrivals++;
     this.#waiting.enter(sequence);
-    const { leader } = sequence;
-    if (leader === null || !this.#isPrefilling(leader)) return this.#enqueue(sequence);
-    sequence.state = "following";
-    leader.followers.push(sequence);
-    this.#following.add(sequence);
+    if (!this.#following.add(sequence)) this.#enqueue(sequence);
   }
 
   /**
@@ -97,7 +94,7 @@ export class Scheduler {
     this.#running.delete(sequence);
     this.#following.delete(sequence);
     sequence.state = "removed";
-    this.#releaseFollowers(sequence);
+    for (const follower of this.#following.release(sequence)) this.#enqueue(follower);
     if (sequence.isInFlight) return false;
     this.#kv.free(sequence);
     return true;
@@ -201,12 +198,7 @@ export class Scheduler {
         throw new Error(`Sequence ${sequence.id} runs (${sequence.state}) with ${sequence.blocks.length} blocks`);
       }
     }
-    for (const sequence of this.#following) {
-      const isHere = sequence.leader?.followers.includes(sequence) && this.#isPrefilling(sequence.leader);
-      if (sequence.state !== "following" || !isHere) {
-        throw new Error(`Sequence ${sequence.id} (${sequence.state}) follows nobody who is on the way`);
-      }
-    }
+    this.#following.checkIntegrity();
     this.#waiting.checkIntegrity([...this.#running, ...this.#following]);
     this.#running.checkIntegrity();
   }
@@ -350,23 +342,9 @@ export class Scheduler {
     this.#lead(sequence);
   }
 
-  /** Whether KV that followers of this sequence could share is still to come. */
-  #isPrefilling(leader: Sequence): boolean {
-    const { kvBlockSize } = this.#options.info;
-    const numShared = Math.floor((leader.prompt.tokenIds.length - 1) / kvBlockSize) * kvBlockSize;
-    return leader.state !== "removed" && leader.numComputed < numShared;
-  }
-
   /** Lets followers go their way once they can share what there is to share. */
   #lead(leader: Sequence): void {
-    if (leader.followers.length > 0 && !this.#isPrefilling(leader)) this.#releaseFollowers(leader);
-  }
-
-  #releaseFollowers(leader: Sequence): void {
-    for (const follower of leader.followers.splice(0)) {
-      if (!this.#following.delete(follower)) continue;
-      this.#enqueue(follower);
-    }
+    for (const follower of this.#following.takeReady(leader)) this.#enqueue(follower);
   }
 
   /** Puts a running sequence back among the waiting, without blocks. */
