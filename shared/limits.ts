@@ -56,6 +56,8 @@ export const MAX_TOP_LOGPROBS = 20;
 export const MAX_LOGIT_BIAS = 1_024;
 /** Largest `repetition_penalty`; the weights make nothing of it beyond about 2. */
 export const MAX_REPETITION_PENALTY = 100;
+/** Smallest one: logits are divided by it, in single precision. */
+export const MIN_REPETITION_PENALTY = 0.01;
 /** Priorities go from minus to plus this. */
 export const MAX_PRIORITY = 1_000;
 /** Longest `cache_salt`; 43 characters hold 256 bits. */

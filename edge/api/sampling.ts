@@ -7,6 +7,7 @@ import {
   MAX_STOP_STRINGS,
   MAX_STOP_TOKEN_IDS,
   MAX_TOP_LOGPROBS,
+  MIN_REPETITION_PENALTY,
   type Sampling,
   TesseraError,
 } from "@tessera/shared";
@@ -23,7 +24,7 @@ export const SamplingFields = {
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   seed: z.int().nullish(),
-  repetition_penalty: z.number().gt(0).max(MAX_REPETITION_PENALTY).nullish(),
+  repetition_penalty: z.number().min(MIN_REPETITION_PENALTY).max(MAX_REPETITION_PENALTY).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   /** By token id, in decimal. */

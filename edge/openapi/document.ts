@@ -117,7 +117,7 @@ function paths(): Document["paths"] {
             description: "The answer; with `stream`, server-sent events of chunks, the last of them `[DONE]`.",
             content: {
               ...json("ChatCompletion"),
-              "text/event-stream": { schema: { type: "string", description: "Each `data:` a ChatCompletionChunk." } },
+              "text/event-stream": { schema: { description: "Each `data:` a ChatCompletionChunk." } },
             },
           },
           ...refusals(...ON_BODIES, 502),
@@ -138,7 +138,7 @@ function paths(): Document["paths"] {
             description: "The answers in order; with `stream`, each as an event when it is ready.",
             content: {
               ...json("Batch"),
-              "text/event-stream": { schema: { type: "string", description: "Each `data:` one of the answers." } },
+              "text/event-stream": { schema: { description: "Each `data:` one of the answers." } },
             },
           },
           ...refusals(...ON_BODIES),

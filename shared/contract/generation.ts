@@ -1,5 +1,6 @@
 /** How a checkpoint wants to be decoded where a request says nothing: of its generation_config.json, what servers honour. */
 import { z } from "zod";
+import { MAX_REPETITION_PENALTY, MIN_REPETITION_PENALTY } from "../limits.ts";
 
 export const GenerationDefaults = z.object({
   /** false: greedy. */
@@ -8,7 +9,7 @@ export const GenerationDefaults = z.object({
   temperature: z.number().gt(0).max(2).nullable(),
   top_p: z.number().gt(0).max(1).nullable(),
   top_k: z.int().min(0).nullable(),
-  repetition_penalty: z.number().gt(0).nullable(),
+  repetition_penalty: z.number().min(MIN_REPETITION_PENALTY).max(MAX_REPETITION_PENALTY).nullable(),
   max_new_tokens: z.int().positive().nullable(),
 });
 

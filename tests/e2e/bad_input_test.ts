@@ -31,7 +31,13 @@ Deno.test("bad input: an error of OpenAI's shape each time, and good answers bet
       "invalid_request",
       "temperature",
     ],
-    ["two answers asked for", { model: MODEL, messages: [hello], n: 2 }, 400, "unsupported_parameter", "n"],
+    [
+      "tools asked for",
+      { model: MODEL, messages: [hello], tools: [{ type: "function", function: { name: "f" } }] },
+      400,
+      "unsupported_parameter",
+      "tools",
+    ],
     ["unknown model", { model: "gpt-5", messages: [hello] }, 404, "model_not_found", "model"],
     [
       "text instead of a picture",
