@@ -2,6 +2,7 @@
 import type { Authenticator, ConnectionOptions, NatsConnection, WsConnectionOptions } from "@nats-io/nats-core";
 import type { VariableName } from "./env.ts";
 import { newId } from "./ids.ts";
+import { tolerateLateResets } from "./late_resets.ts";
 import { parseServers } from "./nats_servers.ts";
 
 /** Contents, not paths; empty: none. */
@@ -94,6 +95,7 @@ export function connectByScheme(
     return connectors.wsconnect({ ...options, wsFactory });
   }
   if (!encrypted && !hasTls) return connectors.connect(options);
+  tolerateLateResets();
   const tls = {
     ...(ca === "" ? {} : { ca }),
     ...(cert === "" ? {} : { cert, key }),
