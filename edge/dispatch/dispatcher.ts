@@ -146,6 +146,7 @@ export class Dispatcher {
     if (!isLost) return;
     // The stream is in memory, and the server was started anew. Jobs that run go on by themselves.
     for (const job of this.#jobs.values()) {
+      job.publications.streamLost();
       if (job.workerId === null && job.publications.isOpen) job.publications.makeDue("the stream was lost");
     }
     this.#sweep();
@@ -169,7 +170,11 @@ export class Dispatcher {
 
   #onEvent(msg: Msg): void {
     const job = this.#jobs.get(jobIdOf(msg.subject));
-    job?.hear(decodeMessage(JobEvent, msg.data));
+    if (job === undefined) return;
+    const wasDue = job.publications.dueReason !== null;
+    job.hear(decodeMessage(JobEvent, msg.data));
+    // What could not be stored before waits for the next sweep.
+    if (!wasDue) this.#publishIfDue(job);
   }
 
   #onGivenUp(msg: Msg): void {
@@ -188,7 +193,7 @@ export class Dispatcher {
   async #publish(job: RunningJob, encoded?: Uint8Array, worker: string | null = null): Promise<void> {
     const { bus } = this.#options;
     const nc = bus.connection;
-    const publication = job.publications.begin();
+    const publication = job.publications.begin(worker === null);
     const { base } = publication;
     const envelope = base === 0 ? job.job : { ...job.job, attempt_base: base };
     try {
@@ -208,10 +213,9 @@ export class Dispatcher {
   /** A job whose preferred worker does not take it at once is for all; that worker may still be the first. */
   #openToAllLater(job: RunningJob): void {
     setTimeout(() => {
-      if (job.hasEnded || job.isClaimed || job.publications.dueReason !== null || !this.#options.bus.isConnected) {
-        return;
-      }
-      void this.#publish(job);
+      if (job.hasEnded || job.isClaimed || job.publications.dueReason !== null) return;
+      if (this.#options.bus.isConnected) void this.#publish(job);
+      else job.publications.makeDue("the bus was away");
     }, ROUTE_WAIT_MS);
   }
 
@@ -223,18 +227,24 @@ export class Dispatcher {
   }
 
   #sweep(): void {
-    const { bus, directory, waits, log } = this.#options;
+    const { bus, directory, waits } = this.#options;
     const now = performance.now();
     for (const job of [...this.#jobs.values()]) {
       const { model } = job;
       job.sweep({ now, ...waits, isAlive: directory.isAlive(model), isServed: directory.isServed(model) });
-      if (job.hasEnded || !bus.isConnected) continue;
-      const reason = job.publications.dueReason;
-      if (reason !== null) {
-        log.warn("job_published_again", { job_id: job.id, attempt: job.attempt, reason });
-        void this.#publish(job);
-      } else if (job.workerId !== null && now - job.heardAt > waits.probeMs) this.#probe(job.workerId);
+      if (job.hasEnded || !bus.isConnected || this.#publishIfDue(job)) continue;
+      if (job.workerId !== null && now - job.heardAt > waits.probeMs) this.#probe(job.workerId);
     }
+  }
+
+  /** Returns whether it was. */
+  #publishIfDue(job: RunningJob): boolean {
+    const { bus, log } = this.#options;
+    const reason = job.publications.dueReason;
+    if (reason === null || job.hasEnded || !bus.isConnected) return false;
+    log.warn("job_published_again", { job_id: job.id, attempt: job.attempt, reason });
+    void this.#publish(job);
+    return true;
   }
 
   /** Asks whether a worker lives; if not, what it had goes to others at once, long before JetStream would notice. */

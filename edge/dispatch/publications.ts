@@ -7,6 +7,8 @@ export interface Publication {
   readonly base: number;
   /** Sequence number in the stream; null until it is known. */
   streamSeq: number | null;
+  /** Whether another worker gets it when one gives it back: it is in the stream still, and not in the queue of that one alone. */
+  isForAll: boolean;
 }
 
 /** Pure; the dispatcher talks to the stream. */
@@ -43,10 +45,20 @@ export class Publications {
     this.#dueReason = reason;
   }
 
-  /** Publishes once more; until one of them is claimed, all that are out count. */
-  begin(): Publication {
+  /** The stream lost what was in it; what has been claimed goes on. */
+  streamLost(): void {
+    for (const publication of this.#open) publication.isForAll = false;
+  }
+
+  /** The worker of that attempt gave the job back. */
+  givenBack(attempt: number, reason: string): void {
+    if (this.#find(attempt)?.isForAll === false) this.makeDue(reason);
+  }
+
+  /** Publishes once more, for all workers or for one; until one of them is claimed, all that are out count. */
+  begin(isForAll = true): Publication {
     this.#dueReason = null;
-    const publication = { base: this.#nextBase, streamSeq: null };
+    const publication = { base: this.#nextBase, streamSeq: null, isForAll };
     this.#nextBase += ATTEMPTS_PER_PUBLICATION;
     this.#open.push(publication);
     return publication;
@@ -63,7 +75,7 @@ export class Publications {
     const index = this.#open.indexOf(publication);
     if (index === -1) return;
     this.#open.splice(index, 1);
-    if (this.#open.length === 0) this.#dueReason ??= "not stored";
+    if (!this.#open.some(({ isForAll }) => isForAll)) this.#dueReason ??= "not stored";
   }
 
   /** The publication of that attempt is the one that counts from now on. */

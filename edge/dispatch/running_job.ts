@@ -155,7 +155,7 @@ export class RunningJob {
     this.#heardAt = performance.now();
     switch (verdict.kind) {
       case "alive":
-        if (verdict.isHandedOver) this.#losses.handedOver();
+        if (verdict.isHandedOver) this.#givenBack();
         return;
       case "text":
         return this.#pass(verdict);
@@ -179,6 +179,12 @@ export class RunningJob {
       case "gap":
         return this.attemptLost(verdict.diagnostic);
     }
+  }
+
+  #givenBack(): void {
+    const reason = `${this.workerId} gave it back`;
+    this.#losses.handedOver();
+    this.publications.givenBack(this.attempt, reason);
   }
 
   /** Nothing more comes of the attempt that runs: another has to go on behind the last token, unless this one is to blame. */

@@ -24,6 +24,24 @@ Deno.test("chaos: a worker is killed amid 32 streams, another goes on", () =>
     assert.ok(edge.lines.some((line) => line["event"] === "job_published_again"), "the victim had no job");
   }));
 
+Deno.test("chaos: a worker that is asked to stop gives back the jobs of its own queue as well, another goes on", () =>
+  Fleet.run(async (fleet) => {
+    const workers = await Promise.all([fleet.worker({ latencyMs: 15 }), fleet.worker({ latencyMs: 15 })]);
+    const edge = await fleet.edge();
+    // Few enough that the workers have room: each job goes to the queue of the worker it is routed to.
+    const asked = questions(8, 80);
+    const quiet = await Promise.all(askAll(edge.url, asked));
+    let numTalking = 0;
+    const answers = asked.map((question) =>
+      readAnswer(edge.url, question, (text) => text.length === 5 && numTalking++)
+    );
+    await until(() => numTalking === asked.length, "the streams to be under way");
+    const [leaving] = workers.sort((a, b) => numJobs(b) - numJobs(a));
+    leaving!.signal("SIGTERM");
+    assertSame("worker asked to stop", await Promise.all(answers), quiet);
+    assert.ok(edge.lines.some((line) => line["event"] === "job_published_again"), "the worker had no job");
+  }));
+
 Deno.test("chaos: the only worker is killed and started again", () =>
   Fleet.run(async (fleet) => {
     const only = await fleet.worker({ latencyMs: 15 });
