@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import unicodedata
 from pathlib import Path
@@ -52,13 +53,28 @@ def train_sentencepiece(lines: list[str], folder: Path, size: int, rules: str) -
     is_plain = rules == "internlm3"
     options: dict[str, object] = {"normalization_rule_name": "identity" if is_plain else "nmt_nfkc"}
     if rules == "few":
-        table = folder / "rules.tsv"
-        table.write_text("".join(few_rules()), encoding="utf-8")
-        options = {"normalization_rule_tsv": str(table)}
+        (folder / "rules.tsv").write_text("".join(few_rules()), encoding="utf-8")
+        options = {"normalization_rule_tsv": "rules.tsv"}
+    # The model keeps the names it was trained with: no path of the machine.
+    with contextlib.chdir(folder):
+        train_model(lines, size, rules, options)
+    (folder / "tokenizer.vocab").unlink()
+    (folder / "rules.tsv").unlink(missing_ok=True)
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    added = {token: model.piece_to_id(token) for token in ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")}
+    more = [token for token in CONTROL + MARKUP if token not in added]
+    added |= {token: model.get_piece_size() + i for i, token in enumerate(more)}
+    config = {"tokenizer_class": "InternLM3Tokenizer", "add_bos_token": True, "added_tokens_decoder": described(added)}
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def train_model(lines: list[str], size: int, rules: str, options: dict[str, object]) -> None:
+    """tokenizer.model and tokenizer.vocab in the current folder."""
+    is_plain = rules == "internlm3"
     sentencepiece.SentencePieceTrainer.train(
         # Line breaks end a sentence of the trainer's; pieces hold none.
         sentence_iterator=iter([part for line in lines for part in line.replace("\0", "").splitlines() if part]),
-        model_prefix=str(folder / "tokenizer"),
+        model_prefix="tokenizer",
         vocab_size=size,
         model_type="bpe",
         byte_fallback=rules != "nmt_nfkc",
@@ -75,14 +91,6 @@ def train_sentencepiece(lines: list[str], folder: Path, size: int, rules: str) -
         pad_id=-1,
         **options,
     )
-    (folder / "tokenizer.vocab").unlink()
-    (folder / "rules.tsv").unlink(missing_ok=True)
-    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    added = {token: model.piece_to_id(token) for token in ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")}
-    more = [token for token in CONTROL + MARKUP if token not in added]
-    added |= {token: model.get_piece_size() + i for i, token in enumerate(more)}
-    config = {"tokenizer_class": "InternLM3Tokenizer", "add_bos_token": True, "added_tokens_decoder": described(added)}
-    write_json(folder / "tokenizer_config.json", config)
 
 
 def few_rules() -> list[str]:
