@@ -101,6 +101,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     const edge = startPart(
       "edge/main.ts",
       {
+        // glibc else keeps freed tiles for later instead of giving them back to the system.
+        MALLOC_MMAP_THRESHOLD_: Deno.env.get("MALLOC_MMAP_THRESHOLD_") ?? "131072",
         ...env,
         TESSERA_LOG_FORMAT: "json",
         TESSERA_LOG_LEVEL: edgeLevel,
