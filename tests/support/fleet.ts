@@ -82,6 +82,20 @@ export class Fleet {
     return part;
   }
 
+  /** Starts a worker as users do, with the embedded model, and waits until it serves. */
+  async realWorker(env: Record<string, string> = {}): Promise<Part> {
+    const part = this.#start("gpu-worker/main.ts", {
+      TESSERA_NATS_URL: this.#nats.url,
+      TESSERA_DRAIN_MS: "0",
+      TESSERA_THREADS: "1",
+      TESSERA_LOG_FORMAT: "json",
+      TESSERA_SUPERVISED: "true",
+      ...env,
+    });
+    await until(() => part.last("worker_ready") !== undefined, "the worker", READY_MS);
+    return part;
+  }
+
   /** Starts an edge and waits until it is ready, which needs a worker. */
   async edge(env: Record<string, string> = {}): Promise<EdgePart> {
     const part = this.#start("edge/main.ts", {

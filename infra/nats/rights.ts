@@ -1,0 +1,125 @@
+/** Who may do what on the bus of a fleet: the one place. `write_fleet_conf.ts` makes the server's configuration of it. */
+import {
+  ANSWERS_STREAM,
+  ANSWERS_WILDCARD,
+  CANCEL_WILDCARD,
+  DEAD_STREAM,
+  DEAD_WILDCARD,
+  DURABLE_JOBS_WILDCARD,
+  DURABLE_STREAM,
+  JOBS_BUCKET,
+  LIVE_GIVEN_UP,
+  LIVE_JOBS_WILDCARD,
+  LIVE_STREAM,
+  NEWS_STREAM,
+  NEWS_WILDCARD,
+  REQUESTS_BUCKET,
+  TILES_STREAM,
+  TILES_WILDCARD,
+  WORKERS_BUCKET,
+} from "@tessera/shared";
+
+/** Rights of a kind of process. In a subject `{user}` stands for the name of its NATS user. */
+export interface Rights {
+  /** What it may have kept, and ask of JetStream: served by the account STORE. */
+  readonly store: readonly string[];
+  /** Subjects on which it hears what STORE says of itself. */
+  readonly storeTells: readonly string[];
+  /** What it may ask those of the other kind, each question with one answer. */
+  readonly asks: readonly string[];
+  /** What it may tell those of the other kind, without an answer. */
+  readonly tells: readonly string[];
+  /** What it may ask others of its own kind. */
+  readonly asksOwn: readonly string[];
+  /** What it hears: of all that others ask and tell, this. Its inbox comes on top. */
+  readonly hears: readonly string[];
+}
+
+/** A stream made where it is missing. */
+const makes = (stream: string) => [`$JS.API.STREAM.CREATE.${stream}`, `$JS.API.STREAM.INFO.${stream}`];
+/** The stream of a bucket. */
+const kv = (bucket: string) => `KV_${bucket}`;
+const writesBucket = (bucket: string) => [...makes(kv(bucket)), `$KV.${bucket}.>`];
+const reads = (stream: string) => [`$JS.API.DIRECT.GET.${stream}.>`];
+/** Listens to a bucket's changes, through a consumer of its own. */
+const watches = (bucket: string) => [
+  `$JS.API.CONSUMER.CREATE.${kv(bucket)}.>`,
+  `$JS.API.CONSUMER.DELETE.${kv(bucket)}.*`,
+  `$JS.FC.${kv(bucket)}.>`,
+];
+/** Takes jobs through a consumer that is made where it is missing. */
+const pulls = (stream: string) => [
+  `$JS.API.CONSUMER.CREATE.${stream}.>`,
+  `$JS.API.CONSUMER.DURABLE.CREATE.${stream}.*`,
+  `$JS.API.CONSUMER.INFO.${stream}.*`,
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+  `$JS.ACK.${stream}.>`,
+];
+
+export const RIGHTS: { readonly edge: Rights; readonly worker: Rights } = {
+  edge: {
+    store: [
+      "$JS.API.INFO",
+      // Jobs, and taking one out again.
+      ...makes(LIVE_STREAM),
+      LIVE_JOBS_WILDCARD,
+      `$JS.API.STREAM.MSG.DELETE.${LIVE_STREAM}`,
+      // Jobs that last.
+      ...makes(DURABLE_STREAM),
+      DURABLE_JOBS_WILDCARD,
+      `$JS.API.STREAM.PURGE.${DURABLE_STREAM}`,
+      ...makes(TILES_STREAM),
+      TILES_WILDCARD,
+      `$JS.API.STREAM.PURGE.${TILES_STREAM}`,
+      ...writesBucket(JOBS_BUCKET),
+      ...reads(kv(JOBS_BUCKET)),
+      ...watches(JOBS_BUCKET),
+      ...makes(NEWS_STREAM),
+      NEWS_WILDCARD,
+      ...makes(DEAD_STREAM),
+      DEAD_WILDCARD,
+      // Which workers there are.
+      ...makes(kv(WORKERS_BUCKET)),
+      ...watches(WORKERS_BUCKET),
+      // Answers that can be taken up again, and idempotency keys.
+      ...makes(ANSWERS_STREAM),
+      ANSWERS_WILDCARD,
+      `$JS.API.CONSUMER.CREATE.${ANSWERS_STREAM}`,
+      `$JS.API.CONSUMER.CREATE.${ANSWERS_STREAM}.>`,
+      `$JS.API.CONSUMER.DELETE.${ANSWERS_STREAM}.*`,
+      `$JS.API.CONSUMER.INFO.${ANSWERS_STREAM}.*`,
+      `$JS.API.CONSUMER.MSG.NEXT.${ANSWERS_STREAM}.*`,
+      ...writesBucket(REQUESTS_BUCKET),
+      ...reads(kv(REQUESTS_BUCKET)),
+    ],
+    storeTells: [LIVE_GIVEN_UP],
+    asks: ["tessera.worker.*.*.alive", "tessera.tokenize.*", "tessera.media.>"],
+    tells: ["tessera.worker.*.*.tiles.*", CANCEL_WILDCARD],
+    asksOwn: ["tessera.edge.*.*.alive"],
+    hears: ["tessera.edge.{user}.>"],
+  },
+  worker: {
+    store: [
+      "$JS.API.INFO",
+      ...makes(LIVE_STREAM),
+      ...pulls(LIVE_STREAM),
+      ...makes(DURABLE_STREAM),
+      ...pulls(DURABLE_STREAM),
+      ...makes(TILES_STREAM),
+      ...reads(TILES_STREAM),
+      `$JS.API.STREAM.PURGE.${TILES_STREAM}`,
+      ...writesBucket(JOBS_BUCKET),
+      ...reads(kv(JOBS_BUCKET)),
+      ...makes(NEWS_STREAM),
+      NEWS_WILDCARD,
+      ...makes(DEAD_STREAM),
+      DEAD_WILDCARD,
+      ...writesBucket(WORKERS_BUCKET),
+    ],
+    storeTells: [],
+    asks: ["tessera.edge.*.*.claim.*", "tessera.edge.*.*.alive"],
+    tells: ["tessera.edge.*.*.events.*"],
+    asksOwn: [],
+    hears: ["tessera.worker.{user}.>", "tessera.tokenize.*", "tessera.media.>", CANCEL_WILDCARD],
+  },
+};

@@ -1,0 +1,124 @@
+/** A fleet whose edges and workers are in accounts of their own: everything works, over infra/nats/fleet.conf as it is. */
+import { ensureFfmpeg } from "@tessera/infra/ffmpeg";
+import { Job, newId, silentLogger } from "@tessera/shared";
+import assert from "node:assert/strict";
+import { Bus } from "../../edge/dispatch/bus.ts";
+import { DurableJobs } from "../../edge/jobs/durable_jobs.ts";
+import { about, demoPictures, post } from "../e2e/shared_stack.ts";
+import { askAll, assertSame, Fleet, type Part, until } from "../support/fleet.ts";
+import { questions, readAnswer } from "../support/fleet_client.ts";
+import { environmentOf, FLEET_SERVER, urlOf } from "./fleet_users.ts";
+
+/** Nobody was refused anything. */
+function assertNoneDenied(parts: readonly Part[]): void {
+  for (const { lines } of parts) {
+    assert.deepEqual(lines.filter((line) => /permissions? violation/i.test(JSON.stringify(line))), []);
+  }
+}
+
+/** A durable job for `model` through the code of an edge that is edge_b. */
+async function withDurableJobs(base: string, body: (jobs: DurableJobs) => Promise<void>): Promise<void> {
+  const access = { name: "edge_b", creds: "", ca: "", cert: "", key: "" };
+  const bus = new Bus({ url: urlOf(base, "edge_b"), access, name: "b", log: silentLogger });
+  bus.start();
+  try {
+    await until(() => bus.isConnected, "the bus");
+    await body(new DurableJobs(bus));
+  } finally {
+    await bus.close();
+  }
+}
+
+function durableJob(model: string) {
+  return Job.parse({
+    v: 1,
+    id: newId("job"),
+    model,
+    edge_id: "none",
+    created_ms: 0,
+    messages: [{ role: "user", parts: [{ type: "text", text: "x" }] }],
+    images: [],
+    sampling: { temperature: 0, top_p: 1, top_k: 0, seed: 1, max_tokens: 4, stop: [] },
+  });
+}
+
+Deno.test("accounts: chat, picture, video, counting, kept answers and durable jobs of a real worker", () =>
+  Fleet.run(async (fleet) => {
+    const base = fleet.nats.url;
+    const ffmpeg = await ensureFfmpeg();
+    const worker = await fleet.realWorker({ ...environmentOf(base, "worker"), TESSERA_FFMPEG: ffmpeg });
+    const edges = await Promise.all([
+      fleet.edge(environmentOf(base, "edge_a")),
+      fleet.edge(environmentOf(base, "edge_b")),
+    ]);
+    const [a, b] = [edges[0].url, edges[1].url];
+    const model = "internvl3-tiny";
+
+    const [picture] = await demoPictures();
+    const caption = { model, messages: [about(picture!.url, "Describe the picture.")] };
+    const described = await post(a, caption, { "idempotency-key": "once" });
+    assert.equal(described.json.choices?.[0].message.content, picture!.caption, JSON.stringify(described.json));
+    const again = await post(b, caption, { "idempotency-key": "once" });
+    assert.deepEqual(again.json, described.json, "the other edge knows the key");
+
+    const chat = { model, messages: [{ role: "user", content: "Hello" }], max_tokens: 4, stream: true };
+    const headers = { "content-type": "application/json", "tessera-resumable": "true" };
+    const streamed = await fetch(`${a}/v1/chat/completions`, { method: "POST", headers, body: JSON.stringify(chat) });
+    const text = await streamed.text();
+    assert.ok(text.includes("[DONE]"), text);
+    const id = /"id":"(chatcmpl-[^"]+)"/.exec(text)![1];
+    const replayed = await (await fetch(`${b}/v1/chat/completions/${id}/stream`)).text();
+    assert.deepEqual(events(replayed), events(text), "the other edge replays the answer");
+
+    const video = (await Deno.readFile(new URL("../golden/video/videos/h264.mp4", import.meta.url))).toBase64();
+    const clip = { type: "video_url", video_url: { url: `data:video/mp4;base64,${video}`, num_segments: 2 } };
+    const told = await post(b, { model, messages: [{ role: "user", content: [clip] }], max_tokens: 4 });
+    assert.equal(told.json.tessera?.videos.length, 1, JSON.stringify(told.json));
+
+    const counting = { method: "POST", headers, body: JSON.stringify({ prompt: "Hello" }) };
+    const counted = await (await fetch(`${a}/v1/tokenize`, counting)).json();
+    assert.ok(counted.count > 0, JSON.stringify(counted));
+
+    await withDurableJobs(base, async (jobs) => {
+      const job = durableJob(model);
+      await jobs.submit(job, []);
+      const record = await jobs.wait(job.id, AbortSignal.timeout(20_000));
+      assert.equal(record?.status, "succeeded", JSON.stringify(record));
+      assert.equal(await jobs.remove(job.id), true);
+    });
+    assertNoneDenied([worker, ...edges]);
+  }, FLEET_SERVER));
+
+const events = (text: string) => text.split("\n").filter((line) => line.startsWith("data: "));
+
+Deno.test("accounts: a worker is killed, another goes on; an edge is killed, its work is cancelled", () =>
+  Fleet.run(async (fleet) => {
+    const base = fleet.nats.url;
+    const start = () => fleet.worker({ latencyMs: 15 }, base, environmentOf(base, "worker"));
+    const workers = await Promise.all([start(), start()]);
+    const [a, b] = await Promise.all([
+      fleet.edge(environmentOf(base, "edge_a")),
+      fleet.edge(environmentOf(base, "edge_b")),
+    ]);
+    const asked = questions(12, 60);
+    const quiet = await Promise.all(askAll(a.url, asked));
+    let numTalking = 0;
+    const answers = asked.map((question, i) =>
+      readAnswer(i % 2 === 0 ? a.url : b.url, question, (text) => text.length === 5 && numTalking++)
+    );
+    await until(() => numTalking === asked.length, "the streams to be under way");
+    const jobsOf = (part: Part) => Number(part.last("worker_state")?.["num_jobs"] ?? 0);
+    workers.sort((x, y) => jobsOf(y) - jobsOf(x));
+    workers[0]!.signal("SIGKILL");
+    assertSame("worker killed", await Promise.all(answers), quiet);
+    // The probe across the accounts told that it was gone, not JetStream after its ack wait.
+    const again = [a, b].flatMap(({ lines }) => lines.filter((line) => line["event"] === "job_published_again"));
+    assert.ok(again.some((line) => / is gone$/.test(String(line["reason"]))), JSON.stringify(again));
+
+    const left = askAll(b.url, questions(4, 2_000, "long")).map((answer) => answer.catch(() => null));
+    await until(() => jobsOf(workers[1]!) === 4, "the worker to have them");
+    b.signal("SIGKILL");
+    await until(() => workers[1]!.last("worker_state")?.["is_idle"] === true, "the worker to let go");
+    await Promise.all(left);
+    assertNoneDenied([...workers, a, b]);
+  }, FLEET_SERVER));
