@@ -1,6 +1,7 @@
 /** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
 import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/shared";
 import { type Context, Hono } from "hono";
+import { authenticate } from "./auth/caller.ts";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
@@ -16,6 +17,7 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   const app = new Hono<EdgeContext>();
   app.use(identify(deps.log));
+  app.use(authenticate());
   app.use(deps.idempotency.middleware());
   app.get("/", home);
   app.get("/healthz", healthz);

@@ -1,6 +1,7 @@
 /** What the routes work with: the parts of an edge, made once by startEdge. */
 import type { Logger } from "@tessera/shared";
 import type { Admission } from "./admission.ts";
+import type { Caller } from "./auth/caller.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -34,6 +35,7 @@ export interface EdgeContext {
     readonly requestId: string;
     /** performance.now() when the request came. */
     readonly requestedAt: number;
+    readonly caller: Caller;
     /** Carries the request id. */
     readonly log: Logger;
   };

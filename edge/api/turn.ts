@@ -1,5 +1,5 @@
-/** Whose turn it is: what a request says of its priority, its time limit and its share of caches, and who it is from. */
-import { ANONYMOUS, MAX_CACHE_SALT_CHARS, MAX_PRIORITY, sha256Hex } from "@tessera/shared";
+/** Whose turn it is: what a request says of its priority, its time limit and its share of caches. */
+import { MAX_CACHE_SALT_CHARS, MAX_PRIORITY } from "@tessera/shared";
 import { z } from "zod";
 
 /** OpenAI's tiers as priorities; `auto` and `default` are the usual. */
@@ -29,14 +29,4 @@ export function turnOf(body: z.infer<typeof Body>): Turn {
     deadlineMs: body.deadline_ms ?? null,
     cacheSalt: (body.cache_salt ?? "").toWellFormed(),
   };
-}
-
-/** Characters of a hash: enough that two keys are never one tenant. */
-const TENANT_CHARS = 32;
-
-/** Who sends a request: the hash of the bearer token, which itself never leaves the edge. */
-export async function tenantOf(authorization: string | undefined): Promise<string> {
-  const token = authorization?.match(/^Bearer\s+(\S.*)$/i)?.[1]?.trim();
-  if (token === undefined) return ANONYMOUS;
-  return (await sha256Hex(new TextEncoder().encode(token))).slice(0, TENANT_CHARS);
 }

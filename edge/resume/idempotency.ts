@@ -14,7 +14,6 @@ import {
 } from "@tessera/shared";
 import type { Context } from "hono";
 import { z } from "zod";
-import { tenantOf } from "../api/turn.ts";
 import type { EdgeContext } from "../deps.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { hasNoResponders } from "../dispatch/probe.ts";
@@ -66,7 +65,7 @@ export class Idempotency {
       if (!KEY.test(given)) {
         throw new TesseraError("invalid_request", { message: "Idempotency-Key must be 1 to 255 visible characters." });
       }
-      const tenant = await tenantOf(c.req.header("authorization"));
+      const tenant = c.var.caller.tenant;
       const name = await sha256Hex(new TextEncoder().encode(JSON.stringify([tenant, c.req.path, given])));
       const kv = await this.#kv();
       const entry: Entry = { v: 1, fingerprint: null, edge_id: this.#options.edgeId, answer: null };

@@ -1,7 +1,6 @@
 /** GET /v1/chat/completions/{id}/stream?after=N: takes a kept answer up again, on any edge. */
 import { TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
-import { tenantOf } from "../api/turn.ts";
 import type { EdgeContext, EdgeDeps } from "../deps.ts";
 import { keptResponse, parseEventId } from "./response.ts";
 
@@ -20,7 +19,7 @@ export function resumeStream(deps: EdgeDeps) {
 
 /** @throws TesseraError `not_found` */
 export async function resume(deps: EdgeDeps, c: Context<EdgeContext>, id: string, after: number): Promise<Response> {
-  const tenant = await tenantOf(c.req.header("authorization"));
+  const tenant = c.var.caller.tenant;
   return keptResponse(deps, id, await deps.answers.follow(id, tenant, after));
 }
 

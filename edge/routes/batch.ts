@@ -19,6 +19,7 @@ type Item = { readonly index: number } & Record<string, unknown>;
 
 export function batchCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
+    // Its requests count for their key, one by one.
     const ticket = deps.admission.admit();
     const client = new AbortController();
     const leave = () => client.abort();
@@ -69,7 +70,7 @@ async function answerOne(
 ): Promise<Item> {
   const requestedAt = performance.now();
   const give = async (): Promise<Item> => {
-    const ticket = deps.admission.admit();
+    const ticket = deps.admission.admit(c.var.caller.tenant);
     try {
       const prepared = await understand(deps, body, ticket, signal);
       if (prepared.request.isStream) {

@@ -4,7 +4,6 @@ import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { type JsonBody, readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
-import { tenantOf } from "../api/turn.ts";
 import { type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
 import { keptResponse, parseEventId } from "../resume/response.ts";
 import { isResumable, resume } from "../resume/route.ts";
@@ -18,7 +17,7 @@ export function chatCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
     const last = parseEventId(c.req.header("last-event-id"));
     if (last !== null) return await resume(deps, c, last.id, last.after);
-    const ticket = deps.admission.admit(await tenantOf(c.req.header("authorization")));
+    const ticket = deps.admission.admit(c.var.caller.tenant);
     const client = new AbortController();
     const leave = () => client.abort();
     // Heard only until the response is made: from then on the body's cancel says that the client left.
@@ -40,8 +39,7 @@ export function chatCompletions(deps: EdgeDeps) {
       if (isKept) {
         const { id } = answer.head;
         const items = chunks(answer, first, request.includeUsage, c.var.log);
-        const tenant = await tenantOf(c.req.header("authorization"));
-        const kept = await deps.answers.keep(id, tenant, items, () => ticket.close());
+        const kept = await deps.answers.keep(id, c.var.caller.tenant, items, () => ticket.close());
         return keptResponse(deps, id, kept.follow(-1));
       }
       return sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
@@ -123,7 +121,7 @@ export async function dispatch(
     messages: request.messages,
     images: pictures.images,
     sampling: request.sampling,
-    tenant: await tenantOf(c.req.header("authorization")),
+    tenant: c.var.caller.tenant,
     priority: request.turn.priority,
     cache_salt: request.turn.cacheSalt,
   };

@@ -9,7 +9,7 @@ import type { ImageInspection } from "../tile/mod.ts";
 
 export function inspectImages(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = deps.admission.admit();
+    const ticket = deps.admission.admit(c.var.caller.tenant);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { model: name, pictures, tiling, isList } = parseInspectRequest(body.json);

@@ -12,7 +12,7 @@ import { inspectPictures } from "../media/inspect_pictures.ts";
 
 export function tokenize(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = deps.admission.admit();
+    const ticket = deps.admission.admit(c.var.caller.tenant);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const wish = parseTokenizeRequest(body.json);
