@@ -18,6 +18,7 @@ import {
   SILENCE_MS,
   STALL_MS,
 } from "@tessera/shared";
+import { OUTBOUND_VARIABLES, type OutboundConfig, readOutboundConfig } from "./outbound/settings.ts";
 
 /** Waits, in ms; limits.ts says what each means. */
 export interface Waits {
@@ -50,6 +51,8 @@ export interface EdgeConfig {
   readonly deadlineMs: number;
   readonly drainMs: number;
   readonly allowPrivateUrls: boolean;
+  /** Lists of where users may point to; none where absent. */
+  readonly outbound?: OutboundConfig;
   readonly waits: Waits;
 }
 
@@ -91,6 +94,12 @@ export function readEdgeConfig(
   } catch (error) {
     faults.push(error instanceof Error ? error.message : String(error));
   }
+  let outbound: OutboundConfig | undefined;
+  try {
+    outbound = readOutboundConfig(readEnv(OUTBOUND_VARIABLES, get), readFile);
+  } catch (error) {
+    faults.push(error instanceof Error ? error.message : String(error));
+  }
   try {
     const env = readEnv([
       "TESSERA_HOST",
@@ -120,6 +129,7 @@ export function readEdgeConfig(
         deadlineMs: env.TESSERA_DEADLINE_MS,
         drainMs: env.TESSERA_DRAIN_MS,
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
+        ...(outbound === undefined ? {} : { outbound }),
         waits: DEFAULT_WAITS,
         log: { level: env.TESSERA_LOG_LEVEL, format: env.TESSERA_LOG_FORMAT },
       };

@@ -17,10 +17,14 @@ Deno.test("config: defaults, and what the environment says", () => {
 });
 
 Deno.test("config: every fault at once, the missing server among them", () => {
-  const env: Record<string, string> = { TESSERA_PORT: "99999", TESSERA_LOG_FORMAT: "xml" };
+  const env: Record<string, string> = {
+    TESSERA_PORT: "99999",
+    TESSERA_LOG_FORMAT: "xml",
+    TESSERA_FETCH_DENY: "10.0.0.0/64",
+  };
   assert.throws(() => readEdgeConfig((name) => env[name]), (error: unknown) => {
     assert.ok(error instanceof EnvError);
-    for (const name of ["TESSERA_NATS_URL", "TESSERA_PORT", "TESSERA_LOG_FORMAT"]) {
+    for (const name of ["TESSERA_NATS_URL", "TESSERA_PORT", "TESSERA_LOG_FORMAT", "TESSERA_FETCH_DENY"]) {
       assert.match(error.message, new RegExp(name));
     }
     return true;

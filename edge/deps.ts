@@ -6,12 +6,12 @@ import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
-import type { Resolve } from "./media/fetch_picture.ts";
 import type { LoaderOptions } from "./media/load_pictures.ts";
 import type { Answers } from "./resume/answers.ts";
 import type { Idempotency } from "./resume/idempotency.ts";
 import type { FetchSettings } from "./media/picture_bytes.ts";
 import { takeFrames } from "./media/video_frames.ts";
+import type { OutboundSettings } from "./outbound/request.ts";
 import type { TilePool } from "./tile/mod.ts";
 
 export interface EdgeDeps {
@@ -25,8 +25,8 @@ export interface EdgeDeps {
   /** Answers that can be taken up again. */
   readonly answers: Answers;
   readonly idempotency: Idempotency;
-  /** Resolver of picture hosts; the system's when absent. */
-  readonly resolve?: Resolve;
+  /** How what users point at is connected to. */
+  readonly outbound: OutboundSettings;
 }
 
 /** What app.ts hands to every route. */
@@ -42,12 +42,8 @@ export interface EdgeContext {
 }
 
 /** How pictures are fetched. */
-export function fetchSettings({ config, resolve }: EdgeDeps): FetchSettings {
-  return {
-    allowPrivateUrls: config.allowPrivateUrls,
-    fetchMs: config.waits.fetchMs,
-    ...(resolve === undefined ? {} : { resolve }),
-  };
+export function fetchSettings({ config, outbound }: EdgeDeps): FetchSettings {
+  return { outbound, fetchMs: config.waits.fetchMs };
 }
 
 /** How pictures and videos become tiles. */

@@ -16,7 +16,8 @@ import type { EdgeDeps } from "./deps.ts";
 import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
-import type { Resolve } from "./media/fetch_picture.ts";
+import type { Resolve } from "./outbound/request.ts";
+import { outboundSettings } from "./outbound/settings.ts";
 import { Answers } from "./resume/answers.ts";
 import { Idempotency } from "./resume/idempotency.ts";
 import { keptResponse } from "./resume/response.ts";
@@ -34,7 +35,7 @@ export interface EdgeOptions {
   readonly log: Logger;
   /** The caller's, which it closes itself; else the edge makes its own. */
   readonly tilePool?: TilePool;
-  /** Resolver of picture hosts; the system's when absent. */
+  /** Resolver of hosts that users name; the system's when absent. */
   readonly resolve?: Resolve;
 }
 
@@ -82,7 +83,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     tilePool,
     answers,
     idempotency,
-    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+    outbound: {
+      ...outboundSettings(config.outbound, config.allowPrivateUrls),
+      ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+    },
   };
   const server = await listen(createApp(deps).fetch, {
     host: config.host,

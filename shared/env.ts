@@ -90,8 +90,24 @@ export const VARIABLES = {
   TESSERA_DRAIN_MS: variable("30000", "How long Ctrl-C waits for running answers, in ms.", integer(0, 3_600_000)),
   TESSERA_ALLOW_PRIVATE_URLS: variable(
     "false",
-    "Fetch pictures from private and loopback addresses too, and over http: (true, false).",
+    "Connect to private and loopback addresses too, over http: and on any port (true, false).",
     flag,
+  ),
+  TESSERA_FETCH_ALLOW: variable(
+    "",
+    "Only these are connected to, of all that users name: hosts, *.domains, networks, comma separated; empty: any public one.",
+    z.string(),
+  ),
+  TESSERA_FETCH_DENY: variable("", "Hosts, *.domains and networks never connected to; before all else.", z.string()),
+  TESSERA_FETCH_TRUST: variable(
+    "",
+    "Hosts and networks that may be private, over http: and on any port, as a picture store of your own (minio:9000).",
+    z.string(),
+  ),
+  TESSERA_FETCH_CA: variable(
+    "",
+    "Certificates to trust the servers of pictures and callbacks by, beside the public ones: a PEM file, or its content.",
+    z.string(),
   ),
   TESSERA_SUPERVISED: variable(
     "false",

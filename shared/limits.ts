@@ -159,7 +159,13 @@ export const BODY_TIMEOUT_MS = 60_000;
 export const FETCH_TIMEOUT_MS = 20_000;
 export const VIDEO_FETCH_TIMEOUT_MS = 60_000;
 /** Redirects followed for one picture. */
-export const MAX_REDIRECTS = 5;
+export const MAX_REDIRECTS = 3;
+/** Longest URL that is connected to; browsers and proxies take no longer ones. */
+export const MAX_URL_CHARS = 8_192;
+/** Addresses of one host name that are looked at. */
+export const MAX_ADDRESSES = 16;
+/** Head of an answer from where a user pointed, in bytes. */
+export const MAX_RESPONSE_HEADER_BYTES = 16 * 1024;
 /** Pictures of one request that are fetched and tiled at the same time. */
 export const IMAGE_CONCURRENCY = 4;
 /** Text an answer may pile up for a client that does not read, in characters; above it the job is cancelled. */

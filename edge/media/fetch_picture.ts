@@ -1,25 +1,21 @@
-/** Pictures and videos from the web: https: with a size cap, a time limit, redirects by hand, and no way into private networks. */
-import { lookup as systemLookup, type LookupAddress } from "node:dns";
-import http, { type IncomingMessage, type RequestOptions } from "node:http";
-import https from "node:https";
-import { MAX_REDIRECTS, TesseraError } from "@tessera/shared";
+/** Pictures and videos from the web: followed over a few redirects, within limits of size, time and type. */
+import type { IncomingMessage } from "node:http";
+import { MAX_REDIRECTS, MAX_URL_CHARS, TesseraError } from "@tessera/shared";
 import { concat } from "../api/blobs.ts";
+import { type OutboundSettings, RefusedError, sendOutbound } from "../outbound/request.ts";
 import { timeLimit } from "../wait.ts";
-import { isPublicAddress, parseV4, parseV6 } from "./address.ts";
 import { type MediaKind, tooLarge } from "./kind.ts";
-
-/** All addresses of a host name. */
-export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>;
 
 /** Asked now and then while a picture comes in, with what is there; `total` is the announced length, if one is. */
 export type IsEnough = (beginning: Uint8Array<ArrayBuffer>, total: number | undefined) => Promise<boolean>;
 
 /** Bytes after which `isEnough` is asked first; after that at each doubling. */
 const FIRST_LOOK_BYTES = 64 * 1024;
+/** Bytes that tell the type of a file. */
+const SNIFF_BYTES = 16;
 
-export interface FetchOptions {
+export interface FetchOptions extends OutboundSettings {
   readonly kind: MediaKind;
-  readonly allowPrivate: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   /** Where in the request, for errors. */
@@ -28,18 +24,11 @@ export interface FetchOptions {
   readonly onBytes: (numBytes: number) => void;
   /** Ends the download early: the beginning is all that is wanted. */
   readonly isEnough?: IsEnough;
-  /** The system's resolver when absent. */
-  readonly resolve?: Resolve;
 }
-
-const resolveBySystem: Resolve = (hostname) =>
-  new Promise((resolve, reject) => {
-    systemLookup(hostname, { all: true }, (error, addresses) => error === null ? resolve(addresses) : reject(error));
-  });
 
 /**
  * Fetches the bytes of a picture or video.
- * @throws TesseraError `image_url_invalid`, `image_url_forbidden`, `image_fetch_failed` or the kind's for size
+ * @throws TesseraError `image_url_invalid`, `image_url_forbidden`, `image_fetch_failed`, or the kind's for type and size
  */
 export async function fetchPicture(address: string, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
   const { param, kind } = options;
@@ -53,6 +42,7 @@ export async function fetchPicture(address: string, options: FetchOptions): Prom
     const reason = limit.signal.reason;
     if (limit.signal.aborted && reason instanceof TesseraError) throw reason;
     if (cause instanceof TesseraError) throw cause;
+    if (cause instanceof RefusedError) throw refused(cause, options);
     // Names, addresses and the resolver's words stay inside.
     throw new TesseraError("image_fetch_failed", {
       message: `The ${kind.noun} could not be fetched from its URL.`,
@@ -65,14 +55,15 @@ export async function fetchPicture(address: string, options: FetchOptions): Prom
 }
 
 async function follow(address: string, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
-  let url = checkUrl(URL.parse(address), options);
+  let url = parse(address);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const response = await request(url, options);
+    const headers = { accept: options.kind.accept, "accept-encoding": "identity", "user-agent": "tessera" };
+    const response = await sendOutbound(url, options, { headers, signal: options.signal });
     const status = response.statusCode ?? 0;
     const location = response.headers.location;
     if (status >= 300 && status < 400 && location !== undefined) {
       response.destroy();
-      url = checkUrl(URL.parse(location, url), options);
+      url = parse(location, url);
       continue;
     }
     if (status !== 200) {
@@ -84,69 +75,32 @@ async function follow(address: string, options: FetchOptions): Promise<Uint8Arra
   throw failed(`The ${options.kind.noun}'s URL redirects more than ${MAX_REDIRECTS} times.`, options.param);
 }
 
-function checkUrl(url: URL | null, options: FetchOptions): URL {
-  const { param, allowPrivate, kind: { noun } } = options;
-  const isAllowed = url?.protocol === "https:" || (url?.protocol === "http:" && allowPrivate);
-  if (url === null || url.hostname === "" || !isAllowed) {
-    const message = `The ${noun}'s URL is not valid. Use https: or data: URLs.`;
-    throw new TesseraError("image_url_invalid", { message, param });
-  }
-  if (url.username !== "" || url.password !== "") {
-    throw new TesseraError("image_url_invalid", { message: `The ${noun}'s URL must not hold credentials.`, param });
-  }
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const isLiteral = parseV4(host) !== null || parseV6(host) !== null;
-  if (isLiteral && !allowPrivate && !isPublicAddress(host)) throw forbidden(options);
+function parse(address: string, base?: URL): URL {
+  const url = address.length > MAX_URL_CHARS ? null : URL.parse(address, base);
+  if (url === null) throw new RefusedError("invalid");
   return url;
 }
 
-/** One request, no redirects. The address that was checked is the one connected to: a second look-up never happens. */
-function request(url: URL, options: FetchOptions): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const settings: RequestOptions = {
-      // A connection of its own: a shared one would be used again without a look-up.
-      agent: false,
-      signal: options.signal,
-      headers: { accept: options.kind.accept, "accept-encoding": "identity", "user-agent": "tessera" },
-      lookup: (hostname, wanted, callback) => {
-        checkedLookup(hostname, options).then((addresses) => {
-          const first = addresses[0]!;
-          if (wanted.all === true) callback(null, [...addresses]);
-          else callback(null, first.address, first.family);
-        }, (error) => {
-          reject(error);
-          callback(error, "", 4);
-        });
-      },
-    };
-    const client = url.protocol === "https:" ? https : http;
-    const outgoing = client.get(url, settings, resolve);
-    outgoing.on("error", reject);
-  });
-}
-
-async function checkedLookup(hostname: string, options: FetchOptions): Promise<readonly LookupAddress[]> {
-  const addresses = await (options.resolve ?? resolveBySystem)(hostname);
-  if (addresses.length === 0) throw failed(`The ${options.kind.noun}'s host name has no address.`, options.param);
-  if (!options.allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))) {
-    throw forbidden(options);
-  }
-  return addresses;
-}
-
 async function readAll(response: IncomingMessage, options: FetchOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const { kind, param } = options;
   const chunks: Uint8Array[] = [];
   const announced = response.headers["content-length"];
   const total = announced === undefined ? undefined : Number(announced);
   let numBytes = 0;
   let nextLook = FIRST_LOOK_BYTES;
+  let isSniffed = false;
   try {
-    if ((total ?? 0) > options.kind.maxBytes) throw tooLarge(options.kind, options.param);
+    if ((total ?? 0) > kind.maxBytes) throw tooLarge(kind, param);
     for await (const chunk of response as AsyncIterable<Uint8Array>) {
       numBytes += chunk.length;
-      if (numBytes > options.kind.maxBytes) throw tooLarge(options.kind, options.param);
+      if (numBytes > kind.maxBytes) throw tooLarge(kind, param);
       options.onBytes(chunk.length);
       chunks.push(chunk);
+      if (!isSniffed && numBytes >= SNIFF_BYTES) {
+        isSniffed = true;
+        // What is none of ours is not read to its end, however long it is.
+        if (!kind.isKnown(concat(chunks))) throw new TesseraError(kind.unknownFormat, { param });
+      }
       if (options.isEnough === undefined || numBytes < nextLook) continue;
       const beginning = concat(chunks);
       if (await options.isEnough(beginning, total)) return beginning;
@@ -156,7 +110,7 @@ async function readAll(response: IncomingMessage, options: FetchOptions): Promis
     response.destroy();
   }
   if (!response.complete) {
-    throw failed(`The ${options.kind.noun}'s server closed the connection too early.`, options.param);
+    throw failed(`The ${kind.noun}'s server closed the connection too early.`, param);
   }
   return concat(chunks);
 }
@@ -165,7 +119,13 @@ function failed(message: string, param: string): TesseraError {
   return new TesseraError("image_fetch_failed", { message, param });
 }
 
-function forbidden({ kind, param }: FetchOptions): TesseraError {
-  const message = `The ${kind.noun}'s URL may not be fetched from this server.`;
-  return new TesseraError("image_url_forbidden", { message, param });
+function refused({ refusal }: RefusedError, { kind: { noun }, param }: FetchOptions): TesseraError {
+  if (refusal === "forbidden") {
+    const message = `The ${noun}'s URL may not be fetched from this server.`;
+    return new TesseraError("image_url_forbidden", { message, param });
+  }
+  const message = refusal === "credentials"
+    ? `The ${noun}'s URL must not hold credentials.`
+    : `The ${noun}'s URL is not valid. Use https: or data: URLs.`;
+  return new TesseraError("image_url_invalid", { message, param });
 }

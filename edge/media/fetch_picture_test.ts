@@ -2,6 +2,7 @@
 import { MAX_IMAGE_BYTES, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { type FetchOptions, fetchPicture } from "./fetch_picture.ts";
+import { OutboundRules } from "../outbound/rules.ts";
 import { PICTURE } from "./kind.ts";
 
 type Handler = (request: Request) => Response | Promise<Response>;
@@ -15,9 +16,19 @@ async function withServer(handler: Handler, body: (base: string) => Promise<void
   }
 }
 
+const ANYWHERE = new OutboundRules({ allowPrivate: true });
+const STRICT = new OutboundRules({ allowPrivate: false });
+
 function options(change: Partial<FetchOptions> = {}): FetchOptions {
   const signal = new AbortController().signal;
-  return { kind: PICTURE, allowPrivate: true, timeoutMs: 5_000, signal, param: "p", onBytes: () => {}, ...change };
+  return { kind: PICTURE, rules: ANYWHERE, timeoutMs: 5_000, signal, param: "p", onBytes: () => {}, ...change };
+}
+
+/** So many bytes that begin as a BMP. */
+function bmp(numBytes: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(numBytes).fill(7);
+  bytes.set([0x42, 0x4d]);
+  return bytes;
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -35,33 +46,33 @@ Deno.test("fetch: bytes, counted as they come, over redirects", async () => {
     const { pathname } = new URL(request.url);
     if (pathname === "/a") return new Response(null, { status: 302, headers: { location: "b?x=1" } });
     if (pathname === "/b") return Response.redirect(new URL("/c", request.url), 308);
-    return new Response(new Uint8Array(100_000).fill(7));
+    return new Response(bmp(100_000));
   }, async (base) => {
     let numBytes = 0;
     const bytes = await fetchPicture(`${base}/a`, options({ onBytes: (n) => numBytes += n }));
     assert.equal(bytes.length, 100_000);
     assert.equal(numBytes, 100_000);
-    assert.ok(bytes.every((byte) => byte === 7));
+    assert.ok(bytes.subarray(2).every((byte) => byte === 7));
     assert.equal(bytes.byteLength, bytes.buffer.byteLength);
   });
 });
 
 Deno.test("fetch: private addresses are refused, as literal, by name, and behind a redirect", async () => {
-  const strict = options({ allowPrivate: false });
+  const strict = options({ rules: STRICT });
   const literals = ["127.0.0.1", "[::1]", "169.254.169.254", "0x7f000001", "127.1", "2130706433", "[::ffff:10.0.0.1]"];
   for (const host of literals) {
     assert.equal(await codeOf(fetchPicture(`https://${host}/`, strict)), "image_url_forbidden", host);
   }
-  const rebound = options({ allowPrivate: false, resolve: loopback });
+  const rebound = options({ rules: STRICT, resolve: loopback });
   assert.equal(await codeOf(fetchPicture("https://example.com/", rebound)), "image_url_forbidden");
   const mixed = () => Promise.resolve([{ address: "8.8.8.8", family: 4 }, { address: "10.0.0.1", family: 4 }]);
-  const both = options({ allowPrivate: false, resolve: mixed });
+  const both = options({ rules: STRICT, resolve: mixed });
   assert.equal(await codeOf(fetchPicture("https://example.com/", both)), "image_url_forbidden");
   assert.equal(await codeOf(fetchPicture("http://8.8.8.8/", strict)), "image_url_invalid");
 });
 
 Deno.test("fetch: the name is looked up once, and that address is the one connected to", async () => {
-  await withServer((request) => new Response(new URL(request.url).host), async (base) => {
+  await withServer((request) => new Response(`BM ${new URL(request.url).host}`), async (base) => {
     const asked: string[] = [];
     const resolve = (hostname: string) => {
       asked.push(hostname);
@@ -70,7 +81,7 @@ Deno.test("fetch: the name is looked up once, and that address is the one connec
     const { port } = new URL(base);
     for (let i = 0; i < 2; i++) {
       const bytes = await fetchPicture(`http://pictures.example:${port}/`, options({ resolve }));
-      assert.equal(new TextDecoder().decode(bytes), `pictures.example:${port}`);
+      assert.equal(new TextDecoder().decode(bytes), `BM pictures.example:${port}`);
     }
     assert.deepEqual(asked, ["pictures.example", "pictures.example"]);
   });
@@ -93,7 +104,7 @@ Deno.test("fetch: errors of the other side", async () => {
     if (pathname === "/404") return new Response("no", { status: 404 });
     if (pathname === "/slow") await new Promise((resolve) => setTimeout(resolve, 600));
     if (pathname === "/large") {
-      const chunk = new Uint8Array(1024 * 1024);
+      const chunk = bmp(1024 * 1024);
       return new Response(
         new ReadableStream({ pull: (controller) => controller.enqueue(chunk) }, { highWaterMark: 0 }),
       );

@@ -7,11 +7,15 @@ import {
   TesseraError,
   VIDEO_FETCH_TIMEOUT_MS,
 } from "@tessera/shared";
+import { containerOf, isPicture } from "./file_type.ts";
 
 export interface MediaKind {
   readonly noun: "picture" | "video";
   readonly maxBytes: number;
   readonly tooLarge: ErrorCode;
+  readonly unknownFormat: ErrorCode;
+  /** Whether a file may be one, by its first 12 bytes or more. */
+  readonly isKnown: (beginning: Uint8Array) => boolean;
   /** How much longer a download may take than a picture's. */
   readonly timeFactor: number;
   readonly accept: string;
@@ -23,6 +27,8 @@ export const PICTURE: MediaKind = {
   noun: "picture",
   maxBytes: MAX_IMAGE_BYTES,
   tooLarge: "image_too_large",
+  unknownFormat: "image_unsupported_format",
+  isKnown: isPicture,
   timeFactor: 1,
   accept: "image/*",
   mediaType: "image/jpeg",
@@ -32,6 +38,8 @@ export const VIDEO: MediaKind = {
   noun: "video",
   maxBytes: MAX_VIDEO_BYTES,
   tooLarge: "video_too_large",
+  unknownFormat: "video_unsupported_format",
+  isKnown: (beginning) => containerOf(beginning) !== null,
   timeFactor: VIDEO_FETCH_TIMEOUT_MS / FETCH_TIMEOUT_MS,
   accept: "video/*, image/gif",
   mediaType: "video/mp4",

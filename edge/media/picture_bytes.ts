@@ -3,13 +3,13 @@ import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
 import type { PictureSource } from "../api/pictures.ts";
 import { isDataUrl, maxDataUrlBytes, parseDataUrl } from "./data_url.ts";
-import { fetchPicture, type IsEnough, type Resolve } from "./fetch_picture.ts";
+import type { OutboundSettings } from "../outbound/request.ts";
+import { fetchPicture, type IsEnough } from "./fetch_picture.ts";
 import { type MediaKind, PICTURE } from "./kind.ts";
 
 export interface FetchSettings {
-  readonly allowPrivateUrls: boolean;
+  readonly outbound: OutboundSettings;
   readonly fetchMs: number;
-  readonly resolve?: Resolve;
 }
 
 export interface BytesRequest {
@@ -45,14 +45,13 @@ export async function pictureBytes(
   }
   const began = performance.now();
   const bytes = await fetchPicture(url, {
+    ...settings.outbound,
     kind,
-    allowPrivate: settings.allowPrivateUrls,
     timeoutMs: settings.fetchMs,
     signal,
     param,
     onBytes: (numBytes) => ticket.hold(numBytes),
     ...(isEnough === undefined ? {} : { isEnough }),
-    ...(settings.resolve === undefined ? {} : { resolve: settings.resolve }),
   });
   return { bytes, fetchMs: performance.now() - began };
 }

@@ -20,6 +20,7 @@ import {
 import type { VideoSource } from "../api/videos.ts";
 import { hasNoResponders } from "../dispatch/probe.ts";
 import { sleep } from "../wait.ts";
+import { containerOf } from "./file_type.ts";
 
 export interface VideoRequest {
   readonly source: VideoSource;
@@ -59,15 +60,6 @@ export async function takeFrames(nc: NatsConnection, maxPayload: number, request
       if (attempt === VIDEO_ATTEMPTS) throw new TesseraError("worker_lost", { param, cause: error });
     }
   }
-}
-
-/** What a file is by its first bytes; null: nothing that is read. */
-export function containerOf(bytes: Uint8Array): VideoContainer | null {
-  const at = (offset: number) => String.fromCharCode(...bytes.subarray(offset, offset + 4));
-  if (bytes.length < 12) return null;
-  if (["ftyp", "moov", "mdat", "wide", "free", "skip", "pnot"].includes(at(4))) return "mov";
-  if (at(0) === "\x1aE\xdf\xa3") return "matroska";
-  return at(0) === "GIF8" ? "gif" : null;
 }
 
 class Session {

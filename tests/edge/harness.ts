@@ -3,7 +3,7 @@ import { startNatsServer } from "@tessera/infra/nats";
 import { createLogger, type Logger } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { DEFAULT_WAITS, type Edge, type EdgeConfig, startEdge, type Waits } from "../../edge/mod.ts";
-import type { Resolve } from "../../edge/media/fetch_picture.ts";
+import type { Resolve } from "../../edge/outbound/request.ts";
 import type { TilePool } from "../../edge/tile/mod.ts";
 import { FakeTilePool } from "./fake_tile_pool.ts";
 import { FAKE_MODEL, FakeWorker, type FakeWorkerOptions } from "./fake_worker.ts";

@@ -6,6 +6,8 @@ const V4_SPECIAL: readonly (readonly [string, number])[] = [
   ["10.0.0.0", 8],
   ["100.64.0.0", 10],
   ["127.0.0.0", 8],
+  // The host of Azure's virtual machines, at a public address.
+  ["168.63.129.16", 32],
   ["169.254.0.0", 16],
   ["172.16.0.0", 12],
   ["192.0.0.0", 24],
@@ -78,6 +80,31 @@ function parseGroups(half: string): number[] | null {
     else return null;
   }
   return words;
+}
+
+/** A network: its first address as parts of 8 (IPv4) or 16 bits (IPv6), and the length of its prefix. */
+export interface Network {
+  readonly first: readonly number[];
+  readonly numBits: number;
+}
+
+/** `10.0.0.0/8`, `fd00::/8`, or one address; null when it is none. */
+export function parseNetwork(text: string): Network | null {
+  const [, bracketed, plain, length] = /^(?:\[([^\]/]+)\]|([^[\]/]+))(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const address = bracketed ?? plain;
+  if (address === undefined) return null;
+  const first = parseV4(address) ?? parseV6(address);
+  if (first === null) return null;
+  const maxBits = first.length === 4 ? 32 : 128;
+  const numBits = length === undefined ? maxBits : Number(length);
+  return numBits > maxBits ? null : { first, numBits };
+}
+
+/** Whether an address lies in a network; an IPv4 address inside an IPv6 one counts as that IPv4 address too. */
+export function isWithin(address: string, { first, numBits }: Network): boolean {
+  const v6 = parseV6(address);
+  const parts = first.length === 8 ? v6 : parseV4(address) ?? (v6 === null ? null : embeddedV4(v6));
+  return parts !== null && sharesPrefix(parts, first, numBits, first.length === 8 ? 16 : 8);
 }
 
 /** The IPv4 address inside ::ffff:a.b.c.d, ::a.b.c.d, 64:ff9b:: (NAT64) and 2002:: (6to4). */
