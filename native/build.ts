@@ -1,8 +1,13 @@
-/** Builds the C++ engine with nothing but a compiler: `build/tessera.node`, the addon, and `build/engine_tests`. */
+/**
+ * Builds the C++ engine with nothing but a compiler: `build/tessera.node`, the addon, and `build/engine_tests`. Where there
+ * is a CUDA toolkit the addon has the CUDA backend in it.
+ */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileAll, link } from "./compile.ts";
-import { ENGINE, instructionSet, listSources, type TargetKind } from "./sources.ts";
+import { type Arch, compileKernels, linkFlags } from "./cuda/build.ts";
+import { chooseToolkit, findToolkit, type Toolkit } from "./cuda/toolkit.ts";
+import { ENGINE, instructionSet, isCudaSource, listSources, type TargetKind } from "./sources.ts";
 import { findToolchain, type Toolchain } from "./toolchain.ts";
 
 const BUILD = fileURLToPath(new URL("./build", import.meta.url));
@@ -21,6 +26,14 @@ export interface BuildOptions {
   readonly arch?: "aarch64";
 }
 
+/** How to build an addon. */
+export interface AddonOptions extends BuildOptions {
+  /** File name in the build folder: `tessera.node`, the one that the worker opens. */
+  readonly name?: string;
+  /** CUDA toolkit and the architectures of its kernels; without it the machine's own, for all cards. */
+  readonly cuda?: { readonly toolkit: Toolkit; readonly archs?: readonly Arch[] };
+}
+
 /** `address`: addresses and undefined behaviour; `thread`: data races. */
 export type Sanitizer = "address" | "thread";
 
@@ -29,6 +42,7 @@ interface Target {
   readonly kind: TargetKind;
   readonly output: string;
   readonly linkFlags: readonly string[];
+  readonly cuda?: NonNullable<AddonOptions["cuda"]> | undefined;
 }
 
 const COMMON_FLAGS = [
@@ -51,10 +65,23 @@ const SANITIZE_FLAGS: Readonly<Record<Sanitizer, readonly string[]>> = {
 };
 
 /** Builds the addon where anything changed; returns its path. */
-export function buildAddon(options: BuildOptions = {}): Promise<string> {
-  const folder = outputFolder(options);
+export async function buildAddon(options: AddonOptions = {}): Promise<string> {
+  const output = join(outputFolder(options), options.name ?? "tessera.node");
   const shared = Deno.build.os === "darwin" ? ["-dynamiclib", "-undefined", "dynamic_lookup"] : ["-shared"];
-  return build({ kind: "addon", output: join(folder, "tessera.node"), linkFlags: shared }, options);
+  const isForHere = options.sanitize === undefined && options.arch === undefined;
+  const found = options.cuda === undefined && isForHere ? await findToolkit(options.progress) : undefined;
+  const target = { kind: "addon", output, linkFlags: shared } as const;
+  try {
+    const cuda = options.cuda ?? (found === undefined ? undefined : { toolkit: found.toolkit });
+    return await build({ ...target, cuda }, options);
+  } catch (error) {
+    if (found === undefined || found.isChosen) throw error;
+    // A toolkit that nobody asked for must not be in the way of the CPU's engine.
+    options.progress?.(
+      `without CUDA, since ${found.toolkit.nvcc} fails: ${error instanceof Error ? error.message : error}`,
+    );
+    return await build(target, options);
+  }
 }
 
 /** Builds the engine's C++ tests where anything changed; returns the program's path. */
@@ -80,22 +107,25 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
   using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
   await lock.lock(true);
   const toolchain = await findToolchain(folder, options.arch);
-  const sources = (await listSources(target.kind)).filter((source) => {
+  const { progress = () => {} } = options;
+  const { cuda } = target;
+  const sources = (await listSources(target.kind, cuda !== undefined)).filter((source) => {
     const set = instructionSet(source);
     return set === undefined || set in toolchain.sets;
   });
-  const { progress = () => {} } = options;
   const jobs = sources.map((path) => ({
     path,
     flags: compileFlags(path, target, toolchain, options.sanitize),
   }));
   const paths = await compileAll(jobs, { toolchain, folder: objects, progress });
+  const kernels = cuda === undefined ? [] : (await compileKernels({ ...cuda, toolchain, progress })).objects;
   const flags = [
     ...target.linkFlags,
     "-pthread",
     ...(options.sanitize ? SANITIZE_FLAGS[options.sanitize] : toolchain.runtime),
   ];
-  await link({ output: target.output, objects: paths, flags, toolchain, progress });
+  const libraries = cuda === undefined ? [] : linkFlags(cuda.toolkit);
+  await link({ output: target.output, objects: [...paths, ...kernels], flags, libraries, toolchain, progress });
   return target.output;
 }
 
@@ -106,6 +136,7 @@ function compileFlags(source: string, target: Target, toolchain: Toolchain, sani
   if (set !== undefined) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
   if (sanitize) flags.push(...SANITIZE_FLAGS[sanitize]);
   flags.push(`-I${ENGINE}`, `-I${join(ENGINE, "include")}`);
+  if (target.cuda !== undefined && isCudaSource(source)) flags.push("-isystem", target.cuda.toolkit.include);
   if (target.kind === "addon" && source.startsWith(join(ENGINE, "addon"))) {
     // Resolved, so that a new version of a package is a new path, and with it a new hash.
     const headers = Deno.realPathSync(join(MODULES, "node-api-headers"));
@@ -119,6 +150,8 @@ if (import.meta.main) {
   const start = performance.now();
   const options: BuildOptions = { progress: (line) => console.log(line) };
   try {
+    const cuda = Deno.args.indexOf("--cuda");
+    if (cuda >= 0) await chooseToolkit(Deno.args[cuda + 1] ?? "/usr/local/cuda");
     console.log(await buildAddon(options));
     console.log(await buildEngineTests(options));
     if (Deno.args.includes("--bench")) console.log(await buildBench(options));

@@ -18,29 +18,37 @@ export type TargetKind = "addon" | "tests" | "bench";
 const CORE = ["model", "ops", "runtime"];
 /** A folder inside those that the addon goes without. */
 const REFERENCE = "reference";
+/** A folder inside those that needs CUDA's headers. */
+const CUDA = join(ENGINE, "ops/cuda");
 
 /** Files with an ending in a folder and those below it that `enters` lets through, in a fixed order. */
 export async function listFolder(
   folder: string,
-  enters: (name: string) => boolean = () => true,
+  enters: (name: string, path: string) => boolean = () => true,
   ending = ".cpp",
 ): Promise<string[]> {
   const files: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory && enters(entry.name)) files.push(...await listFolder(path, enters, ending));
+    if (entry.isDirectory && enters(entry.name, path)) files.push(...await listFolder(path, enters, ending));
     if (entry.isFile && entry.name.endsWith(ending)) files.push(path);
   }
   return files.sort();
 }
 
-/** `.cpp` files of a target, in a fixed order. */
-export async function listSources(target: TargetKind): Promise<string[]> {
-  const enters = (name: string) => name !== REFERENCE || target !== "addon";
+/** `.cpp` files of a target, in a fixed order; those of the CUDA backend where `withCuda`. */
+export async function listSources(target: TargetKind, withCuda = false): Promise<string[]> {
+  const enters = (name: string, path: string) =>
+    (name !== REFERENCE || target !== "addon") && (path !== CUDA || withCuda);
   const folders = [...CORE.map((part) => join(ENGINE, part)), target === "bench" ? BENCH : join(ENGINE, target)];
   const files = (await Promise.all(folders.map((folder) => listFolder(folder, enters)))).flat();
   if (target === "bench") files.push(join(ENGINE, "tests/support.cpp"));
   return files.sort();
+}
+
+/** Whether a source needs CUDA's headers. */
+export function isCudaSource(source: string): boolean {
+  return source.startsWith(`${CUDA}/`);
 }
 
 /** `kernels_avx2.cpp` needs `avx2`; most files need nothing. */

@@ -1,7 +1,7 @@
 /** The emulated GPU: its own tests in every build and order, and every fault it must find. */
 import assert from "node:assert/strict";
 import { buildEmulatorFaults, buildEmulatorTests, type Variant } from "@tessera/native";
-import { ensureCudaHeaders } from "../infra/tools/cuda_headers.ts";
+import { ensureCudaHeaders } from "../infra/tools/cuda.ts";
 import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
 
 const VARIANTS: readonly Variant[] = ["fast", "sanitize", "race"];

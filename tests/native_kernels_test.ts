@@ -1,7 +1,7 @@
 /** The engine's CUDA kernels on the emulated GPU: right at odd shapes, in any order of threads, without a race or overrun. */
 import assert from "node:assert/strict";
 import { buildKernelTests, type Variant } from "@tessera/native";
-import { ensureCudaHeaders } from "../infra/tools/cuda_headers.ts";
+import { ensureCudaHeaders } from "../infra/tools/cuda.ts";
 import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
 
 /** Orders of threads and blocks; the race detector needs few, because it does not wait for a race to happen. */

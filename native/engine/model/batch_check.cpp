@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string>
 
+#include "ops/backend.h"
+
 namespace tessera {
 
 namespace {
@@ -200,7 +202,10 @@ void check_sharing(const EngineInfo& info, const StepBatch& batch, size_t s, con
 }  // namespace
 
 void check_options(const EngineOptions& options) {
-  if (options.device != Device::kCpu) refuse("open the engine", "device is cuda", "cpu: this build has no CUDA");
+  if (options.device == Device::kCuda) {
+    if (cuda_backend() == nullptr) refuse("open the engine", "device is cuda", "cpu: this build has no CUDA");
+    cuda_backend()->check();
+  }
   if (options.num_threads < 0 || options.num_threads > 1024) {
     refuse("open the engine", "numThreads is " + text(options.num_threads), "0 to 1024");
   }

@@ -14,6 +14,9 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kPieceKeys = 256;
 constexpr int kRows = 16;
+/** Blocks a multiprocessor has shared memory for: how many registers a thread may have; fewer would spill. */
+template <int kDim>
+constexpr int kMinBlocks = kDim > 64 ? 2 : kDim > 32 ? 3 : 4;
 
 /** What a piece leaves for a head: exp2 sums relative to `max`. */
 struct PieceHead {
@@ -56,7 +59,7 @@ __device__ __forceinline__ int only_token(const StepTables& step, int sequence) 
 }
 
 template <int kDim>
-__global__ void __launch_bounds__(kWarps * 32) decode_kernel(DecodeArguments a) {
+__global__ void __launch_bounds__(kWarps * 32, kMinBlocks<kDim>) decode_kernel(DecodeArguments a) {
   const int piece = blockIdx.x;
   const int kv_head = blockIdx.y;
   const int sequence = blockIdx.z;

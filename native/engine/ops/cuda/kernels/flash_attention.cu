@@ -14,6 +14,9 @@ namespace {
 constexpr int kQueries = 64;
 constexpr int kKeys = 64;
 constexpr int kThreads = 128;
+/** Blocks a multiprocessor has shared memory for: how many registers a thread may have; fewer would spill. */
+template <int kDim>
+constexpr int kMinBlocks = kDim > 64 ? 2 : kDim > 32 ? 3 : 4;
 
 template <int kDim>
 struct FlashMemory {
@@ -79,7 +82,7 @@ struct PagedRows {
 };
 
 template <int kDim, class RowsOf>
-__global__ void __launch_bounds__(kThreads) flash_kernel(RowsOf rows, float scale_log2, bf16* y) {
+__global__ void __launch_bounds__(kThreads, kMinBlocks<kDim>) flash_kernel(RowsOf rows, float scale_log2, bf16* y) {
   if (!rows.begin(static_cast<int>(blockIdx.z))) return;
   const int first_query = blockIdx.x * kQueries;
   if (first_query >= rows.num_queries()) return;

@@ -1,0 +1,41 @@
+/** Owns the CUDA backend's place in the build: linked in, it registers itself and says what a machine lacks for it. */
+#include "ops/backend.h"
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "tessera/error.h"
+
+namespace tessera::cuda {
+
+namespace {
+
+std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+void check() {
+  const std::string action = "open the engine";
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  int driver = 0;
+  if (error == cudaErrorInsufficientDriver) {
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+      refuse(action, "device is cuda and no NVIDIA driver is installed", "one for CUDA " + version_text(CUDART_VERSION) +
+             " (580 or newer), or device cpu");
+    }
+    refuse(action, "device is cuda and the NVIDIA driver is for CUDA " + version_text(driver),
+           "one for CUDA " + version_text(CUDART_VERSION) + " or newer, or device cpu");
+  }
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    refuse(action, "device is cuda and there is no NVIDIA GPU", "one, or device cpu");
+  }
+  if (error != cudaSuccess) refuse(action, std::string("device is cuda and CUDA says ") + cudaGetErrorString(error), "a GPU");
+  refuse(action, "device is cuda, whose operations this build lacks", "cpu");
+}
+
+const Backend kBackend = {.check = check, .make_ops = nullptr};
+const CudaRegistration kRegistration(&kBackend);
+
+}  // namespace
+
+}  // namespace tessera::cuda
