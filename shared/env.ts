@@ -109,6 +109,11 @@ export const VARIABLES = {
     "Certificates to trust the servers of pictures and callbacks by, beside the public ones: a PEM file, or its content.",
     z.string(),
   ),
+  TESSERA_WEBHOOK_SECRETS: variable(
+    "",
+    "Secrets that webhooks are signed with (whsec_...), comma separated, the newest first; two while one is replaced.",
+    z.string(),
+  ),
   TESSERA_SUPERVISED: variable(
     "false",
     "Set by the tool that starts edge and worker: stop when standard input closes (true, false).",

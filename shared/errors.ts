@@ -45,6 +45,9 @@ const TABLE = {
   video_corrupt: bad("The video is damaged or cut short. Send the complete file."),
   video_too_large: bad("The video is too large. Send a smaller or shorter one."),
   video_unavailable: bad("This server takes no videos: video needs FFmpeg where its workers run. Send pictures."),
+  webhook_url_invalid: bad("The webhook's URL is not valid. Use an https: URL without a name and password."),
+  webhook_url_forbidden: bad("The webhook's URL may not be called from this server."),
+  webhooks_unavailable: bad("This server delivers no webhooks: it has no secret to sign them with."),
   request_timeout: bad("The request body came too slowly.", 408),
   rate_limited: {
     status: 429,

@@ -158,6 +158,8 @@ export const PUBLISH_TIMEOUT_MS = 5_000;
 export const BODY_TIMEOUT_MS = 60_000;
 export const FETCH_TIMEOUT_MS = 20_000;
 export const VIDEO_FETCH_TIMEOUT_MS = 60_000;
+/** Largest body of a webhook; what does not fit is sent as its id alone. */
+export const MAX_WEBHOOK_BYTES = 256 * 1024;
 /** Redirects followed for one picture. */
 export const MAX_REDIRECTS = 3;
 /** Longest URL that is connected to; browsers and proxies take no longer ones. */

@@ -10,6 +10,7 @@ export * from "./contract/job_record.ts";
 export * from "./contract/tile.ts";
 export * from "./contract/tokenize.ts";
 export * from "./contract/video.ts";
+export * from "./contract/webhook.ts";
 export * from "./env.ts";
 export * from "./errors.ts";
 export * from "./ids.ts";

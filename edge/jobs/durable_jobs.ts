@@ -16,6 +16,7 @@ import {
   type Job,
   JobRecord,
   JOBS_BUCKET_CONFIG,
+  type JobWebhook,
   MAX_RECORD_RETRIES,
   NEWS_STREAM_CONFIG,
   newsSubject,
@@ -42,6 +43,8 @@ export interface SubmitOptions {
   readonly expiresInMs?: number;
   /** The caller's own, kept with the state. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Where its news are delivered to; checked by `webhookTarget`. */
+  readonly webhook?: JobWebhook;
 }
 
 export class DurableJobs {
@@ -176,7 +179,7 @@ async function open(nc: NatsConnection): Promise<Opened> {
   }
 }
 
-function newRecord(job: Job, { expiresInMs = DURABLE_MAX_AGE_MS, metadata = {} }: SubmitOptions): JobRecord {
+function newRecord(job: Job, { expiresInMs = DURABLE_MAX_AGE_MS, metadata = {}, webhook }: SubmitOptions): JobRecord {
   const now = Date.now();
   return {
     v: 1,
@@ -194,6 +197,7 @@ function newRecord(job: Job, { expiresInMs = DURABLE_MAX_AGE_MS, metadata = {} }
     timings: null,
     error: null,
     metadata: { ...metadata },
+    webhook: webhook ?? null,
   };
 }
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { ERROR_CODES } from "../errors.ts";
 import { FinishReason, Usage, WorkerTimings } from "./events.ts";
+import { JobWebhook } from "./webhook.ts";
 
 export const JOB_STATUSES = ["queued", "processing", "succeeded", "failed", "canceled", "expired"] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
@@ -46,6 +47,8 @@ export const JobRecord = z.object({
   error: z.object({ code: z.enum(ERROR_CODES), message: z.string(), param: z.string().nullable() }).nullable(),
   /** The submitter's own; not looked into. */
   metadata: z.record(z.string(), z.string()),
+  /** Where its news are delivered to, if anywhere. */
+  webhook: JobWebhook.nullable().default(null),
 });
 
 /** What becomes of a job, on the events stream; at least once each, told apart by `id` and `status`. */

@@ -5,6 +5,7 @@ import {
   ClaimReply,
   DeadLetter,
   decodeMessage,
+  DeliveryRecord,
   encodeMessage,
   Job,
   JobEvent,
@@ -16,6 +17,7 @@ import {
   VideoOpened,
   VideoPlan,
   VideoRefusal,
+  WebhookDispatch,
 } from "@tessera/shared";
 import assert from "node:assert/strict";
 import type { z } from "zod";
@@ -45,6 +47,9 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_again.json": Job,
   "job_news.json": JobNews,
   "job_record.json": JobRecord,
+  "job_record_webhook.json": JobRecord,
+  "webhook_delivery.json": DeliveryRecord,
+  "webhook_dispatch.json": WebhookDispatch,
   "tokenize_messages.json": TokenizeRequest,
   "tokenize_refused.json": TokenizeReply,
   "tokenize_reply.json": TokenizeReply,
@@ -68,6 +73,7 @@ const OPTIONAL = new Set([
   "tenant",
   "priority",
   "cache_salt",
+  "webhook",
 ]);
 
 /** `decoded` without what defaults added to `sent`. */
