@@ -24,25 +24,42 @@ int Decoder::num_kv_blocks() const {
 }
 
 Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted) {
-  StageStep step{batch, {}, {}};
-  rope_.angles(batch, step.cos, step.sin);
+  rope_.angles(batch, cos_, sin_);
+  const StepLayout step = {
+      .positions = batch.positions,
+      .query_starts = batch.query_starts,
+      .block_tables = batch.block_tables,
+      .max_blocks = batch.max_blocks,
+      .num_heads = config_.num_heads,
+      .cos = cos_.data(),
+      .sin = sin_.data(),
+      .token_ids = batch.token_ids,
+      .embedding_rows = batch.embedding_rows,
+      .wanted = wanted,
+  };
   Rows x = x_.rows(ops_, batch.num_tokens(), config_.hidden_size);
-  ops_.embed(*weights_.embedding, batch.token_ids, batch.embedding_rows, tiles, x);
   Ops* at = &ops_;
+  at->begin_step(step);
+  ops_.embed(*weights_.embedding, step, tiles, x);
   for (const auto& stage : stages_) {
-    if (&stage->ops() != at) x = stage->take(x, *at);
+    if (&stage->ops() != at) {
+      stage->ops().begin_step(step);
+      x = stage->take(x, *at);
+    }
     at = &stage->ops();
     stage->run(x, step);
   }
   if (at != &ops_) {
-    returned_ = transfer(x, *at, ops_);
-    x = {returned_.f32(), x.rows, x.cols};
+    const Rows returned = x_.rows(ops_, x.rows, x.cols);
+    ops_.receive(x, *at, returned);
+    x = returned;
   }
   const Rows last = last_.rows(ops_, wanted.size(), config_.hidden_size);
-  ops_.gather_rows(x, wanted, last);
-  ops_.rms_norm(last, weights_.norm.weight.f32(), config_.norm_eps, last);
+  ops_.gather_rows(x, step, last);
+  const Rows normal = normal_.activations(ops_, wanted.size(), config_.hidden_size);
+  ops_.rms_norm(last, weights_.norm.weight.f32(), config_.norm_eps, normal);
   const Rows logits = logits_.rows(ops_, wanted.size(), config_.vocab_size);
-  ops_.linear(last, weights_.head == nullptr ? *weights_.embedding : *weights_.head, {}, logits);
+  ops_.linear(normal, weights_.head == nullptr ? *weights_.embedding : *weights_.head, {}, logits);
   return logits;
 }
 

@@ -35,8 +35,8 @@ class Decoder {
   Ops& ops_;
   const Rope rope_;
   std::vector<std::unique_ptr<DecoderStage>> stages_;
-  Buffer returned_;
-  Scratch x_, last_, logits_;
+  std::vector<float> cos_, sin_;  // of the step at hand
+  Scratch x_, last_, normal_, logits_;
 };
 
 }  // namespace tessera

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "model/config.h"
 #include "model/scratch.h"
@@ -11,12 +10,6 @@
 #include "ops/ops.h"
 
 namespace tessera {
-
-/** What every stage needs to know of a step; host memory. */
-struct StageStep {
-  const StepBatch& batch;
-  std::vector<float> cos, sin;  // [T][head_dim / 2]
-};
 
 class DecoderStage {
  public:
@@ -29,7 +22,7 @@ class DecoderStage {
   /** Activations of another device, copied to this one; valid until the next call. */
   Rows take(const Rows& x, Ops& from);
   /** Runs the layers over `x` in place, and writes their keys and values. */
-  void run(const Rows& x, const StageStep& step);
+  void run(const Rows& x, const StepLayout& step);
 
  private:
   void run_layer(size_t index, const Rows& x, const StepLayout& step);
@@ -38,12 +31,7 @@ class DecoderStage {
   const std::span<const DecoderLayer> layers_;
   Ops& ops_;
   std::unique_ptr<KvCache> cache_;
-  Buffer cos_, sin_;  // of the step at hand
-  Buffer taken_;
-  Scratch normal_, qkv_, attended_, wide_;
+  Scratch taken_, normal_, qkv_, attended_, wide_;
 };
-
-/** Copies activations from one device to another, where they live in the returned buffer. */
-Buffer transfer(const Rows& x, Ops& from, Ops& to);
 
 }  // namespace tessera

@@ -19,9 +19,9 @@ Rows VisionTower::encode(std::span<const uint8_t> pixels) {
   const size_t num_tiles = pixels.size() / (static_cast<size_t>(config_.tile_size) * config_.tile_size * 3);
   const size_t patch_values = 3 * static_cast<size_t>(vision.patch_size) * vision.patch_size;
 
-  const Rows patches = wide_.rows(ops_, num_tiles * num_patches, patch_values);
+  const Rows patches = wide_.activations(ops_, num_tiles * num_patches, patch_values);
   ops_.patchify(pixels, config_.tile_size, vision.patch_size, kPixelMean, kPixelStd, patches);
-  const Rows embedded = normal_.rows(ops_, num_tiles * num_patches, vision.hidden_size);
+  const Rows embedded = normal_.activations(ops_, num_tiles * num_patches, vision.hidden_size);
   const Linear& patch = weights_.vision.patch;
   ops_.linear(patches, *patch.weight, {.bias = patch.bias.f32()}, embedded);
   const Rows x = x_.rows(ops_, num_tiles * (num_patches + 1), vision.hidden_size);
@@ -41,15 +41,15 @@ void VisionTower::norm(const Norm& weights, const Rows& x, const Rows& y) {
 void VisionTower::run_layer(const VisionLayer& layer, const Rows& x) {
   const VisionConfig& vision = config_.vision;
   const size_t hidden = vision.hidden_size;
-  Rows normal = normal_.rows(ops_, x.rows, hidden).for_reader(*layer.qkv.weight);
+  Rows normal = normal_.activations(ops_, x.rows, hidden).for_reader(*layer.qkv.weight);
   norm(layer.norm1, x, normal);
-  const Rows qkv = wide_.rows(ops_, x.rows, 3 * hidden);
+  const Rows qkv = wide_.activations(ops_, x.rows, 3 * hidden);
   ops_.linear(normal, *layer.qkv.weight, {.bias = layer.qkv.bias.f32()}, qkv);
   if (vision.qk_norm) {
     ops_.rms_norm(qkv.columns(0, hidden), layer.q_norm.weight.f32(), vision.norm_eps, qkv.columns(0, hidden));
     ops_.rms_norm(qkv.columns(hidden, hidden), layer.k_norm.weight.f32(), vision.norm_eps, qkv.columns(hidden, hidden));
   }
-  const Rows attended = attended_.rows(ops_, x.rows, hidden);
+  const Rows attended = attended_.activations(ops_, x.rows, hidden);
   const size_t tokens = static_cast<size_t>(config_.grid()) * config_.grid() + 1;
   ops_.tile_attention(qkv, tokens, vision.num_heads, attended);
   ops_.linear(attended, *layer.proj.weight,
@@ -57,7 +57,7 @@ void VisionTower::run_layer(const VisionLayer& layer, const Rows& x) {
                .residual_stride = x.stride}, x);
   normal = normal.for_reader(*layer.fc1.weight);
   norm(layer.norm2, x, normal);
-  const Rows wide = wide_.rows(ops_, x.rows, vision.intermediate_size).for_reader(*layer.fc2.weight);
+  const Rows wide = wide_.activations(ops_, x.rows, vision.intermediate_size).for_reader(*layer.fc2.weight);
   ops_.linear(normal, *layer.fc1.weight, {.bias = layer.fc1.bias.f32(), .activation = Activation::kGelu}, wide);
   ops_.linear(wide, *layer.fc2.weight,
               {.bias = layer.fc2.bias.f32(), .scale = layer.scale2.f32(), .residual = x.data,
@@ -70,10 +70,10 @@ Rows VisionTower::project(const Rows& x) {
   const size_t num_tiles = x.rows / (grid * grid + 1);
   const size_t rows = num_tiles * config_.tokens_per_tile();
   const ProjectorWeights& projector = weights_.projector;
-  const Rows shuffled = wide_.rows(ops_, rows, x.cols * factor * factor);
-  ops_.pixel_shuffle(x, grid, factor, config_.shuffle_transposed, shuffled);
-  ops_.layer_norm(shuffled, projector.norm.weight.f32(), projector.norm.bias.f32(), kProjectorEps, shuffled);
-  const Rows hidden = normal_.rows(ops_, rows, config_.decoder.hidden_size);
+  const Rows shuffled = wide_.activations(ops_, rows, x.cols * factor * factor);
+  ops_.shuffle_norm(x, {grid, factor, config_.shuffle_transposed}, projector.norm.weight.f32(),
+                    projector.norm.bias.f32(), kProjectorEps, shuffled);
+  const Rows hidden = normal_.activations(ops_, rows, config_.decoder.hidden_size);
   ops_.linear(shuffled, *projector.linear1.weight,
               {.bias = projector.linear1.bias.f32(), .activation = Activation::kGelu}, hidden);
   const Rows out = attended_.rows(ops_, rows, config_.decoder.hidden_size);

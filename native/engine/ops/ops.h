@@ -22,19 +22,36 @@ struct Buffer {
 
 class Matrix;
 
-/** fp32 activations, row-major; `stride` is in floats from row to row. */
+/** How an activation is stored. */
+enum class Element { kF32, kBf16 };
+
+constexpr size_t element_bytes(Element element) { return element == Element::kF32 ? 4 : 2; }
+
+/**
+ * Activations, row-major; `stride` is in elements from row to row. The residual stream, embeddings and logits are fp32;
+ * what lies between two operations of a layer is of the device's own choice (`Ops::activations`).
+ */
 struct Rows {
-  float* data = nullptr;
+  float* data = nullptr;  // of fp32; elements of another type start at the same address
   size_t rows = 0;
   size_t cols = 0;
   size_t stride = 0;
+  Element element = Element::kF32;
   /** Set where one product with this matrix is all that reads these rows: a device may write them as it wants them. */
   const Matrix* reader = nullptr;
 
   Rows() = default;
   Rows(float* data, size_t rows, size_t cols) : data(data), rows(rows), cols(cols), stride(cols) {}
   Rows(float* data, size_t rows, size_t cols, size_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
-  Rows columns(size_t first, size_t count) const { return {data + first, rows, count, stride}; }
+  Rows(Buffer& memory, size_t rows, size_t cols, Element element)
+      : data(memory.f32()), rows(rows), cols(cols), stride(cols), element(element) {}
+  Rows columns(size_t first, size_t count) const {
+    Rows out = *this;
+    out.data = reinterpret_cast<float*>(reinterpret_cast<char*>(data) + first * element_bytes(element));
+    out.cols = count;
+    out.reader = nullptr;
+    return out;
+  }
   Rows for_reader(const Matrix& matrix) const {
     Rows out = *this;
     out.reader = &matrix;
@@ -103,15 +120,25 @@ class KvCache {
   int num_blocks = 0;
 };
 
-/** What a step's attention needs to know; host memory that outlives it, but `cos`, `sin` [T][head_dim / 2]: device. */
+/** What a step's operations need to know; host memory that outlives them. */
 struct StepLayout {
-  std::span<const int32_t> positions;
-  std::span<const int32_t> query_starts;
-  std::span<const int32_t> block_tables;
+  std::span<const int32_t> positions;     // [T]
+  std::span<const int32_t> query_starts;  // [S + 1]
+  std::span<const int32_t> block_tables;  // [S][max_blocks]
   int max_blocks = 0;
   int num_heads = 0;
-  const float* cos = nullptr;
+  const float* cos = nullptr;  // [T][head_dim / 2]
   const float* sin = nullptr;
+  std::span<const int32_t> token_ids;       // [T]
+  std::span<const int32_t> embedding_rows;  // [T] -1 for text
+  std::span<const int32_t> wanted;          // tokens that go on to the head
+};
+
+/** How patches of a tile become the projector's rows. */
+struct PixelShuffle {
+  size_t grid = 0;  // patches along an edge
+  size_t factor = 0;
+  bool transposed = false;  // leaves the output grid column by column, as `ps_version` v1 does
 };
 
 /** How to draw one token. */
@@ -144,19 +171,23 @@ struct SampledToken {
 };
 
 /**
- * A device. Every operation treats rows independently and sums in an order that does not depend on how many rows there
- * are, so that a row's result is the same bits in any batch.
+ * A device. Every operation treats rows independently. On the CPU it also sums in an order that does not depend on how
+ * many rows there are, so that a row's result is the same bits in any batch.
  */
 class Ops {
  public:
   virtual ~Ops() = default;
   virtual std::string isa() const = 0;
   virtual int num_threads() const = 0;
+  /** What rows between two operations of a layer are stored as. */
+  virtual Element activations() const { return Element::kF32; }
 
   virtual Buffer allocate(size_t bytes) = 0;
   virtual Buffer upload(const void* host, size_t bytes) = 0;
   virtual void download(void* host, const float* device, size_t count) = 0;
   virtual void copy(const float* from, size_t count, float* to) = 0;
+  /** Copies fp32 rows that lie on another device of the same kind. */
+  virtual void receive(const Rows& x, Ops& from, const Rows& y) = 0;
   virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
                                               WeightType type = WeightType::kBase) = 0;
 
@@ -182,14 +213,16 @@ class Ops {
   /** Softmax attention of each tile over itself; `qkv` [tiles * tokens][3 * cols], heads side by side. */
   virtual void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) = 0;
   /**
-   * Drops each tile's class row and gathers factor x factor patches into one row, ordered (row, column, channel) of the
-   * square. `transposed` leaves the output grid column by column, as `ps_version` v1 does.
+   * Drops each tile's class row, gathers factor x factor patches into one row, ordered (row, column, channel) of the
+   * square, and normalises it (LayerNorm).
    */
-  virtual void pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) = 0;
+  virtual void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias,
+                            float eps, const Rows& y) = 0;
 
+  /** Said once before the operations of a step, so that a device can take what it needs to know. */
+  virtual void begin_step(const StepLayout& step) = 0;
   /** Rows of `table` for text, of `tiles` [any][cols] where embedding_rows is not -1. */
-  virtual void embed(const Matrix& table, std::span<const int32_t> token_ids, std::span<const int32_t> embedding_rows,
-                     const float* tiles, const Rows& y) = 0;
+  virtual void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) = 0;
   /** Blocks as many as fit in `budget_bytes`, but at least `min_blocks`. */
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) = 0;
   /** Rotates q and k of `qkv` [T][q | k | v] by their positions, q in place, and writes k and v to the cache. */
@@ -197,7 +230,8 @@ class Ops {
   /** Causal attention of every new token over its sequence's cache; y [T][num_heads * head_dim]. */
   virtual void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
                                const Rows& y) = 0;
-  virtual void gather_rows(const Rows& x, std::span<const int32_t> rows, const Rows& y) = 0;
+  /** The step's wanted rows of x. */
+  virtual void gather_rows(const Rows& x, const StepLayout& step, const Rows& y) = 0;
   virtual void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) = 0;
 };
 

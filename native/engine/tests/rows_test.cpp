@@ -142,7 +142,7 @@ TEST(pixel_shuffle_gathers_squares) {
     const size_t cols = channels * factor * factor;
     for (bool transposed : {false, true}) {
       std::vector<float> y(2 * side * side * cols);
-      ops->pixel_shuffle({x.data(), 2 * (grid * grid + 1), channels}, grid, factor, transposed,
+      ops->pixel_shuffle({x.data(), 2 * (grid * grid + 1), channels}, {grid, factor, transposed},
                          {y.data(), 2 * side * side, cols});
       for (size_t tile = 0; tile < 2; tile++) {
         for (size_t i = 0; i < side; i++) {

@@ -28,6 +28,8 @@ void CpuOps::download(void* host, const float* device, size_t count) { std::memc
 
 void CpuOps::copy(const float* from, size_t count, float* to) { std::memcpy(to, from, count * 4); }
 
+void CpuOps::receive(const Rows& x, Ops&, const Rows& y) { copy(x.data, x.rows * x.cols, y.data); }
+
 void CpuOps::reserve_scratch(size_t bytes) {
   for (auto& memory : scratch_) memory.reserve(bytes);
 }
@@ -67,15 +69,15 @@ void CpuOps::add_positions(const Rows& patches, const float* class_embedding, co
   });
 }
 
-void CpuOps::pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) {
-  const size_t out_grid = grid / factor;
+void CpuOps::pixel_shuffle(const Rows& x, const PixelShuffle& shuffle, const Rows& y) {
+  const size_t grid = shuffle.grid, factor = shuffle.factor, out_grid = grid / factor;
   const size_t channels = x.cols;
   parallel(y.rows, kElementCost * y.rows * y.cols, [&](size_t row, int) {
     const size_t tile = row / (out_grid * out_grid);
     const size_t major = row / out_grid % out_grid;
     const size_t minor = row % out_grid;
-    const size_t square_y = (transposed ? minor : major) * factor;
-    const size_t square_x = (transposed ? major : minor) * factor;
+    const size_t square_y = (shuffle.transposed ? minor : major) * factor;
+    const size_t square_x = (shuffle.transposed ? major : minor) * factor;
     float* out = y.data + row * y.stride;
     for (size_t dy = 0; dy < factor; dy++) {
       for (size_t dx = 0; dx < factor; dx++) {
@@ -87,16 +89,21 @@ void CpuOps::pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool trans
   });
 }
 
-void CpuOps::embed(const Matrix& table, std::span<const int32_t> token_ids, std::span<const int32_t> embedding_rows,
-                   const float* tiles, const Rows& y) {
+void CpuOps::shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias,
+                          float eps, const Rows& y) {
+  pixel_shuffle(x, shuffle, y);
+  layer_norm(y, weight, bias, eps, y);
+}
+
+void CpuOps::embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) {
   const auto& matrix = static_cast<const PackedMatrix&>(table);
   // A packed row is spread over as many cache lines as it has pairs.
   parallel(y.rows, 2 * kElementCost * y.rows * y.cols, [&](size_t t, int) {
     float* out = y.data + t * y.stride;
-    if (embedding_rows[t] < 0) {
-      matrix.unpack_row(token_ids[t], out);
+    if (step.embedding_rows[t] < 0) {
+      matrix.unpack_row(step.token_ids[t], out);
     } else {
-      const float* from = tiles + static_cast<size_t>(embedding_rows[t]) * y.cols;
+      const float* from = tiles + static_cast<size_t>(step.embedding_rows[t]) * y.cols;
       std::copy(from, from + y.cols, out);
     }
   });
@@ -106,9 +113,9 @@ std::unique_ptr<KvCache> CpuOps::make_kv_cache(const KvShape& shape, uint64_t bu
   return std::make_unique<PagedKv>(shape, attention_kernel(), budget_bytes, min_blocks);
 }
 
-void CpuOps::gather_rows(const Rows& x, std::span<const int32_t> rows, const Rows& y) {
-  for (size_t i = 0; i < rows.size(); i++) {
-    const float* from = x.data + rows[i] * x.stride;
+void CpuOps::gather_rows(const Rows& x, const StepLayout& step, const Rows& y) {
+  for (size_t i = 0; i < step.wanted.size(); i++) {
+    const float* from = x.data + step.wanted[i] * x.stride;
     std::copy(from, from + x.cols, y.data + i * y.stride);
   }
 }

@@ -22,6 +22,7 @@ class CpuOps final : public Ops {
   Buffer upload(const void* host, size_t bytes) override;
   void download(void* host, const float* device, size_t count) override;
   void copy(const float* from, size_t count, float* to) override;
+  void receive(const Rows& x, Ops& from, const Rows& y) override;
   std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
                                       WeightType type = WeightType::kBase) override;
 
@@ -35,15 +36,17 @@ class CpuOps final : public Ops {
   void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
                      size_t patches_per_tile, const Rows& x) override;
   void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override;
-  void pixel_shuffle(const Rows& x, size_t grid, size_t factor, bool transposed, const Rows& y) override;
+  void pixel_shuffle(const Rows& x, const PixelShuffle& shuffle, const Rows& y);
+  void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
+                    const Rows& y) override;
 
-  void embed(const Matrix& table, std::span<const int32_t> token_ids, std::span<const int32_t> embedding_rows,
-             const float* tiles, const Rows& y) override;
+  void begin_step(const StepLayout&) override {}
+  void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override;
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
   void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
   void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
                        const Rows& y) override;
-  void gather_rows(const Rows& x, std::span<const int32_t> rows, const Rows& y) override;
+  void gather_rows(const Rows& x, const StepLayout& step, const Rows& y) override;
   void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
 
  private:
