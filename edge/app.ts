@@ -6,6 +6,7 @@ import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
 import { resumeStream } from "./resume/route.ts";
+import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from "./routes/files.ts";
 import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
@@ -29,6 +30,11 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/chat/completions/:id/stream", resumeStream(deps));
   app.post("/v1/images/inspect", inspectImages(deps));
   app.post("/v1/tokenize", tokenize(deps));
+  app.post("/v1/files", uploadFile(deps));
+  app.get("/v1/files", listFiles(deps));
+  app.get("/v1/files/:id", getFile(deps));
+  app.delete("/v1/files/:id", deleteFile(deps));
+  app.get("/v1/files/:id/content", getFileContent(deps));
   app.get("/openapi.json", openApiJson);
   app.get("/docs", docsPage);
   for (
@@ -37,6 +43,9 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/chat/completions", "POST"],
       ["/v1/tokenize", "POST"],
       ["/v1/images/inspect", "POST"],
+      ["/v1/files", "GET, POST"],
+      ["/v1/files/:id", "GET, DELETE"],
+      ["/v1/files/:id/content", "GET"],
       ["/v1/models", "GET"],
       ["/v1/models/*", "GET"],
       ["/", "GET"],

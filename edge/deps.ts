@@ -6,6 +6,7 @@ import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
+import type { FileStore } from "./files/file_store.ts";
 import type { LoaderOptions } from "./media/load_pictures.ts";
 import type { Answers } from "./resume/answers.ts";
 import type { Idempotency } from "./resume/idempotency.ts";
@@ -27,6 +28,8 @@ export interface EdgeDeps {
   readonly idempotency: Idempotency;
   /** How what users point at is connected to. */
   readonly outbound: OutboundSettings;
+  /** Files kept for later requests. */
+  readonly files: FileStore;
 }
 
 /** What app.ts hands to every route. */

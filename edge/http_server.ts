@@ -124,12 +124,14 @@ async function send(
   const isUnread = !incoming.complete;
   if (isUnread) outgoing.setHeader("connection", "close");
   outgoing.statusCode = response.status;
-  if (response.headers.get("content-type")?.startsWith("text/event-stream") && response.body !== null) {
+  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+  // A length that is told beforehand is that of something long.
+  if (response.body !== null && (isStream || response.headers.has("content-length"))) {
     outgoing.flushHeaders();
     await pipe(response.body, outgoing, gone);
   } else {
     const bytes = new Uint8Array(await response.arrayBuffer());
-    outgoing.setHeader("content-length", bytes.length);
+    if (!response.headers.has("content-length")) outgoing.setHeader("content-length", bytes.length);
     outgoing.end(bytes);
   }
   if (isUnread) discardRest(incoming);

@@ -16,6 +16,7 @@ import type { EdgeDeps } from "./deps.ts";
 import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { FileStore } from "./files/file_store.ts";
 import type { Resolve } from "./outbound/request.ts";
 import { outboundSettings } from "./outbound/settings.ts";
 import { Answers } from "./resume/answers.ts";
@@ -83,6 +84,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     tilePool,
     answers,
     idempotency,
+    files: new FileStore(bus),
     outbound: {
       ...outboundSettings(config.outbound, config.allowPrivateUrls),
       ...(options.resolve === undefined ? {} : { resolve: options.resolve }),

@@ -114,6 +114,23 @@ export const MAX_RECORD_RETRIES = 8;
 export const LIVE_FIRST_MS = 50;
 /** Share of a worker's places that durable jobs may take; the rest is for interactive ones to find at once. */
 export const DURABLE_SHARE = 0.75;
+/** Largest file kept for later requests, as OpenAI's for batches. */
+export const MAX_FILE_BYTES = 200 * 1024 * 1024;
+/** Files of one API key: enough for a batch of pictures, few enough to be listed. */
+export const MAX_FILES = 10_000;
+/** How long a file is kept at most, and the shortest time a request may ask for, as OpenAI's. */
+export const FILE_MAX_AGE_MS = 30 * 24 * 3_600_000;
+export const MIN_FILE_AGE_MS = 3_600_000;
+/** Bytes of all files; NATS reserves them on disk. */
+export const FILES_MAX_BYTES = 2 * 1024 * 1024 * 1024;
+/** A file is stored, and read, in pieces of this size: eight of them are all that an edge holds of it. */
+export const FILE_PIECE_BYTES = 256 * 1024;
+export const FILE_PIECES_IN_FLIGHT = 8;
+/** Longest name of a file, in characters. */
+export const MAX_FILENAME_CHARS = 512;
+/** Longest time to read a form with files, and longest silence in between. */
+export const UPLOAD_TIMEOUT_MS = 15 * 60_000;
+export const UPLOAD_IDLE_MS = 30_000;
 /** How long a stream can be taken up again after its events: long enough for a phone to come back from a tunnel. */
 export const ANSWER_MAX_AGE_MS = 5 * 60_000;
 /** Memory that kept streams may take in nats-server; the oldest events go first. */

@@ -8,6 +8,8 @@ import {
   DEAD_MAX_BYTES,
   DEFAULT_DEADLINE_MS,
   DURABLE_MAX_AGE_MS,
+  FILE_MAX_AGE_MS,
+  FILES_MAX_BYTES,
   MAX_DELIVER,
   MAX_DURABLE_JOBS,
   MAX_QUEUED_JOBS,
@@ -26,6 +28,8 @@ import {
   DURABLE_STREAM,
   durableConsumer,
   durableJobsOf,
+  FILE_RECORDS_BUCKET,
+  FILES_BUCKET,
   JOBS_BUCKET,
   jobsForWorker,
   LIVE_JOBS_WILDCARD,
@@ -119,6 +123,18 @@ export const NEWS_STREAM_CONFIG = {
 export const JOBS_BUCKET_CONFIG = {
   name: JOBS_BUCKET,
   options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
+} as const;
+
+/** Files' bytes; full means "busy". `ttl` in nanoseconds as the object store's client takes it. */
+export const FILES_BUCKET_CONFIG = {
+  name: FILES_BUCKET,
+  options: { ttl: FILE_MAX_AGE_MS * NANOS_PER_MS, storage: "file", max_bytes: FILES_MAX_BYTES },
+} as const;
+
+/** What is known of files. */
+export const FILE_RECORDS_BUCKET_CONFIG = {
+  name: FILE_RECORDS_BUCKET,
+  options: { ttl: FILE_MAX_AGE_MS, storage: "file", history: 1 },
 } as const;
 
 /** Events of answers that can be taken up again. */

@@ -83,6 +83,16 @@ export const NEWS_STREAM = "TESSERA_NEWS";
 export const NEWS_WILDCARD = "tessera.news.*.*";
 export const newsSubject = (status: string, jobId: string): string => `tessera.news.${status}.${jobId}`;
 
+/** Object store of files' bytes, and KV bucket of what is known of them; the key is owner and file id. */
+export const FILES_BUCKET = "tessera_files";
+export const FILE_RECORDS_BUCKET = "tessera_file_records";
+/** Pieces of a stored object, as the object store lays them out. */
+export const objectPieces = (bucket: string, nuid: string): string => `$O.${bucket}.C.${nuid}`;
+/** Streams behind an object store and a KV bucket, and the subject of a key. */
+export const objectStream = (bucket: string): string => `OBJ_${bucket}`;
+export const bucketStream = (bucket: string): string => `KV_${bucket}`;
+export const keySubject = (bucket: string, key: string): string => `$KV.${bucket}.${key}`;
+
 /** Memory-backed stream of the events of answers that can be taken up again; names are sealed (edge/resume/). */
 export const ANSWERS_STREAM = "TESSERA_ANSWERS";
 export const ANSWERS_WILDCARD = "tessera.answers.*";

@@ -31,13 +31,14 @@ ${operations.map(({ path, method, operation }) => section(document, path, method
 
 function section(document: Document, path: string, method: string, operation: Operation): string {
   const { operationId, summary, description, requestBody, parameters, responses } = operation;
-  const content = (requestBody?.["content"] as Record<string, { schema: Schema; example: unknown }> | undefined)
-    ?.["application/json"];
+  const [type, content] = Object.entries(
+    requestBody?.["content"] as Record<string, { schema: Schema; example?: unknown }> | undefined ?? {},
+  )[0] ?? [];
   return `<section id="${operationId}"><h2>${badge(method)}<code>${escape(path)}</code></h2>
 <p class="summary">${prose(summary)}</p>${description === undefined ? "" : `<p>${prose(description)}</p>`}
-${parameters === undefined ? "" : fieldTable("Path", parameters.map(parameterRow))}
+${parameters === undefined ? "" : fieldTable("Parameters", parameters.map((each) => parameterRow(document, each)))}
 ${content === undefined ? "" : bodyTables(document, content.schema)}
-<h3>Try it</h3><pre>${escape(curl(path, method, content?.example))}</pre>
+<h3>Try it</h3><pre>${escape(curl(path, method, type, content?.example))}</pre>
 ${fieldTable("Answers", Object.entries(responses).map(([status, response]) => responseRow(document, status, response)))}
 </section>`;
 }
@@ -96,8 +97,10 @@ function merged(rows: readonly Row[]): Row[] {
   return [...byName.values()];
 }
 
-function parameterRow(parameter: Readonly<Record<string, unknown>>): Row {
-  return [`<code>${escape(String(parameter["name"]))}</code>`, "string", prose(String(parameter["description"] ?? ""))];
+function parameterRow(document: Document, parameter: Readonly<Record<string, unknown>>): Row {
+  const { name, description = "", schema } = parameter as { name: string; description?: string; schema: Schema };
+  const text = [description, bounds(schema)].filter((part) => part !== "").join(" ");
+  return [`<code>${escape(name)}</code>`, escape(typeText(document, schema)), prose(text)];
 }
 
 function responseRow(document: Document, status: string, response: Readonly<Record<string, unknown>>): Row {
@@ -158,9 +161,11 @@ function resolve(document: Document, schema: Readonly<Record<string, unknown>>):
   return found as Schema;
 }
 
-function curl(path: string, method: string, example: unknown): string {
+function curl(path: string, method: string, type: string | undefined, example: unknown): string {
   const line = `curl http://127.0.0.1:8000${path.replace("{model}", "internvl3-tiny")}`;
-  if (method === "get") return line;
+  if (method === "delete") return `${line} -X DELETE`;
+  if (method === "get" || type === undefined) return method === "get" ? line : `${line} -X POST`;
+  if (type === "multipart/form-data") return `${line} -F purpose=vision -F file=@photo.jpg`;
   return `${line} -H 'content-type: application/json' -d '${JSON.stringify(example, null, 2)}'`;
 }
 

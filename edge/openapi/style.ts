@@ -20,6 +20,7 @@ h3 { font-size: .78rem; text-transform: uppercase; letter-spacing: .06em; color:
 .method { display: inline-block; min-width: 2.9rem; margin-right: .5rem; padding: 0 .4rem; border-radius: .25rem;
   font: 600 .7rem/1.6 ui-monospace, monospace; text-align: center; color: #fff; background: #2d7d46; vertical-align: middle; }
 .method.post { background: #1257c4; }
+.method.delete { background: #b3261e; }
 code, pre { font: .86em/1.5 ui-monospace, monospace; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: .4rem; padding: .8rem 1rem; overflow: auto; }
 table { width: 100%; border-collapse: collapse; font-size: .9rem; }

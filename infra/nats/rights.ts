@@ -7,12 +7,15 @@ import {
   DEAD_WILDCARD,
   DURABLE_JOBS_WILDCARD,
   DURABLE_STREAM,
+  FILE_RECORDS_BUCKET,
+  FILES_BUCKET,
   JOBS_BUCKET,
   LIVE_GIVEN_UP,
   LIVE_JOBS_WILDCARD,
   LIVE_STREAM,
   NEWS_STREAM,
   NEWS_WILDCARD,
+  objectStream,
   REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
@@ -46,6 +49,29 @@ const watches = (bucket: string) => [
   `$JS.API.CONSUMER.CREATE.${kv(bucket)}.>`,
   `$JS.API.CONSUMER.DELETE.${kv(bucket)}.*`,
   `$JS.FC.${kv(bucket)}.>`,
+];
+/** Reads a stream in order, through a consumer of its own. */
+const readsInOrder = (stream: string) => [
+  `$JS.API.CONSUMER.CREATE.${stream}`,
+  `$JS.API.CONSUMER.CREATE.${stream}.>`,
+  `$JS.API.CONSUMER.DELETE.${stream}.*`,
+  `$JS.API.CONSUMER.INFO.${stream}.*`,
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+];
+/** Keeps records that belong to somebody, and forgets them without a trace. */
+const keepsRecords = (bucket: string) => [
+  ...writesBucket(bucket),
+  ...reads(kv(bucket)),
+  `$JS.API.STREAM.PURGE.${kv(bucket)}`,
+];
+/** Keeps objects. */
+const keepsObjects = (bucket: string) => [
+  ...makes(objectStream(bucket)),
+  `$O.${bucket}.>`,
+  `$JS.API.STREAM.MSG.GET.${objectStream(bucket)}`,
+  ...reads(objectStream(bucket)),
+  `$JS.API.STREAM.PURGE.${objectStream(bucket)}`,
+  ...readsInOrder(objectStream(bucket)),
 ];
 /** Takes jobs through a consumer that is made where it is missing. */
 const pulls = (stream: string) => [
@@ -84,13 +110,12 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights } = {
       // Answers that can be taken up again, and idempotency keys.
       ...makes(ANSWERS_STREAM),
       ANSWERS_WILDCARD,
-      `$JS.API.CONSUMER.CREATE.${ANSWERS_STREAM}`,
-      `$JS.API.CONSUMER.CREATE.${ANSWERS_STREAM}.>`,
-      `$JS.API.CONSUMER.DELETE.${ANSWERS_STREAM}.*`,
-      `$JS.API.CONSUMER.INFO.${ANSWERS_STREAM}.*`,
-      `$JS.API.CONSUMER.MSG.NEXT.${ANSWERS_STREAM}.*`,
+      ...readsInOrder(ANSWERS_STREAM),
       ...writesBucket(REQUESTS_BUCKET),
       ...reads(kv(REQUESTS_BUCKET)),
+      // Files for later requests.
+      ...keepsObjects(FILES_BUCKET),
+      ...keepsRecords(FILE_RECORDS_BUCKET),
     ],
     storeTells: [LIVE_GIVEN_UP],
     asks: ["tessera.worker.*.*.alive", "tessera.tokenize.*", "tessera.media.>"],

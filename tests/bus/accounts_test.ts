@@ -79,6 +79,14 @@ Deno.test("accounts: chat, picture, video, counting, kept answers and durable jo
     const counted = await (await fetch(`${a}/v1/tokenize`, counting)).json();
     assert.ok(counted.count > 0, JSON.stringify(counted));
 
+    const form = new FormData();
+    form.set("purpose", "user_data");
+    form.set("file", new File([new Uint8Array(300_000)], "x"));
+    const file = await (await fetch(`${a}/v1/files`, { method: "POST", body: form })).json();
+    assert.equal((await (await fetch(`${b}/v1/files`)).json()).data[0].id, file.id, "the other edge lists the file");
+    assert.equal((await (await fetch(`${b}/v1/files/${file.id}/content`)).arrayBuffer()).byteLength, 300_000);
+    assert.equal((await (await fetch(`${a}/v1/files/${file.id}`, { method: "DELETE" })).json()).deleted, true);
+
     await withDurableJobs(base, async (jobs) => {
       const job = durableJob(model);
       await jobs.submit(job, []);

@@ -28,6 +28,22 @@ def ask(client: openai.OpenAI, model: str, question: str, url: str, stream: bool
     return "".join(pieces), len(pieces)
 
 
+def check_files(client: openai.OpenAI) -> None:
+    """Uploads, pages through, reads back and deletes files."""
+    made = [client.files.create(file=(f"{i}.txt", b"%d" % i * 1000, "text/plain"), purpose="user_data") for i in range(3)]
+    assert [file.id for file in client.files.list(purpose="user_data", order="asc", limit=2)] == [file.id for file in made]
+    assert client.files.retrieve(made[1].id) == made[1] and made[1].bytes == 1000
+    assert client.files.content(made[2].id).read() == b"2" * 1000
+    for file in made:
+        assert client.files.delete(file.id).deleted
+    try:
+        client.files.content(made[0].id)
+    except openai.NotFoundError as error:
+        assert "No such File object" in str(error), error
+    else:
+        raise AssertionError("a deleted file was read")
+
+
 def main() -> int:
     base_url, model, question = sys.argv[1:4]
     cases = json.load(sys.stdin)
@@ -48,7 +64,8 @@ def main() -> int:
     else:
         print("an unknown model was answered", file=sys.stderr)
         return 1
-    print(f"{len(cases)} pictures, streamed and not: all right")
+    check_files(client)
+    print(f"{len(cases)} pictures, streamed and not, and files: all right")
     return 0
 
 

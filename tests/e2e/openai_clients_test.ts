@@ -93,6 +93,20 @@ Deno.test("OpenAI clients: captions over the whole path", async (t) => {
       assert.equal(cut.choices[0]?.message.content, pictures[0]?.caption.split(stop)[0]);
     });
 
+    await t.step("npm: files", async () => {
+      const bytes = await Deno.readFile(pictures[0]!.path);
+      const uploaded = await client.files.create({ file: new File([bytes], pictures[0]!.name), purpose: "vision" });
+      assert.deepEqual([uploaded.bytes, uploaded.filename], [bytes.length, pictures[0]!.name]);
+      assert.deepEqual(await client.files.retrieve(uploaded.id), uploaded);
+      const ids: string[] = [];
+      for await (const { id } of client.files.list({ purpose: "vision", limit: 1 })) ids.push(id);
+      assert.deepEqual(ids, [uploaded.id]);
+      const content = await client.files.content(uploaded.id);
+      assert.deepEqual(new Uint8Array(await content.arrayBuffer()), bytes);
+      assert.equal((await client.files.delete(uploaded.id)).deleted, true);
+      await assert.rejects(client.files.retrieve(uploaded.id), { status: 404 });
+    });
+
     await t.step("PyPI: streaming and not", async () => {
       const python = await ensurePythonClient();
       const script = new URL("openai_client.py", import.meta.url).pathname;
@@ -110,7 +124,7 @@ Deno.test("OpenAI clients: captions over the whole path", async (t) => {
       assert.equal(code, 0, new TextDecoder().decode(stderr));
       assert.match(
         new TextDecoder().decode(stdout),
-        new RegExp(`${cases.length} pictures, streamed and not: all right`),
+        new RegExp(`${cases.length} pictures, streamed and not, and files: all right`),
       );
     });
   });

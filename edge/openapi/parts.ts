@@ -1,0 +1,109 @@
+/** What descriptions of routes are made of: named bodies and answers, refusals, parameters. */
+import { z } from "zod";
+import { BatchBody } from "../api/batch_request.ts";
+import { InspectListBody, InspectOneBody } from "../api/inspect_request.ts";
+import { ChatBody } from "../api/schema.ts";
+import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
+import { FileForm } from "../routes/files.ts";
+import * as answers from "./answers.ts";
+import { FileAnswer, FileDeletedAnswer, FileListAnswer } from "./file_answers.ts";
+
+export type Json = Readonly<Record<string, unknown>>;
+export type Schema = Record<string, unknown>;
+
+export interface Operation {
+  readonly operationId: string;
+  readonly tags: readonly string[];
+  readonly summary: string;
+  readonly description?: string;
+  readonly parameters?: readonly Json[];
+  readonly requestBody?: Json;
+  readonly responses: Readonly<Record<string, Json>>;
+}
+
+export interface Document {
+  readonly openapi: "3.1.0";
+  readonly info: Json;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly responses: Json;
+    readonly securitySchemes: Json;
+  };
+  readonly [key: string]: unknown;
+}
+
+/** Bodies, by their name in the document. */
+export const REQUESTS = {
+  ChatCompletionRequest: ChatBody,
+  BatchRequest: BatchBody,
+  InspectRequest: z.union([InspectOneBody, InspectListBody]),
+  TokenizeRequest: z.union([TokenizeTextBody, TokenizeMessagesBody]),
+  FileUpload: FileForm,
+};
+export const ANSWERS = {
+  Error: answers.ErrorAnswer,
+  ChatCompletion: answers.CompletionAnswer,
+  Batch: answers.BatchAnswer,
+  ChatCompletionChunk: answers.CompletionChunk,
+  File: FileAnswer,
+  FileList: FileListAnswer,
+  FileDeleted: FileDeletedAnswer,
+  Model: answers.ModelAnswer,
+  ModelList: answers.ModelListAnswer,
+  Inspection: answers.InspectionAnswer,
+  Tokenization: answers.TokenizationAnswer,
+  Home: answers.HomeAnswer,
+  Health: answers.HealthAnswer,
+  Ready: answers.ReadyAnswer,
+  NotReady: answers.NotReadyAnswer,
+};
+type Name = keyof typeof REQUESTS | keyof typeof ANSWERS;
+
+export const ref = (name: Name): Json => ({ $ref: `#/components/schemas/${name}` });
+export const json = (name: Name): Json => ({ "application/json": { schema: ref(name) } });
+export const answer = (description: string, name: Name): Json => ({ description, content: json(name) });
+
+/** Statuses of refusals, and when they come. */
+export const REFUSALS: Readonly<Record<string, string>> = {
+  400: "The request is not valid, or a picture cannot be used.",
+  404: "No such model, file or route.",
+  405: "The route does not accept the method.",
+  408: "The body came too slowly.",
+  413: "The body or the text is too large.",
+  415: "The body is not declared to be what the route takes.",
+  429: "The server is full; Retry-After says when to come again.",
+  500: "Something went wrong inside the server.",
+  502: "The worker was lost before the answer was complete.",
+  503: "No worker serves the model now; Retry-After says when to come again.",
+  504: "The time limit is over.",
+};
+
+export function refusals(...statuses: readonly number[]): Record<string, Json> {
+  return Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/Refused${status}` }]));
+}
+
+export const ON_BODIES = [400, 404, 408, 413, 415, 429, 500, 503, 504] as const;
+/** OpenAI's clients send one; here it only tells tenants apart. */
+export const ANY_KEY = [{}, { key: [] }];
+
+export function body(name: Name, example: Json): Json {
+  return { required: true, content: { "application/json": { schema: ref(name), example } } };
+}
+
+/** A form with files. */
+export function form(name: Name): Json {
+  return { required: true, content: { "multipart/form-data": { schema: ref(name) } } };
+}
+
+/** Parameters of a query, from the schema that checks it. */
+export function queryParameters(schema: z.ZodObject): Json[] {
+  return Object.entries(schema.shape).map(([name, field]) => {
+    const { $schema: _, default: _default, ...plain } = z.toJSONSchema(field as z.ZodType, { io: "output" }) as Schema;
+    return { name, in: "query", required: false, schema: plain };
+  });
+}
+
+export function pathId(description: string): Json {
+  return { name: "id", in: "path", required: true, description, schema: { type: "string", minLength: 1 } };
+}
