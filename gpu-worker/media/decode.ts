@@ -1,5 +1,6 @@
 /** Owns frames of a file: the wanted ones, decoded in presentation order, as BMP files; and the count of those that decode. */
 import type { VideoContainer } from "@tessera/shared";
+import type { ChromaPosition } from "./chroma.ts";
 import type { Ffmpeg, FfmpegProcess } from "./ffmpeg.ts";
 
 export interface DecodeOptions {
@@ -9,6 +10,7 @@ export interface DecodeOptions {
   readonly indices: readonly number[];
   /** Clockwise turn in degrees. */
   readonly rotation: number;
+  readonly chroma: ChromaPosition;
 }
 
 /** Bytes of a BMP file before its pixels tell its length. */
@@ -23,13 +25,15 @@ const TURNS: Readonly<Record<number, readonly string[]>> = {
 
 /**
  * Starts decoding; the process writes only as fast as its output is read. Colours are converted as PyAV's `rgb24` is: by
- * swscale with its bilinear flags. The turn comes behind that, so that it moves pixels and changes none.
+ * swscale with its bilinear flags, from where the file has its colour samples. The turn comes behind that, so that it moves pixels and changes none.
  */
 export function startDecoding(ffmpeg: Ffmpeg, options: DecodeOptions): FfmpegProcess {
   const wanted = options.indices.map((index) => `eq(n\\,${index})`).join("+");
+  const { h, v } = options.chroma;
+  const from = (name: string, position: number | null) => position === null ? [] : [`${name}=${position}`];
   const filters = [
     `select=${wanted}`,
-    "scale=flags=bilinear",
+    ["scale=flags=bilinear", ...from("in_h_chr_pos", h), ...from("in_v_chr_pos", v)].join(":"),
     "format=rgb24",
     ...TURNS[options.rotation] ?? [],
     "format=bgr24",

@@ -1,5 +1,6 @@
-/** Owns what is read of a video without decoding it: size, number of frames, frames a second, rotation. */
+/** Owns what is read of a video without decoding it: size, number of frames, frames a second, rotation, chroma position. */
 import { MAX_VIDEO_FRAMES, MAX_VIDEO_PIXELS, TesseraError, type VideoContainer } from "@tessera/shared";
+import { type ChromaPosition, chromaPosition } from "./chroma.ts";
 import type { Ffmpeg } from "./ffmpeg.ts";
 
 export interface VideoFacts {
@@ -10,6 +11,7 @@ export interface VideoFacts {
   readonly fps: number;
   /** Clockwise turn that makes the picture upright: 0, 90, 180 or 270. */
   readonly rotation: number;
+  readonly chroma: ChromaPosition;
 }
 
 /** A packet that an edit list leaves out. */
@@ -25,7 +27,7 @@ export async function probeVideo(ffmpeg: Ffmpeg, path: string, container: VideoC
   const list = new PacketList();
   const args = ["-f", container, "-i", path, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "-"];
   const process = ffmpeg.start(args, {
-    logLevel: "info",
+    logLevel: "verbose",
     onLog: (line) => log.length < MAX_LOG_LINES && log.push(line),
   });
   try {
@@ -57,6 +59,7 @@ export async function probeVideo(ffmpeg: Ffmpeg, path: string, container: VideoC
     numFrames: list.numFrames,
     fps: rateOf(list, Number(/, ([\d.]+) fps/.exec(printed)?.[1] ?? Number.NaN)),
     rotation: rotationOf(log),
+    chroma: chromaPosition(printed),
   };
 }
 

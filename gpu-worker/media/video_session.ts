@@ -110,7 +110,7 @@ export class VideoSession {
 
   #begin(facts: VideoFacts): VideoPlan {
     const { start_s, end_s, num_segments, container } = this.#open;
-    const { fps, numFrames, rotation } = facts;
+    const { fps, numFrames, rotation, chroma } = facts;
     if (start_s !== null && start_s * fps > numFrames - 1) {
       const message = `The video ends at ${(numFrames / fps).toFixed(2)} s, before the start at ${start_s} s.`;
       throw new TesseraError("invalid_request", { message, param: "start" });
@@ -118,7 +118,7 @@ export class VideoSession {
     const indices = frameIndices({ startS: start_s, endS: end_s }, fps, numFrames - 1, num_segments);
     const distinct = [...new Set(indices)];
     [this.#numWanted, this.#numDecoded, this.#offset, this.#frame] = [distinct.length, 0, 0, new Uint8Array(0)];
-    this.#process = startDecoding(this.#ffmpeg, { path: this.#path, container, indices: distinct, rotation });
+    this.#process = startDecoding(this.#ffmpeg, { path: this.#path, container, indices: distinct, rotation, chroma });
     this.#frames = bmpFiles(this.#process.stdout);
     if (this.#isLate) this.#process.kill();
     const [width, height] = rotation % 180 === 0 ? [facts.width, facts.height] : [facts.height, facts.width];

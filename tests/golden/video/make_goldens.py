@@ -92,6 +92,10 @@ def make_videos() -> None:
     write("odd.webm", "libvpx-vp9", frames=7, size=(63, 47), options={"crf": "45", "b:v": "0"})
     write("odd.mp4", "libx264", frames=5, size=(51, 33), pixels="yuv444p", options={"crf": "34"})
     write("ten_bit.mkv", "libx265", frames=4, pixels="yuv420p10le", options={"x265-params": "log-level=none:pools=none"})
+    write("ten_bit.mp4", "libx264", frames=4, pixels="yuv420p10le", options={"crf": "30"})
+    write("ten_bit_422.mp4", "libx264", frames=4, pixels="yuv422p10le", options={"crf": "30"})
+    place = "log-level=none:pools=none:crf=34:chromaloc=2:colormatrix=bt2020nc:transfer=smpte2084"
+    write("top_left.mp4", "libx265", frames=4, pixels="yuv420p10le", options={"x265-params": place})
     uneven = [0, 40, 50, 200, 210, 1000, 1040, 1080, 2500, 2510, 2520, 4000]
     write("uneven.mp4", "libx264", frames=12, rate=Fraction(1000), times=uneven, options={"crf": "34"})
     write("uneven.mkv", "libx264", frames=12, rate=Fraction(1000), times=uneven, options={"crf": "34"})
