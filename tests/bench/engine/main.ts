@@ -3,9 +3,11 @@
  * with the machine's own limits measured before and after each of ours; figures are medians of rounds.
  */
 import { ensurePython } from "../../../infra/tools/python.ts";
+import { buildAddon } from "../../../native/mod.ts";
 import { median, printTable, summary } from "../report.ts";
 import { decodeBytes, ensureCheckpoint, prefillFlops, visionFlops } from "./checkpoint.ts";
-import { ensureLlama, LlamaSide } from "./llama_cpp.ts";
+import { ensureLlama } from "./llama_build.ts";
+import { LlamaSide } from "./llama_cpp.ts";
 import { type Limits, Machine } from "./machine.ts";
 import { type BenchDtype, type EngineBenchOptions, parseOptions, type Part, USAGE } from "./options.ts";
 import type { Figures, Scenario, Side } from "./side.ts";
@@ -55,6 +57,7 @@ export async function benchEngine(args: readonly string[]): Promise<void> {
 async function openSides(options: EngineBenchOptions, entries: Entry[]): Promise<void> {
   const { dtypes, threads } = options;
   const modelPath = await ensureCheckpoint();
+  await buildAddon({ progress: (line) => console.log(line) });
   for (const dtype of dtypes) {
     entries.push({ side: await TesseraSide.open(modelPath, dtype, threads), dtype, ours: true });
   }
