@@ -19,8 +19,11 @@ export class SequenceKv {
 
   /** Gives a sequence blocks for its first `numTokens` tokens; false when there are too few, the rest being given. */
   grow(sequence: Sequence, numTokens: number): boolean {
-    while (sequence.blocks.length * this.#info.kvBlockSize < numTokens) {
-      const block = this.#pool.acquire();
+    const { kvBlockSize } = this.#info;
+    // All that is known of the sequence, whose prompt may come in parts.
+    const numWanted = Math.ceil(Math.max(numTokens, sequence.numTokens) / kvBlockSize);
+    while (sequence.blocks.length * kvBlockSize < numTokens) {
+      const block = this.#pool.acquire(sequence.blocks.at(-1), numWanted - sequence.blocks.length);
       if (block === null) return false;
       sequence.blocks.push(block);
     }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct OpsBench {
   double peak;   // GFLOP/s
   double reads;  // GB/s
   cpu::CpuOps ops;
+  std::string only;  // what a name must contain
   tests::Random random{1};
 
   OpsBench(Dtype dtype, WeightType type, int num_threads, const cpu::Kernels& kernels)
@@ -57,12 +59,14 @@ struct OpsBench {
   }
 
   void flops(const std::string& name, double count, const std::function<void()>& work) {
+    if (name.find(only) == std::string::npos) return;
     const double seconds = best_seconds(work);
     std::printf("  %-34s %9.3f ms  %7.1f GFLOP/s  %5.1f %% of the tile's\n", name.c_str(), seconds * 1e3,
                 count * 1e-9 / seconds, count * 1e-9 / seconds / peak * 100);
   }
 
   void bytes(const std::string& name, double count, const std::function<void()>& work) {
+    if (name.find(only) == std::string::npos) return;
     const double seconds = best_seconds(work);
     std::printf("  %-34s %9.3f ms  %7.1f GB/s     %5.1f %% of reading\n", name.c_str(), seconds * 1e3,
                 count * 1e-9 / seconds, count * 1e-9 / seconds / reads * 100);
@@ -116,7 +120,10 @@ struct OpsBench {
     }
   }
 
-  void paged_attention(size_t sequences, int context, int queries) {
+  /** How a sequence's blocks follow each other. */
+  enum class Order { kConsecutive, kScattered };
+
+  void paged_attention(size_t sequences, int context, int queries, Order order = Order::kConsecutive) {
     const int heads = 14, kv_heads = 2, dim = 64, layers = 24;
     const size_t cols = (heads + 2 * kv_heads) * dim;
     const size_t tokens = sequences * queries;
@@ -130,10 +137,11 @@ struct OpsBench {
       starts.push_back(static_cast<int32_t>(positions.size()));
       for (int b = 0; b < blocks; b++) tables.push_back(static_cast<int32_t>(s * blocks + b));
     }
+    if (order == Order::kScattered) std::shuffle(tables.begin(), tables.end(), std::minstd_rand(1));
     const StepLayout step = {positions, starts, tables, blocks, heads, turn.data(), turn.data()};
     const Rows rows(qkv.data(), tokens, cols);
     const std::string name = std::to_string(sequences) + " x " + std::to_string(queries) + " over " +
-                             std::to_string(context) + " tokens, 24 layers";
+                             std::to_string(context) + " tokens, 24 layers" + (order == Order::kScattered ? ", scattered" : "");
     const auto work = [&] {
       for (int layer = 0; layer < layers; layer++) {
         ops.paged_attention(rows, step, *cache, layer, {y.data(), tokens, static_cast<size_t>(heads) * dim});
@@ -166,7 +174,8 @@ int print_machine(int num_threads) {
 }
 
 /**
- * Arguments: threads (default 1), `machine` for its limits alone, or dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak).
+ * Arguments: threads (default 1), `machine` for its limits alone, or dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak);
+ * then what the names of operations must contain.
  * TESSERA_ISA chooses the kernels.
  */
 int main(int argc, char** argv) {
@@ -178,6 +187,7 @@ int main(int argc, char** argv) {
                           : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
   OpsBench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, type, num_threads,
               cpu::choose_kernels());
+  if (argc > 3) bench.only = argv[3];
   bench.linear("ViT qkv 1025 x 3072 x 1024", 1025, 3072, 1024);
   bench.linear("ViT proj 1025 x 1024 x 1024", 1025, 1024, 1024);
   bench.linear("ViT fc1 1025 x 4096 x 1024", 1025, 4096, 1024);
@@ -189,6 +199,8 @@ int main(int argc, char** argv) {
   bench.paged_attention(1, 2048, 512);
   for (size_t m : {1, 2, 4, 8, 16}) bench.decode(m, 4864, 896);
   bench.decode(1, 896, 4864);
-  bench.paged_attention(1, 3400, 1);
-  bench.paged_attention(8, 3400, 1);
+  for (size_t sequences : {1, 8}) {
+    bench.paged_attention(sequences, 3400, 1);
+    bench.paged_attention(sequences, 3400, 1, OpsBench::Order::kScattered);
+  }
 }

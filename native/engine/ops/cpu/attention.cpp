@@ -14,10 +14,20 @@ namespace tessera::cpu {
 
 namespace {
 
+/** KV blocks ahead of which one is asked for that does not follow the one before it: the processor guesses the others. */
+constexpr size_t kBlocksAhead = 4;
 /** Tokens ahead of which keys and values are asked for while they are copied. */
 constexpr size_t kTokensAhead = 8;
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+/** Brings a block into L2: there, unlike in L1, many lines can be on their way at once. */
+void ask_for(const char* block, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(block + i, 0, 2);
+}
+
+/** Whether block `b` > 0 of a table does not follow the one before it. */
+bool starts_run(const int32_t* blocks, size_t b) { return blocks[b] != blocks[b - 1] + 1; }
 
 /** One thread's memory for a group of query rows over up to `max_keys` keys. */
 struct AttentionScratch {
@@ -200,6 +210,8 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
   const AttentionScratch plan{round_up(longest, kPanelWidth), round_up(head_dim, kPanelWidth)};
   reserve_scratch(plan.bytes());
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const size_t keys_bytes = panel.keys_size() * kernel.b_bytes;
+  const size_t values_bytes = panel.value_panels() * panel.value_panel_size(kKvBlockSize) * kernel.b_bytes;
 
   parallel(groups.size(), cost, [&](size_t item, int thread) {
     const QueryGroup& g = groups[item];
@@ -221,6 +233,9 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
     for (size_t b = 0; b < num_blocks; b++) {
       // Blocks lie anywhere, so the processor cannot guess the next one.
       const char* next = kv.keys(layer, blocks[std::min(b + 1, num_blocks - 1)], g.kv_head);
+      if (const size_t far = b + kBlocksAhead; far < num_blocks && starts_run(blocks, far)) {
+        ask_for(kv.keys(layer, blocks[far], g.kv_head), keys_bytes);
+      }
       kernel.tile(g.rows, plan.queries(base), kv.keys(layer, blocks[b], g.kv_head), panel.key_steps(),
                   scores + b * kPanelWidth, plan.max_keys, false, next);
     }
@@ -233,6 +248,9 @@ void CpuOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCa
     float* out = plan.out(base);
     for (size_t b = 0; b < num_blocks; b++) {
       const char* next = kv.values(layer, blocks[std::min(b + 1, num_blocks - 1)], g.kv_head);
+      if (const size_t far = b + kBlocksAhead; far < num_blocks && starts_run(blocks, far)) {
+        ask_for(kv.values(layer, blocks[far], g.kv_head), values_bytes);
+      }
       const char* values = kv.values(layer, blocks[b], g.kv_head);
       const char* weights = plan.probabilities(base) + b * kPanelWidth * g.rows * kernel.a_bytes;
       const size_t steps = std::min<size_t>(kPanelWidth, used - b * kPanelWidth) / kernel.k_step;
