@@ -1,6 +1,6 @@
 /** Every environment variable: name, default, meaning, check. Edge, worker and tools pick theirs from here. */
 import { z } from "zod";
-import { DEFAULT_DEADLINE_MS } from "./limits.ts";
+import { DEFAULT_DEADLINE_MS, WEBHOOK_SCHEDULE_MS } from "./limits.ts";
 import { LOG_LEVELS } from "./log.ts";
 
 interface Variable<T> {
@@ -113,6 +113,13 @@ export const VARIABLES = {
     "",
     "Secrets that webhooks are signed with (whsec_...), comma separated, the newest first; two while one is replaced.",
     z.string(),
+  ),
+  TESSERA_WEBHOOK_SCHEDULE: variable(
+    WEBHOOK_SCHEDULE_MS.map((ms) => ms / 1_000).join(","),
+    "Seconds until a webhook that was not taken is tried again, each from the last; after them it is a dead letter.",
+    z.string()
+      .regex(/^\d+(\.\d+)?(,\d+(\.\d+)?){0,19}$/, "expected seconds, comma separated, at most 20 of them")
+      .transform((text) => text.split(",").map((seconds) => Number(seconds) * 1_000)),
   ),
   TESSERA_SUPERVISED: variable(
     "false",

@@ -175,6 +175,24 @@ export const PUBLISH_TIMEOUT_MS = 5_000;
 export const BODY_TIMEOUT_MS = 60_000;
 export const FETCH_TIMEOUT_MS = 20_000;
 export const VIDEO_FETCH_TIMEOUT_MS = 60_000;
+/** When a webhook that was not taken is tried again, each time counted from the last; then it is a dead letter. */
+export const WEBHOOK_SCHEDULE_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
+/** Each wait is longer or shorter by up to this share, so that what failed together does not come back together. */
+export const WEBHOOK_JITTER = 0.2;
+/** Longest wait that a receiver's Retry-After may ask for. */
+export const MAX_WEBHOOK_RETRY_AFTER_MS = 24 * 3_600_000;
+/** Longest time of one attempt, and the most that is read of its answer. */
+export const WEBHOOK_TIMEOUT_MS = 15_000;
+export const MAX_WEBHOOK_ANSWER_BYTES = 16 * 1024;
+/** Attempts of one deliverer at once, and of them to one host. */
+export const WEBHOOK_CONCURRENCY = 64;
+export const WEBHOOK_HOST_CONCURRENCY = 4;
+/** A webhook whose deliverer says nothing for so long is handed to another. */
+export const WEBHOOK_ACK_WAIT_MS = 30_000;
+/** Webhooks that may wait; above it news wait in their own stream. */
+export const MAX_QUEUED_WEBHOOKS = 100_000;
+/** Attempts of one delivery that are told, the latest of them. */
+export const MAX_KEPT_ATTEMPTS = 20;
 /** Largest body of a webhook; what does not fit is sent as its id alone. */
 export const MAX_WEBHOOK_BYTES = 256 * 1024;
 /** Redirects followed for one picture. */

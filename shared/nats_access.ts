@@ -52,7 +52,7 @@ export function readNatsAccess(
 }
 
 /** Id of an edge or worker: below the name of its NATS user, where it has one, so that rights can be told by subject. */
-export function busId(kind: "edge" | "worker", { name }: NatsAccess): string {
+export function busId(kind: "edge" | "worker" | "deliverer", { name }: NatsAccess): string {
   const id = newId(kind);
   return name === "" ? id : `${name}.${id}`;
 }

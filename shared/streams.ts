@@ -13,10 +13,12 @@ import {
   MAX_DELIVER,
   MAX_DURABLE_JOBS,
   MAX_QUEUED_JOBS,
+  MAX_QUEUED_WEBHOOKS,
   MAX_STORED_TILE_BYTES,
   NEWS_MAX_BYTES,
   RECORD_MAX_AGE_MS,
   REQUEST_MAX_AGE_MS,
+  WEBHOOK_ACK_WAIT_MS,
   WORKER_QUEUE_TTL_MS,
 } from "./limits.ts";
 import {
@@ -24,6 +26,7 @@ import {
   ANSWERS_WILDCARD,
   DEAD_STREAM,
   DEAD_WILDCARD,
+  DELIVERIES_BUCKET,
   DURABLE_JOBS_WILDCARD,
   DURABLE_STREAM,
   durableConsumer,
@@ -36,11 +39,16 @@ import {
   LIVE_STREAM,
   liveConsumer,
   liveJobsSubject,
+  NEWS_CONSUMER,
   NEWS_STREAM,
   NEWS_WILDCARD,
   REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
+  UNDELIVERED_BUCKET,
+  WEBHOOKS_CONSUMER,
+  WEBHOOKS_STREAM,
+  WEBHOOKS_WILDCARD,
   workerConsumer,
   WORKERS_BUCKET,
 } from "./subjects.ts";
@@ -117,6 +125,51 @@ export const NEWS_STREAM_CONFIG = {
   max_age: RECORD_MAX_AGE_MS * NANOS_PER_MS,
   max_bytes: NEWS_MAX_BYTES,
   duplicate_window: 2 * 60_000 * NANOS_PER_MS,
+} as const;
+
+/** Webhooks on their way; full means that news wait. */
+export const WEBHOOKS_STREAM_CONFIG = {
+  name: WEBHOOKS_STREAM,
+  subjects: [WEBHOOKS_WILDCARD],
+  storage: "file",
+  retention: "workqueue",
+  discard: "new",
+  allow_direct: true,
+  max_msgs: MAX_QUEUED_WEBHOOKS,
+  max_age: RECORD_MAX_AGE_MS * NANOS_PER_MS,
+  duplicate_window: 2 * 60_000 * NANOS_PER_MS,
+} as const;
+
+/** The consumer all deliverers share; without a bound on deliveries: the delivery's record counts and decides. */
+export function webhooksConsumerConfig(ackWaitMs: number = WEBHOOK_ACK_WAIT_MS) {
+  return {
+    durable_name: WEBHOOKS_CONSUMER,
+    ack_policy: "explicit",
+    ack_wait: ackWaitMs * NANOS_PER_MS,
+    max_deliver: -1,
+    max_ack_pending: MAX_QUEUED_WEBHOOKS,
+  } as const;
+}
+
+/** The consumer of news all deliverers share: one at a time, so that no two of one job change places. */
+export function newsConsumerConfig(ackWaitMs: number = WEBHOOK_ACK_WAIT_MS) {
+  return {
+    durable_name: NEWS_CONSUMER,
+    ack_policy: "explicit",
+    ack_wait: ackWaitMs * NANOS_PER_MS,
+    max_deliver: -1,
+    max_ack_pending: 1,
+  } as const;
+}
+
+/** What became of each delivery, and those that were given up. */
+export const DELIVERIES_BUCKET_CONFIG = {
+  name: DELIVERIES_BUCKET,
+  options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
+} as const;
+export const UNDELIVERED_BUCKET_CONFIG = {
+  name: UNDELIVERED_BUCKET,
+  options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
 } as const;
 
 /** The bucket of durable jobs' states. */

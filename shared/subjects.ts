@@ -93,6 +93,21 @@ export const objectStream = (bucket: string): string => `OBJ_${bucket}`;
 export const bucketStream = (bucket: string): string => `KV_${bucket}`;
 export const keySubject = (bucket: string, key: string): string => `$KV.${bucket}.${key}`;
 
+/** File-backed queue of webhooks on their way; what is one caption's is delivered in the order of the stream. */
+export const WEBHOOKS_STREAM = "TESSERA_WEBHOOKS";
+export const WEBHOOKS_WILDCARD = "tessera.webhooks.*.*";
+export const webhookSubject = (subjectId: string, deliveryId: string): string =>
+  `tessera.webhooks.${subjectId}.${deliveryId}`;
+export const webhooksOf = (subjectId: string): string => `tessera.webhooks.${subjectId}.*`;
+/** Consumers that all deliverers share: of that queue, and of the news that fill it. */
+export const WEBHOOKS_CONSUMER = "deliver";
+export const NEWS_CONSUMER = "webhooks";
+/** KV bucket of what became of each delivery; the key is the caption's id and the delivery's. */
+export const DELIVERIES_BUCKET = "tessera_deliveries";
+export const deliveryKey = (subjectId: string, deliveryId: string): string => `${subjectId}.${deliveryId}`;
+/** KV bucket of deliveries that were given up; the key is the owner and the delivery's id. */
+export const UNDELIVERED_BUCKET = "tessera_undelivered";
+
 /** Memory-backed stream of the events of answers that can be taken up again; names are sealed (edge/resume/). */
 export const ANSWERS_STREAM = "TESSERA_ANSWERS";
 export const ANSWERS_WILDCARD = "tessera.answers.*";

@@ -1,0 +1,87 @@
+/** Webhooks outlive who delivers them and the server that keeps them; from a worker's first token to a verified signature. */
+import { ROOT } from "@tessera/infra/paths";
+import { supervise } from "@tessera/infra/process";
+import assert from "node:assert/strict";
+import { Fleet, until } from "../support/fleet.ts";
+import type { DelivererSettings } from "./deliverer_main.ts";
+import { startReceiver } from "./receiver.ts";
+import { assertStories, OLD_SECRET, openCaptions, SECRET } from "./support.ts";
+import { verifyByPython } from "./verify.ts";
+
+/** A deliverer as a process; killed as by a crash. */
+function startDeliverer(natsUrl: string) {
+  const settings: DelivererSettings = { natsUrl, secrets: SECRET, waitsMs: [200, 200, 200], ackWaitMs: 1_500 };
+  const entry = `${ROOT}/tests/webhooks/deliverer_main.ts`;
+  const process = supervise(Deno.execPath(), ["run", "--allow-all", "--no-check", entry], {
+    env: { DELIVERER: JSON.stringify(settings) },
+  });
+  return { kill: () => Deno.kill(process.pid, "SIGKILL"), stop: () => process.stop(5_000), ended: process.ended };
+}
+
+Deno.test("webhooks: a caption's start and end, over a real worker, signed by both secrets", () =>
+  Fleet.run(async (fleet) => {
+    const receiver = startReceiver();
+    const captions = await openCaptions(fleet.nats.url, {});
+    await fleet.worker({ latencyMs: 2 });
+    const id = await captions.submit(receiver.url, { events: ["start", "completed"] });
+    await until(async () => (await captions.deliveries(id)).length === 2, "both events");
+    assertStories(await captions.settled(id), ["delivered", 200], ["delivered", 200]);
+    assert.deepEqual(receiver.received.map((one) => one.id), [`msg_${id}_start`, `msg_${id}_completed`]);
+    const [start, end] = receiver.received.map(({ body }) => JSON.parse(body));
+    assert.deepEqual([start.type, start.data.status, start.data.output], ["caption.started", "processing", null]);
+    assert.deepEqual([end.type, end.data.status], ["caption.completed", "succeeded"]);
+    assert.match(end.data.output[0], /^[a-z]{12}$/);
+    const checks = receiver.received.flatMap(({ headers, body }) =>
+      [SECRET, OLD_SECRET].map((secret) => ({ secret, headers, body }))
+    );
+    assert.deepEqual(await verifyByPython(checks), ["ok", "ok", "ok", "ok"]);
+    await captions.close();
+    await receiver.close();
+  }));
+
+Deno.test("webhooks: a deliverer killed between sending and writing it down: sent again with the same id", () =>
+  Fleet.run(async (fleet) => {
+    const captions = await openCaptions(fleet.nats.url, null);
+    const first = startDeliverer(fleet.nats.url);
+    const receiver = startReceiver(async () => {
+      if (receiver.received.length > 1) return new Response();
+      // It has been sent, and nobody will know.
+      first.kill();
+      await first.ended;
+      return new Response();
+    });
+    const id = await captions.finish(receiver.url);
+    await until(() => receiver.received.length === 1, "the first attempt", 40_000);
+    await first.stop();
+    assert.deepEqual((await captions.deliveries(id)).map(({ num_attempts }) => num_attempts), [0]);
+    const second = startDeliverer(fleet.nats.url);
+    assertStories(await captions.settled(id), ["delivered", 200]);
+    assert.deepEqual(receiver.received.map((one) => one.id), [`msg_${id}_completed`, `msg_${id}_completed`]);
+    assert.equal(receiver.received[0]!.body, receiver.received[1]!.body);
+    await second.stop();
+    await captions.close();
+    await receiver.close();
+  }));
+
+Deno.test("webhooks: nats-server dies while some wait for their next attempt and others come", () =>
+  Fleet.run(async (fleet) => {
+    let isDown = true;
+    const receiver = startReceiver(() => new Response("", { status: isDown ? 503 : 200 }));
+    const captions = await openCaptions(fleet.nats.url, { waitsMs: new Array<number>(20).fill(1_000), ackWaitMs: 3_000 });
+    const before = await Promise.all(Array.from({ length: 5 }, () => captions.finish(receiver.url)));
+    await until(() => receiver.received.length >= 5, "the first attempts");
+    await fleet.restartNats();
+    isDown = false;
+    const after: string[] = [];
+    await until(async () => {
+      after.push(await captions.finish(receiver.url));
+      return true;
+    }, "a caption after the restart");
+    for (const id of [...before, ...after]) {
+      const [record] = await captions.settled(id);
+      assert.equal(record!.state, "delivered");
+      assert.ok(receiver.received.filter((one) => one.id === record!.dispatch.id).length >= 1);
+    }
+    await captions.close();
+    await receiver.close();
+  }));
