@@ -176,7 +176,9 @@ export class WebhookStore {
   /** Keys of a bucket that begin with that token. */
   async #keys(bucket: string, first: string): Promise<string[]> {
     const prefix = keySubject(bucket, "");
-    const { state } = await this.#manager.streams.info(bucketStream(bucket), { subjects_filter: `${prefix}${first}.*` });
+    const { state } = await this.#manager.streams.info(bucketStream(bucket), {
+      subjects_filter: `${prefix}${first}.*`,
+    });
     return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
   }
 

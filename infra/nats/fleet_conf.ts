@@ -5,23 +5,25 @@ import { RIGHTS, type Rights } from "./rights.ts";
 export interface FleetUsers {
   readonly edges: readonly string[];
   readonly workers: readonly string[];
+  readonly deliverers: readonly string[];
 }
 
 type Kind = keyof typeof RIGHTS;
-const ACCOUNTS: Record<Kind, string> = { edge: "EDGES", worker: "WORKERS" };
-const OTHER: Record<Kind, Kind> = { edge: "worker", worker: "edge" };
-const KINDS: readonly Kind[] = ["edge", "worker"];
+const ACCOUNTS: Record<Kind, string> = { edge: "EDGES", worker: "WORKERS", deliverer: "DELIVERERS" };
+/** Who they talk with beside STORE. */
+const OTHER: Partial<Record<Kind, Kind>> = { edge: "worker", worker: "edge" };
+const KINDS: readonly Kind[] = ["edge", "worker", "deliverer"];
 /** Where JetStream sends what a consumer of an edge hears: into its inbox. */
 const INBOXES = "_INBOX.>";
 
 const HEAD =
   `# The bus of a fleet. Made by \`deno task fleet-conf\` from infra/nats/rights.ts, which says who may do what: change that.
 #
-# Three accounts, each a world of its own: EDGES, WORKERS, and STORE, which has JetStream. They share the subjects that
+# Accounts, each a world of its own: EDGES, WORKERS, DELIVERERS (of webhooks), and STORE, which has JetStream. They share the subjects that
 # are exported and imported here and no others. In EDGES each edge is a user of its own, which hears its own tokens alone.
 #
 #   deno task fleet-conf --edges edge_a,edge_b,edge_c --workers worker > fleet.conf     # with users of your own
-#   export EDGE_A_PASSWORD=... EDGE_B_PASSWORD=... WORKER_PASSWORD=... OPERATOR_PASSWORD=...
+#   export EDGE_A_PASSWORD=... EDGE_B_PASSWORD=... WORKER_PASSWORD=... DELIVERER_PASSWORD=... OPERATOR_PASSWORD=...
 #   nats-server -t -c infra/nats/fleet.conf          # check
 #   nats-server -c infra/nats/fleet.conf
 #
@@ -40,8 +42,8 @@ RESPONSES: { max: 1, ttl: "1m" }
 
 /** Text of the configuration. Passwords are variables of the environment: `EDGE_A_PASSWORD` is edge_a's. */
 export function fleetConf(users: FleetUsers): string {
-  const named = { edge: users.edges, worker: users.workers };
-  for (const name of [...users.edges, ...users.workers]) {
+  const named = { edge: users.edges, worker: users.workers, deliverer: users.deliverers };
+  for (const name of [...users.edges, ...users.workers, ...users.deliverers]) {
     if (!/^[A-Za-z0-9_-]+$/.test(name)) {
       throw new Error(`Cannot make user "${name}": expected letters, digits, - and _, as in a subject`);
     }
@@ -90,8 +92,9 @@ function listens(kind: Kind): boolean {
 
 function account(kind: Kind, users: readonly string[]): string {
   const own = RIGHTS[kind];
-  const other = RIGHTS[OTHER[kind]];
-  const theirs = ACCOUNTS[OTHER[kind]];
+  const otherKind = OTHER[kind];
+  const other = otherKind === undefined ? { asks: [], tells: [] } : RIGHTS[otherKind];
+  const theirs = otherKind === undefined ? "" : ACCOUNTS[otherKind];
   const from = (account: string, what: "service" | "stream") => (subject: string) =>
     `{ ${what}: { account: ${account}, subject: "${subject}" } }`;
   const imports = [

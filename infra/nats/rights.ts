@@ -5,6 +5,7 @@ import {
   CANCEL_WILDCARD,
   DEAD_STREAM,
   DEAD_WILDCARD,
+  DELIVERIES_BUCKET,
   DURABLE_JOBS_WILDCARD,
   DURABLE_STREAM,
   FILE_RECORDS_BUCKET,
@@ -19,6 +20,9 @@ import {
   REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
+  UNDELIVERED_BUCKET,
+  WEBHOOKS_STREAM,
+  WEBHOOKS_WILDCARD,
   WORKERS_BUCKET,
 } from "@tessera/shared";
 
@@ -82,7 +86,7 @@ const pulls = (stream: string) => [
   `$JS.ACK.${stream}.>`,
 ];
 
-export const RIGHTS: { readonly edge: Rights; readonly worker: Rights } = {
+export const RIGHTS: { readonly edge: Rights; readonly worker: Rights; readonly deliverer: Rights } = {
   edge: {
     store: [
       "$JS.API.INFO",
@@ -116,6 +120,12 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights } = {
       // Files for later requests.
       ...keepsObjects(FILES_BUCKET),
       ...keepsRecords(FILE_RECORDS_BUCKET),
+      // Webhooks that are asked for again, and what became of them.
+      ...makes(WEBHOOKS_STREAM),
+      WEBHOOKS_WILDCARD,
+      `$JS.API.STREAM.PURGE.${WEBHOOKS_STREAM}`,
+      ...keepsRecords(DELIVERIES_BUCKET),
+      ...keepsRecords(UNDELIVERED_BUCKET),
     ],
     storeTells: [LIVE_GIVEN_UP],
     asks: ["tessera.worker.*.*.alive", "tessera.tokenize.*", "tessera.media.>"],
@@ -146,5 +156,26 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights } = {
     tells: ["tessera.edge.*.*.events.*"],
     asksOwn: [],
     hears: ["tessera.worker.{user}.>", "tessera.tokenize.*", "tessera.media.>", CANCEL_WILDCARD],
+  },
+  deliverer: {
+    store: [
+      "$JS.API.INFO",
+      ...makes(NEWS_STREAM),
+      ...pulls(NEWS_STREAM),
+      ...makes(WEBHOOKS_STREAM),
+      WEBHOOKS_WILDCARD,
+      ...pulls(WEBHOOKS_STREAM),
+      // The next of a caption's, asked for by the body of the question.
+      `$JS.API.DIRECT.GET.${WEBHOOKS_STREAM}`,
+      ...keepsRecords(DELIVERIES_BUCKET),
+      ...keepsRecords(UNDELIVERED_BUCKET),
+      ...makes(kv(JOBS_BUCKET)),
+      ...reads(kv(JOBS_BUCKET)),
+    ],
+    storeTells: [],
+    asks: [],
+    tells: [],
+    asksOwn: [],
+    hears: [],
   },
 };

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { fleetConf } from "./fleet_conf.ts";
 
 /** Users of the committed page. */
-export const EXAMPLE_USERS = { edges: ["edge_a", "edge_b"], workers: ["worker"] };
+export const EXAMPLE_USERS = { edges: ["edge_a", "edge_b"], workers: ["worker"], deliverers: ["deliverer"] };
 export const FLEET_CONF = new URL("./fleet.conf", import.meta.url);
 
 if (import.meta.main) {
@@ -11,9 +11,15 @@ if (import.meta.main) {
     options: {
       edges: { type: "string", default: EXAMPLE_USERS.edges.join() },
       workers: { type: "string", default: EXAMPLE_USERS.workers.join() },
+      deliverers: { type: "string", default: EXAMPLE_USERS.deliverers.join() },
       write: { type: "boolean", default: false },
     },
   });
   if (values.write) await Deno.writeTextFile(FLEET_CONF, fleetConf(EXAMPLE_USERS));
-  else console.log(fleetConf({ edges: values.edges.split(","), workers: values.workers.split(",") }));
+  else {
+    const { edges, workers, deliverers } = values;
+    console.log(
+      fleetConf({ edges: edges.split(","), workers: workers.split(","), deliverers: deliverers.split(",") }),
+    );
+  }
 }

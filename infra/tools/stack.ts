@@ -1,4 +1,4 @@
-/** The whole stack on this machine: nats-server, a worker and an edge as processes, started and stopped in order. */
+/** The whole stack on this machine: nats-server, a worker, an edge, a deliverer of webhooks; started and stopped in order. */
 import { LOG_LEVELS, readEnv } from "@tessera/shared";
 import { startNatsServer } from "../nats/server.ts";
 import { findFfmpeg } from "./ffmpeg.ts";
@@ -116,6 +116,13 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     );
     stops.push(() => edge.stop(graceMs));
     watch("edge", edge);
+
+    const secrets = options.env?.["TESSERA_WEBHOOK_SECRETS"] ?? Deno.env.get("TESSERA_WEBHOOK_SECRETS") ?? "";
+    if (secrets.trim() !== "") {
+      const deliverer = startPart("edge/webhooks/main.ts", env, hear("deliverer"));
+      stops.push(() => deliverer.stop(graceMs));
+      watch("deliverer", deliverer);
+    }
 
     const url = await Promise.race([listening.promise, failed, timeout("the edge to listen")]);
     await waitUntilReady(url, failed);

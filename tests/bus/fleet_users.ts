@@ -5,7 +5,7 @@ import type { NatsServerOptions } from "@tessera/infra/nats";
 
 const CONF = new URL("../../infra/nats/fleet.conf", import.meta.url).pathname;
 /** By user. */
-const PASSWORDS = { edge_a: "a", edge_b: "b", worker: "w", operator: "o" };
+const PASSWORDS = { edge_a: "a", edge_b: "b", worker: "w", deliverer: "d", operator: "o" };
 export type User = keyof typeof PASSWORDS;
 export const PASSWORD_VARIABLES = Object.fromEntries(
   Object.entries(PASSWORDS).map(([user, password]) => [`${user.toUpperCase()}_PASSWORD`, password]),

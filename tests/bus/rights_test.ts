@@ -76,7 +76,7 @@ Deno.test("rights: fleet.conf is what the table of rights makes, and nats-server
   const text = await Deno.readTextFile(FLEET_CONF);
   assert.equal(text, fleetConf(EXAMPLE_USERS), "run: deno task fleet-conf --write");
   await run(await ensureNatsServer(), ["-t", "-c", FLEET_CONF.pathname], { env: PASSWORD_VARIABLES });
-  assert.throws(() => fleetConf({ edges: ["a.b"], workers: [] }), /a\.b/);
+  assert.throws(() => fleetConf({ edges: ["a.b"], workers: [], deliverers: [] }), /a\.b/);
 });
 
 Deno.test("rights: nobody hears what is another's, nor says it", () =>

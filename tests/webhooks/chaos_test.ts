@@ -2,6 +2,7 @@
 import { ROOT } from "@tessera/infra/paths";
 import { supervise } from "@tessera/infra/process";
 import assert from "node:assert/strict";
+import { environmentOf, FLEET_SERVER, urlOf } from "../bus/fleet_users.ts";
 import { Fleet, until } from "../support/fleet.ts";
 import type { DelivererSettings } from "./deliverer_main.ts";
 import { startReceiver } from "./receiver.ts";
@@ -39,6 +40,28 @@ Deno.test("webhooks: a caption's start and end, over a real worker, signed by bo
     await receiver.close();
   }));
 
+Deno.test("webhooks: with the least rights of fleet.conf, each as its own user", () =>
+  Fleet.run(async (fleet) => {
+    const base = fleet.nats.url;
+    const receiver = startReceiver(({ headers }) =>
+      new Response("", { status: headers["webhook-id"]!.endsWith("start") ? 503 : 200 })
+    );
+    const access = (name: string) => ({ name, creds: "", ca: "", cert: "", key: "" });
+    const users = { edge: "edge_b", deliverer: "deliverer", operator: "operator" } as const;
+    const captions = await openCaptions(base, { waitsMs: [100] }, (part) => {
+      const user = users[part];
+      return { url: urlOf(base, user), access: access(user) };
+    });
+    await fleet.worker({ latencyMs: 2 }, base, environmentOf(base, "worker"));
+    const id = await captions.submit(receiver.url, { events: ["start", "completed"] });
+    await until(async () => (await captions.deliveries(id)).length === 2, "both events");
+    assertStories(await captions.settled(id), ["failed", "bad_status", "bad_status"], ["delivered", 200]);
+    const refused = captions.lines.filter((line) => /permissions? violation/i.test(JSON.stringify(line)));
+    assert.deepEqual(refused, []);
+    await captions.close();
+    await receiver.close();
+  }, FLEET_SERVER));
+
 Deno.test("webhooks: a deliverer killed between sending and writing it down: sent again with the same id", () =>
   Fleet.run(async (fleet) => {
     const captions = await openCaptions(fleet.nats.url, null);
@@ -67,7 +90,10 @@ Deno.test("webhooks: nats-server dies while some wait for their next attempt and
   Fleet.run(async (fleet) => {
     let isDown = true;
     const receiver = startReceiver(() => new Response("", { status: isDown ? 503 : 200 }));
-    const captions = await openCaptions(fleet.nats.url, { waitsMs: new Array<number>(20).fill(1_000), ackWaitMs: 3_000 });
+    const captions = await openCaptions(fleet.nats.url, {
+      waitsMs: new Array<number>(20).fill(1_000),
+      ackWaitMs: 3_000,
+    });
     const before = await Promise.all(Array.from({ length: 5 }, () => captions.finish(receiver.url)));
     await until(() => receiver.received.length >= 5, "the first attempts");
     await fleet.restartNats();

@@ -1,9 +1,8 @@
 /** Captions with webhooks on a real server: a deliverer, jobs that end as a test wants, and what became of deliveries. */
 import { connect } from "@nats-io/transport-node";
-import { type DeliveryRecord, Job, type JobWebhook, type LogFields, newId, silentLogger } from "@tessera/shared";
-import { createLogger } from "@tessera/shared";
+import { createLogger, type DeliveryRecord, Job, type JobWebhook, type LogFields, newId } from "@tessera/shared";
 import assert from "node:assert/strict";
-import { Bus } from "../../edge/dispatch/bus.ts";
+import { Bus, type BusOptions } from "../../edge/dispatch/bus.ts";
 import { DurableJobs } from "../../edge/jobs/durable_jobs.ts";
 import { OutboundRules } from "../../edge/outbound/rules.ts";
 import type { DelivererOptions } from "../../edge/webhooks/deliverer.ts";
@@ -30,15 +29,21 @@ export interface Captions {
   close(): Promise<void>;
 }
 
-/** @param deliverer null: none in this process */
+type Place = Pick<BusOptions, "url" | "access">;
+
+/**
+ * @param deliverer null: none in this process
+ * @param placeOf where each connects, and as whom
+ */
 export async function openCaptions(
   natsUrl: string,
   deliverer: Partial<DelivererOptions> & { readonly waitsMs?: readonly number[] } | null,
+  placeOf: (part: "edge" | "deliverer" | "operator") => Place = () => ({ url: natsUrl }),
 ): Promise<Captions> {
   const lines: LogFields[] = [];
   const log = createLogger({ level: "debug", format: "json", sink: (line) => lines.push(JSON.parse(line)) });
-  const bus = new Bus({ url: natsUrl, name: "edge", log: silentLogger });
-  const theirs = new Bus({ url: natsUrl, name: "deliverer", log });
+  const bus = new Bus({ ...placeOf("edge"), name: "edge", log });
+  const theirs = new Bus({ ...placeOf("deliverer"), name: "deliverer", log });
   const service = deliverer === null ? null : startDeliveryService(theirs, {
     secrets: parseSecrets(`${SECRET}, ${OLD_SECRET}`),
     outbound: { rules: new OutboundRules({ allowPrivate: true }) },
@@ -49,7 +54,11 @@ export async function openCaptions(
   bus.start();
   if (service !== null) theirs.start();
   await until(() => bus.isConnected, "the bus");
-  const nc = await connect({ servers: natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 200 });
+  const nc = await connect({
+    ...connectionOf(placeOf("operator").url),
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+  });
   const store = await WebhookStore.open(nc);
   const jobs = new DurableJobs(bus);
   const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption") => {
@@ -111,4 +120,9 @@ export function assertStories(
   ...stories: readonly (string | number | null)[][]
 ): void {
   assert.deepEqual(records.map(storyOf), stories);
+}
+
+function connectionOf(address: string) {
+  const { username, password, host } = new URL(address);
+  return { servers: host, ...(username === "" ? {} : { user: username, pass: password }) };
 }
