@@ -65,6 +65,14 @@ export const MAX_CACHE_SALT_CHARS = 256;
 
 /** Jobs that may wait in the live stream; above it the edge answers 429. */
 export const MAX_QUEUED_JOBS = 10_000;
+/**
+ * Jobs of an edge and model that may wait in the stream before a worker claims one, as a share of the workers' places:
+ * enough that a place that becomes free is taken at once. All others wait at their edge, where the next is chosen.
+ */
+export const AHEAD_SHARE = 0.25;
+export const MIN_AHEAD = 4;
+/** Ids an answer without a `max_tokens` is taken to have when shares of waiting jobs are counted. */
+export const USUAL_ANSWER_TOKENS = 256;
 /** Share of the server's max_payload a message may fill; the rest is for headers and protocol. */
 export const PAYLOAD_FRACTION = 0.95;
 

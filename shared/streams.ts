@@ -33,6 +33,7 @@ import {
   durableJobsOf,
   FILE_RECORDS_BUCKET,
   FILES_BUCKET,
+  type JobClass,
   JOBS_BUCKET,
   jobsForWorker,
   LIVE_JOBS_WILDCARD,
@@ -91,10 +92,10 @@ export const DURABLE_STREAM_CONFIG = {
 } as const;
 
 /** Without a bound on deliveries: the job's record counts what was lost and decides. */
-export function durableConsumerConfig(model: string, ackWaitMs: number = ACK_WAIT_MS) {
+export function durableConsumerConfig(model: string, lane: number, ackWaitMs: number = ACK_WAIT_MS) {
   return {
-    durable_name: durableConsumer(model),
-    filter_subject: durableJobsOf(model),
+    durable_name: durableConsumer(model, lane),
+    filter_subject: durableJobsOf(model, lane),
     ack_policy: "explicit",
     ack_wait: ackWaitMs * NANOS_PER_MS,
     max_deliver: -1,
@@ -218,11 +219,11 @@ export const DEAD_STREAM_CONFIG = {
   max_bytes: DEAD_MAX_BYTES,
 } as const;
 
-/** The consumer all workers of a model share. `ackWaitMs` is shorter in tests. */
-export function liveConsumerConfig(model: string, ackWaitMs: number = ACK_WAIT_MS) {
+/** The consumer all workers of a model share for the jobs of a class. `ackWaitMs` is shorter in tests. */
+export function liveConsumerConfig(model: string, ackWaitMs: number = ACK_WAIT_MS, ofClass: JobClass = "usual") {
   return {
-    durable_name: liveConsumer(model),
-    filter_subject: liveJobsSubject(model),
+    durable_name: liveConsumer(model, ofClass),
+    filter_subject: liveJobsSubject(model, ofClass),
     ack_policy: "explicit",
     ack_wait: ackWaitMs * NANOS_PER_MS,
     max_deliver: MAX_DELIVER,

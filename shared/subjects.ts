@@ -20,14 +20,25 @@ export function modelToken(model: string): string {
   return token;
 }
 
+/** Interactive jobs wait in a queue for each class, first to last; within one, workers look at the priority itself. */
+export const JOB_CLASSES = ["urgent", "usual", "late"] as const;
+export type JobClass = (typeof JOB_CLASSES)[number];
+/** Class of a job's priority, of which smaller goes first and 0 is usual. */
+export function jobClass(priority: number): JobClass {
+  return priority < 0 ? "urgent" : priority === 0 ? "usual" : "late";
+}
+
 /** Where the edge publishes interactive jobs for a model. */
-export const liveJobsSubject = (model: string): string => `tessera.jobs.live.${modelToken(model)}`;
+export const liveJobsSubject = (model: string, ofClass: JobClass = "usual"): string =>
+  `tessera.jobs.live.${modelToken(model)}.${ofClass}`;
 /** Interactive jobs that one worker shall have, because it has their pictures and prefixes. */
-export const jobsForWorker = (model: string, workerId: string): string => `${liveJobsSubject(model)}.for.${workerId}`;
+export const jobsForWorker = (model: string, workerId: string): string =>
+  `tessera.jobs.live.${modelToken(model)}.for.${workerId}`;
 /** The consumer of those; it goes some time after its worker. */
 export const workerConsumer = (workerId: string): string => `for_${workerId.replaceAll(".", "_")}`;
-/** Durable consumer all workers of a model pull from. Consumer names admit no `=`, hence the replacement. */
-export const liveConsumer = (model: string): string => `live_${modelToken(model).replaceAll("=", "_x")}`;
+/** Consumer of a class that all workers of a model pull from. Consumer names admit no `=`, hence the replacement. */
+export const liveConsumer = (model: string, ofClass: JobClass = "usual"): string =>
+  `live_${ofClass}_${modelToken(model).replaceAll("=", "_x")}`;
 
 /** A worker asks the job's edge here (request/reply) whether it may run the job, and which tiles it lacks. */
 export const claimSubject = (edgeId: string, jobId: string): string => `tessera.edge.${edgeId}.claim.${jobId}`;
@@ -64,11 +75,25 @@ export function jobIdOf(subject: string): string {
 
 /** File-backed work queue of durable jobs; the job id is the last token, so that one job can be taken out by name. */
 export const DURABLE_STREAM = "TESSERA_DURABLE";
-export const DURABLE_JOBS_WILDCARD = "tessera.jobs.durable.*.*";
-export const durableJobSubject = (model: string, jobId: string): string =>
-  `tessera.jobs.durable.${modelToken(model)}.${jobId}`;
-export const durableJobsOf = (model: string): string => `tessera.jobs.durable.${modelToken(model)}.*`;
-export const durableConsumer = (model: string): string => `durable_${modelToken(model).replaceAll("=", "_x")}`;
+export const DURABLE_JOBS_WILDCARD = "tessera.jobs.durable.*.*.*";
+/** Lanes in which durable jobs wait, by tenant: workers take from each in turn, so a flood fills its own lane only. */
+export const NUM_LANES = 8;
+export const durableJobSubject = (model: string, tenant: string, jobId: string): string =>
+  `tessera.jobs.durable.${modelToken(model)}.${laneOf(tenant)}.${jobId}`;
+/** That job, in whatever lane. */
+export const durableJobByName = (model: string, jobId: string): string =>
+  `tessera.jobs.durable.${modelToken(model)}.*.${jobId}`;
+export const durableJobsOf = (model: string, lane: number): string =>
+  `tessera.jobs.durable.${modelToken(model)}.${lane}.*`;
+export const durableConsumer = (model: string, lane: number): string =>
+  `durable_${lane}_${modelToken(model).replaceAll("=", "_x")}`;
+
+/** FNV-1a, folded to a lane. */
+function laneOf(tenant: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(tenant)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % NUM_LANES;
+}
 
 /** File-backed stream of durable jobs' tiles, one a message. */
 export const TILES_STREAM = "TESSERA_TILES";

@@ -1,11 +1,11 @@
 /** All running jobs of this edge: publishes them, routes claims and events to them, sweeps and ends them. */
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import {
+  AHEAD_SHARE,
   cancelSubject,
   checkPayload,
   Claim,
   type ClaimReply,
-  type DeadLetter,
   decodeMessage,
   edgeAlive,
   edgeClaims,
@@ -14,22 +14,19 @@ import {
   type Job,
   JobEvent,
   jobIdOf,
-  jobsForWorker,
   LIVE_GIVEN_UP,
-  liveJobsSubject,
   type Logger,
-  ROUTE_WAIT_MS,
+  MIN_AHEAD,
   TesseraError,
-  toTesseraError,
   workerAlive,
 } from "@tessera/shared";
 import type { Waits } from "../config.ts";
+import { Backlog, turnOfJob } from "./backlog.ts";
 import type { Bus } from "./bus.ts";
+import { parkJob } from "./dead_letters.ts";
 import type { WorkerDirectory } from "./directory.ts";
-import { storeDeadLetter } from "./dead_letters.ts";
-import { ensureLiveStream, storeJob, withdrawJob } from "./live_stream.ts";
 import { Prober } from "./probe.ts";
-import { preferredWorker, routeKey } from "./routing.ts";
+import { Publisher } from "./publisher.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
 import { TileSender } from "./send_tiles.ts";
 
@@ -48,13 +45,20 @@ export class Dispatcher {
   readonly #jobs = new Map<string, RunningJob>();
   readonly #sender = new TileSender();
   readonly #prober = new Prober();
-  /** When the live stream was made, as the server says; another one means that what was in it is lost. */
-  #epoch: string | null = null;
+  readonly #publisher: Publisher;
+  /** Jobs that are not on the bus yet, and those that wait there. */
+  readonly #backlog: Backlog<RunningJob>;
   #sweeper: ReturnType<typeof setInterval> | null = null;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    options.bus.onUp((nc, isNew) => this.#attach(nc, isNew));
+    const { bus, directory } = options;
+    this.#publisher = new Publisher(options);
+    this.#backlog = new Backlog((model) => {
+      const capacity = directory.workersOf(model).reduce((sum, worker) => sum + worker.capacity, 0);
+      return Math.max(MIN_AHEAD, Math.ceil(capacity * AHEAD_SHARE));
+    });
+    bus.onUp((nc, isNew) => this.#attach(nc, isNew));
   }
 
   /** Name of this edge instance on the bus. */
@@ -66,19 +70,25 @@ export class Dispatcher {
     return this.#jobs.size;
   }
 
+  /** Jobs that are not on the bus yet, because others go first. */
+  get numWaiting(): number {
+    return this.#backlog.numWaiting;
+  }
+
   /**
-   * Publishes a job; its answer comes through `next()` of what is returned. `signal` cancels it, before and after.
-   * @throws TesseraError when it could not be published
+   * Takes a job, which goes to the bus when its turn comes; its answer, or why there is none, comes through `next()` of
+   * what is returned. `signal` cancels it, before and after.
+   * @throws TesseraError when it can never go there
    */
-  async start(
+  start(
     job: Job,
     tiles: readonly JobTile[],
     options: { readonly deadlineAt: number; readonly signal: AbortSignal },
-  ): Promise<RunningJob> {
-    const { bus } = this.#options;
-    // Throws where there is no connection.
+  ): RunningJob {
+    const { bus, directory } = this.#options;
+    // These throw where there is no connection, and where the job fits no message.
     void bus.connection;
-    const bytes = encodeMessage(job, bus.maxPayload);
+    encodeMessage(job, bus.maxPayload);
     checkTiles(tiles, bus.maxPayload);
     if (options.signal.aborted) throw new TesseraError("client_closed");
 
@@ -86,6 +96,7 @@ export class Dispatcher {
     const running = new RunningJob({
       job,
       tiles,
+      turn: turnOfJob(job, directory.workersOf(job.model)[0]?.tokens_per_tile ?? 0),
       deadlineAt: options.deadlineAt,
       onEnd: (ended, outcome, error) => {
         options.signal.removeEventListener("abort", cancel);
@@ -96,18 +107,15 @@ export class Dispatcher {
     this.#jobs.set(running.id, running);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
     options.signal.addEventListener("abort", cancel);
-    const worker = preferredWorker(routeKey(job), this.#options.directory.workersOf(job.model));
-    try {
-      await this.#publish(running, bytes, worker);
-    } catch (thrown) {
-      running.giveUp(toTesseraError(thrown));
-      throw thrown;
-    }
+    this.#backlog.add(running);
+    this.#sendNext();
     return running;
   }
 
   /** Ends every job, as when the edge shuts down. */
   giveUpAll(error: TesseraError): void {
+    // First, so that none of them goes to the bus in another's place.
+    for (const job of this.#jobs.values()) this.#backlog.leave(job);
     for (const job of [...this.#jobs.values()]) job.giveUp(error);
   }
 
@@ -140,10 +148,7 @@ export class Dispatcher {
       nc.subscribe(LIVE_GIVEN_UP, { callback: guarded((msg) => this.#onGivenUp(msg)) });
       nc.subscribe(edgeAlive(edgeId), { callback: guarded((msg) => msg.respond()) });
     }
-    const epoch = await ensureLiveStream(nc);
-    const isLost = this.#epoch !== null && this.#epoch !== epoch;
-    this.#epoch = epoch;
-    if (!isLost) return;
+    if (await this.#publisher.attach(nc)) return;
     // The stream is in memory, and the server was started anew. Jobs that run go on by themselves.
     for (const job of this.#jobs.values()) {
       job.publications.streamLost();
@@ -159,7 +164,11 @@ export class Dispatcher {
     const gone: ClaimReply = { v: 1, granted: false, reason: "gone" };
     const reply = job === undefined || job.id !== claim.job_id ? gone : job.claim(claim);
     msg.respond(encodeMessage(reply, bus.maxPayload));
-    if (job !== undefined) this.#withdraw(job);
+    if (job !== undefined) {
+      this.#publisher.withdraw(job);
+      if (job.isClaimed) this.#backlog.leave(job);
+      this.#sendNext();
+    }
     const { job_id, worker_id, attempt } = claim;
     log.debug("claim", { job_id, worker_id, attempt, granted: reply.granted, num_want: claim.want.length });
     if (!reply.granted || job === undefined) return;
@@ -174,7 +183,7 @@ export class Dispatcher {
     const wasDue = job.publications.dueReason !== null;
     job.hear(decodeMessage(JobEvent, msg.data));
     // What could not be stored before waits for the next sweep.
-    if (!wasDue) this.#publishIfDue(job);
+    if (!wasDue) this.#publisher.publishIfDue(job);
   }
 
   #onGivenUp(msg: Msg): void {
@@ -189,41 +198,10 @@ export class Dispatcher {
     }
   }
 
-  /** Publishes a job, as the first time or again. What does not work because the bus is down is tried again. */
-  async #publish(job: RunningJob, encoded?: Uint8Array, worker: string | null = null): Promise<void> {
-    const { bus } = this.#options;
-    const nc = bus.connection;
-    const publication = job.publications.begin(worker === null);
-    const { base } = publication;
-    const envelope = base === 0 ? job.job : { ...job.job, attempt_base: base };
-    try {
-      const bytes = encoded ?? encodeMessage(envelope, bus.maxPayload);
-      const subject = worker === null ? liveJobsSubject(job.model) : jobsForWorker(job.model, worker);
-      const seq = await storeJob(nc, base === 0 ? job.id : `${job.id}.${base}`, subject, bytes);
-      job.publications.stored(publication, seq);
-      if (worker !== null) this.#openToAllLater(job);
-    } catch (error) {
-      if (bus.isConnected && encoded !== undefined) throw error;
-      this.#options.log.warn("job_not_stored", { job_id: job.id, error });
-      if (!job.hasEnded) job.publications.failed(publication);
-    }
-    this.#withdraw(job);
-  }
-
-  /** A job whose preferred worker does not take it at once is for all; that worker may still be the first. */
-  #openToAllLater(job: RunningJob): void {
-    setTimeout(() => {
-      if (job.hasEnded || job.isClaimed || job.publications.dueReason !== null) return;
-      if (this.#options.bus.isConnected) void this.#publish(job);
-      else job.publications.makeDue("the bus was away");
-    }, ROUTE_WAIT_MS);
-  }
-
-  /** Takes publications that no longer count out of the stream. */
-  #withdraw(job: RunningJob): void {
-    const { bus } = this.#options;
-    if (!bus.isConnected) return;
-    for (const seq of job.publications.takeVoid()) void withdrawJob(bus.connection, seq);
+  /** Sends the jobs whose turn has come. */
+  #sendNext(): void {
+    if (!this.#options.bus.isConnected) return;
+    for (let job = this.#backlog.next(); job !== null; job = this.#backlog.next()) this.#publisher.publishFirst(job);
   }
 
   #sweep(): void {
@@ -232,19 +210,11 @@ export class Dispatcher {
     for (const job of [...this.#jobs.values()]) {
       const { model } = job;
       job.sweep({ now, ...waits, isAlive: directory.isAlive(model), isServed: directory.isServed(model) });
-      if (job.hasEnded || !bus.isConnected || this.#publishIfDue(job)) continue;
+      if (job.hasEnded || !bus.isConnected || this.#backlog.has(job) || this.#publisher.publishIfDue(job)) continue;
       if (job.workerId !== null && now - job.heardAt > waits.probeMs) this.#probe(job.workerId);
     }
-  }
-
-  /** Returns whether it was. */
-  #publishIfDue(job: RunningJob): boolean {
-    const { bus, log } = this.#options;
-    const reason = job.publications.dueReason;
-    if (reason === null || job.hasEnded || !bus.isConnected) return false;
-    log.warn("job_published_again", { job_id: job.id, attempt: job.attempt, reason });
-    void this.#publish(job);
-    return true;
+    // Workers may have come.
+    this.#sendNext();
   }
 
   /** Asks whether a worker lives; if not, what it had goes to others at once, long before JetStream would notice. */
@@ -258,36 +228,19 @@ export class Dispatcher {
   #end(job: RunningJob, outcome: JobOutcome, error: TesseraError | null): void {
     const { bus, log } = this.#options;
     this.#jobs.delete(job.id);
+    this.#backlog.leave(job);
     if (this.#jobs.size === 0 && this.#sweeper !== null) {
       clearInterval(this.#sweeper);
       this.#sweeper = null;
     }
     log.debug("job_ended", { job_id: job.id, outcome, attempt: job.attempt, error: error?.code ?? null });
-    if (outcome !== "given_up" && outcome !== "parked") return;
-    job.publications.close();
-    if (!bus.isConnected) return;
-    this.#withdraw(job);
-    if (outcome === "given_up") bus.connection.publish(cancelSubject(job.id));
-    else void this.#park(job, error);
-  }
-
-  /** Keeps a job that ended its workers, for people to look into. */
-  async #park(job: RunningJob, error: TesseraError | null): Promise<void> {
-    const { bus, log } = this.#options;
-    const letter: DeadLetter = {
-      v: 1,
-      parked_ms: Date.now(),
-      attempts: job.numLost,
-      reason: error?.code ?? "worker_crashed",
-      worker_ids: job.lostWorkerIds,
-      job: job.job,
-    };
-    log.error("job_parked", { job_id: job.id, worker_ids: letter.worker_ids });
-    try {
-      await storeDeadLetter(bus.connection, letter, bus.maxPayload);
-    } catch (cause) {
-      log.error("job_not_parked", { job_id: job.id, error: cause });
+    if (outcome === "given_up" || outcome === "parked") {
+      job.publications.close();
+      this.#publisher.withdraw(job);
+      if (outcome === "parked") void parkJob(this.#options, job, error);
+      else if (bus.isConnected) bus.connection.publish(cancelSubject(job.id));
     }
+    this.#sendNext();
   }
 }
 

@@ -1,5 +1,6 @@
 /** One job from its publication to its end: who works on it, what of the answer came, when to give it up. */
 import { type Claim, type ClaimReply, type Job, type JobEvent, LOST_MS, TesseraError } from "@tessera/shared";
+import type { Turn } from "./backlog.ts";
 import { Losses } from "./losses.ts";
 import { type AnswerPart, Mailbox, type TextPart } from "./mailbox.ts";
 import { Publications } from "./publications.ts";
@@ -21,6 +22,8 @@ export type JobOutcome = "done" | "failed" | "given_up" | "parked";
 export interface RunningJobOptions {
   readonly job: Job;
   readonly tiles: readonly JobTile[];
+  /** Its place among the jobs that wait. */
+  readonly turn: Turn;
   /** performance.now() after which the job is given up. */
   readonly deadlineAt: number;
   /** Called once, when nothing more will be passed on. */
@@ -78,6 +81,10 @@ export class RunningJob {
 
   get job(): Job {
     return this.#options.job;
+  }
+
+  get turn(): Turn {
+    return this.#options.turn;
   }
 
   /** The worker that has it now, as far as is known. */

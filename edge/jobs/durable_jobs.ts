@@ -10,6 +10,7 @@ import {
   DURABLE_PRIORITY,
   DURABLE_STREAM,
   DURABLE_STREAM_CONFIG,
+  durableJobByName,
   durableJobSubject,
   encodeMessage,
   isFinal,
@@ -71,7 +72,7 @@ export class DurableJobs {
     try {
       await storeTiles(nc, job.id, tiles);
       const stored = { msgID: job.id, timeout: PUBLISH_TIMEOUT_MS };
-      await jetstream(nc).publish(durableJobSubject(job.model, job.id), bytes, stored);
+      await jetstream(nc).publish(durableJobSubject(job.model, job.tenant, job.id), bytes, stored);
       return record;
     } catch (cause) {
       await Promise.allSettled([kv.purge(job.id), dropTiles(manager, job.id)]);
@@ -141,7 +142,7 @@ export class DurableJobs {
       const news = encodeMessage({ v: 1, id, model, status, at_ms: Date.now() }, this.#bus.maxPayload);
       await jetstream(nc).publish(newsSubject(status, id), news, { msgID: `${id}.${status}` });
       await Promise.allSettled([
-        manager.streams.purge(DURABLE_STREAM, { filter: durableJobSubject(model, id) }),
+        manager.streams.purge(DURABLE_STREAM, { filter: durableJobByName(model, id) }),
         dropTiles(manager, id),
       ]);
       return record;

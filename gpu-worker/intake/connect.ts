@@ -12,12 +12,14 @@ import {
   connectByScheme,
   DURABLE_STREAM_CONFIG,
   durableConsumerConfig,
+  JOB_CLASSES,
   LIVE_STREAM_CONFIG,
   liveConsumerConfig,
   type Logger,
   type NatsAccess,
   NEWS_STREAM_CONFIG,
   NO_NATS_ACCESS,
+  NUM_LANES,
   openSocket,
   parseServers,
   TILES_STREAM_CONFIG,
@@ -99,9 +101,11 @@ async function ensureConsumer(
   }
 }
 
-/** The live stream and the model's consumer on it. */
-export function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
-  return ensureConsumer(nc, LIVE_STREAM_CONFIG, liveConsumerConfig(model, ackWaitMs));
+/** The live stream and the model's consumers on it. */
+export async function ensureQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
+  for (const ofClass of JOB_CLASSES) {
+    await ensureConsumer(nc, LIVE_STREAM_CONFIG, liveConsumerConfig(model, ackWaitMs, ofClass));
+  }
 }
 
 /** The worker's own queue on the live stream. */
@@ -111,7 +115,9 @@ export function ensureOwnQueue(nc: NatsConnection, model: string, workerId: stri
 
 /** Everything durable jobs need. */
 export async function ensureDurableQueue(nc: NatsConnection, model: string, ackWaitMs?: number): Promise<void> {
-  await ensureConsumer(nc, DURABLE_STREAM_CONFIG, durableConsumerConfig(model, ackWaitMs));
+  for (let lane = 0; lane < NUM_LANES; lane++) {
+    await ensureConsumer(nc, DURABLE_STREAM_CONFIG, durableConsumerConfig(model, lane, ackWaitMs));
+  }
   const manager = await jetstreamManager(nc);
   for (const config of [TILES_STREAM_CONFIG, NEWS_STREAM_CONFIG]) await ensureStream(manager, config);
 }

@@ -1,6 +1,14 @@
 /** Owns the jobs a worker has, from delivery to ready: claims them, holds their slots, takes their tiles, ends them. */
 import type { NatsConnection } from "@nats-io/nats-core";
-import { type Logger, MAX_DELIVER, TesseraError, toTesseraError } from "@tessera/shared";
+import {
+  JOB_CLASSES,
+  type JobClass,
+  jobClass,
+  type Logger,
+  MAX_DELIVER,
+  TesseraError,
+  toTesseraError,
+} from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 import { Answers } from "../publish/answers.ts";
@@ -50,7 +58,7 @@ const ABSENT_EDGE_DELAY_MS = 1_000;
 export class Intake {
   readonly #options: IntakeOptions;
   readonly #jobs = new Map<string, LiveJob>();
-  /** Jobs for which no slots are free yet, in order of delivery. */
+  /** Jobs for which no slots are free yet, by priority, then in order of delivery. */
   readonly #awaitingSlots: LiveJob[] = [];
   readonly #settling: Settling;
   readonly #cancellations: Cancellations;
@@ -90,6 +98,13 @@ export class Intake {
   /** Answers that these jobs want. */
   get numSequences(): number {
     return this.#jobs.values().reduce((sum, { job }) => sum + job.sampling.n, 0);
+  }
+
+  /** The same of jobs of this class and those before it. */
+  numSequencesUpTo(ofClass: JobClass): number {
+    const last = JOB_CLASSES.indexOf(ofClass);
+    return this.#jobs.values().filter(({ job }) => JOB_CLASSES.indexOf(jobClass(job.priority)) <= last)
+      .reduce((sum, { job }) => sum + job.sampling.n, 0);
   }
 
   /** Jobs that no client waits for. */
@@ -136,7 +151,8 @@ export class Intake {
     const prompt = await preparePrompt(job.job, tokenizer, facts, limits, () => job.hasEnded);
     if (prompt === undefined || job.hasEnded) return;
     job.prompt = prompt;
-    this.#awaitingSlots.push(job);
+    const place = this.#awaitingSlots.findIndex((other) => other.job.priority > job.job.priority);
+    this.#awaitingSlots.splice(place === -1 ? this.#awaitingSlots.length : place, 0, job);
     this.#claimWhatFits();
   }
 

@@ -1,13 +1,18 @@
-/** Owns what a worker asks the queues for: interactive jobs whenever there is room, durable ones when none of those come. */
+/**
+ * Owns what a worker asks the queues for: interactive jobs whenever there is room, durable ones when none of those come.
+ * For jobs of an earlier class there is room where one of a later class can yield its place.
+ */
 import type { NatsConnection } from "@nats-io/nats-core";
 import {
   DURABLE_SHARE,
   DURABLE_STREAM,
   durableConsumer,
+  JOB_CLASSES,
   LIVE_FIRST_MS,
   LIVE_STREAM,
   liveConsumer,
   type Logger,
+  NUM_LANES,
   toTesseraError,
   workerConsumer,
 } from "@tessera/shared";
@@ -39,9 +44,11 @@ export interface PullingOptions {
 
 export class Pulling {
   readonly #options: PullingOptions;
-  readonly #live: Puller;
+  /** One a class, the most urgent first. */
+  readonly #live: readonly Puller[];
   readonly #own: Puller | null;
-  readonly #durable: Puller;
+  /** One a lane. */
+  readonly #durable: readonly Puller[];
   /** Runs while durable jobs are not asked for yet. */
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isStopped = false;
@@ -58,19 +65,22 @@ export class Pulling {
       onTile: (jobId, hash, pixels) => intake.takeTile(jobId, hash, pixels),
       onBadTile: (jobId, error) => intake.failById(jobId, toTesseraError(error)),
     });
-    this.#live = new Puller({
-      nc,
-      stream: LIVE_STREAM,
-      consumer: liveConsumer(facts.name),
-      workerId,
-      room: () => maxJobs - intake.numSequences,
-      onDelivery: (delivery) => {
-        this.#askForDurableLater();
-        intake.take(delivery, edges);
-      },
-      onMissing: options.ensureLive,
-      log,
-    });
+    this.#live = JOB_CLASSES.map((ofClass) =>
+      new Puller({
+        nc,
+        stream: LIVE_STREAM,
+        consumer: liveConsumer(facts.name, ofClass),
+        workerId,
+        // What is here already of later classes yields in the scheduler; twice the places is the most there can be.
+        room: () => Math.min(maxJobs - intake.numSequencesUpTo(ofClass), 2 * maxJobs - intake.numSequences),
+        onDelivery: (delivery) => {
+          this.#askForDurableLater();
+          intake.take(delivery, edges);
+        },
+        onMissing: options.ensureLive,
+        log,
+      })
+    );
     this.#own = options.ensureOwn === undefined ? null : new Puller({
       nc,
       stream: LIVE_STREAM,
@@ -86,36 +96,38 @@ export class Pulling {
       log,
     });
     const maxDurable = Math.max(1, Math.floor(maxJobs * DURABLE_SHARE));
-    this.#durable = new Puller({
-      nc,
-      stream: DURABLE_STREAM,
-      consumer: durableConsumer(facts.name),
-      workerId,
-      // Not more than the places that interactive jobs leave over, and never the last of them.
-      room: () => maxDurable - intake.numSequences,
-      onDelivery: (delivery) => intake.take(delivery, records),
-      onMissing: options.ensureDurable,
-      log,
-    });
+    this.#durable = Array.from({ length: NUM_LANES }, (_, lane) =>
+      new Puller({
+        nc,
+        stream: DURABLE_STREAM,
+        consumer: durableConsumer(facts.name, lane),
+        workerId,
+        // Not more than the places that interactive jobs leave over, and never the last of them; one of each lane at a
+        // time, which makes them take turns.
+        room: () => Math.min(1, maxDurable - intake.numSequences),
+        onDelivery: (delivery) => intake.take(delivery, records),
+        onMissing: options.ensureDurable,
+        log,
+      }));
   }
 
   start(): void {
     this.#own?.poke();
-    this.#live.poke();
+    for (const live of this.#live) live.poke();
     void this.#startDurable();
   }
 
   /** Room may have grown. */
   poke(): void {
     this.#own?.poke();
-    this.#live.poke();
+    for (const live of this.#live) live.poke();
     this.#askForDurableLater();
   }
 
   /** After a reconnection: what was asked for is forgotten. */
   restart(): void {
     this.#own?.restart();
-    this.#live.restart();
+    for (const live of this.#live) live.restart();
     void this.#startDurable();
   }
 
@@ -123,14 +135,14 @@ export class Pulling {
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
-    await Promise.all([this.#own?.stop(), this.#live.stop(), this.#durable.stop()]);
+    await Promise.all([this.#own?.stop(), ...[...this.#live, ...this.#durable].map((puller) => puller.stop())]);
   }
 
   /** A server without disk, or rights, for durable jobs serves interactive ones all the same. */
   async #startDurable(): Promise<void> {
     try {
       await this.#options.ensureDurable();
-      if (!this.#isStopped) this.#durable.restart();
+      if (!this.#isStopped) { for (const lane of this.#durable) lane.restart(); }
     } catch (error) {
       this.#options.log.warn("durable_queue_not_ready", { error });
     }
@@ -138,6 +150,6 @@ export class Pulling {
 
   #askForDurableLater(): void {
     clearTimeout(this.#timer);
-    if (!this.#isStopped) this.#timer = setTimeout(() => this.#durable.poke(), LIVE_FIRST_MS);
+    if (!this.#isStopped) this.#timer = setTimeout(() => this.#durable.forEach((lane) => lane.poke()), LIVE_FIRST_MS);
   }
 }

@@ -96,7 +96,7 @@ Deno.test("rights: nobody hears what is another's, nor says it", () =>
     }
     assert.equal(await isAllowed(w, says(eventsSubject("edge_b.edge-1", jobId))), true);
     for (
-      const subject of [liveJobsSubject("fake"), `tessera.jobs.durable.fake.${jobId}`, `tessera.cancel.${jobId}`]
+      const subject of [liveJobsSubject("fake"), `tessera.jobs.durable.fake.0.${jobId}`, `tessera.cancel.${jobId}`]
     ) {
       assert.equal(await isAllowed(w, says(subject)), false, subject);
     }

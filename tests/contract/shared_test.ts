@@ -28,7 +28,7 @@ Deno.test("subjects: a model's token is one legal token, and no two models share
     const same = new TextEncoder().encode(a).toString() === new TextEncoder().encode(b).toString();
     assert.equal(modelToken(a) === modelToken(b), same);
   }));
-  assert.equal(liveJobsSubject("OpenGVLab/InternVL3-1B"), "tessera.jobs.live.OpenGVLab=2FInternVL3-1B");
+  assert.equal(liveJobsSubject("OpenGVLab/InternVL3-1B"), "tessera.jobs.live.OpenGVLab=2FInternVL3-1B.usual");
 });
 
 Deno.test("subjects: the job id is found again", () => {
