@@ -26,6 +26,8 @@ export const HOT_KERNELS: readonly string[] = [
   "swiglu_kernel",
   "bias_gelu_kernel",
   "rotate_and_store_kernel",
+  "sample_parts_kernel",
+  "draw_kernel",
 ];
 
 /** Reads what `ptxas -v` printed. Names are as ptxas gives them. @throws Error where a kernel's figures are missing */

@@ -98,6 +98,9 @@ inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t* b, C
   ::cuemu::mma_16832(d, a, b, CUEMU_HERE);
 }
 inline float exp2_fast(float x) { return exp2f(x); }
+inline uint64_t multiply_high(uint64_t a, uint64_t b) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b >> 64);
+}
 
 #else
 
@@ -150,6 +153,8 @@ __device__ __forceinline__ float exp2_fast(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+/** The upper 64 bits of a product. */
+__device__ __forceinline__ uint64_t multiply_high(uint64_t a, uint64_t b) { return __umul64hi(a, b); }
 
 #endif
 

@@ -94,4 +94,52 @@ size_t decode_workspace_bytes(int num_tokens, int max_keys, int num_heads, int h
 cudaError_t decode_attention(const __nv_bfloat16* qkv, const StepTables& step, int num_heads, const PagedLayer& cache,
                              void* workspace, __nv_bfloat16* y, cudaStream_t stream);
 
+// sampling.cu
+/** Likeliest tokens that can be told of a row. */
+inline constexpr int kMaxTop = 128;
+/** How a row's token is drawn; the fields are those of SamplingParams in `ops/ops.h`. */
+struct SamplingRow {
+  uint64_t seed = 0;
+  uint64_t position = 0;
+  float temperature = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  int32_t top_k = 0;
+  int32_t num_top = 0;  // at most SampledRows::max_top
+  // Parts of the lists.
+  int32_t first_seen = 0;
+  int32_t num_seen = 0;
+  int32_t first_bias = 0;
+  int32_t num_biases = 0;
+};
+/** Rows and the lists they share. No id is twice in a row's part of a list. */
+struct SamplingTables {
+  const SamplingRow* rows = nullptr;
+  const int32_t* seen_ids = nullptr;     // [num_seen]
+  const int32_t* seen_counts = nullptr;  // [num_seen] how often in the answer
+  const int32_t* bias_ids = nullptr;     // [num_biases]
+  const float* biases = nullptr;         // [num_biases]
+  int num_seen = 0;
+  int num_biases = 0;
+};
+/** Where results go. */
+struct SampledRows {
+  int32_t* ids = nullptr;           // [rows] -1 where logits were no numbers or no token was left
+  float* logprobs = nullptr;        // [rows]
+  int32_t* top_ids = nullptr;       // [rows][max_top] likeliest first, then -1
+  float* top_logprobs = nullptr;    // [rows][max_top]
+  int max_top = 0;                  // at most kMaxTop
+};
+/** Bytes of workspace that `sample` needs. */
+size_t sampling_workspace_bytes(int num_rows, int vocab, int num_seen, int num_biases);
+/**
+ * Draws a token of each row of logits [rows][vocab], rows `stride` apart, as `sample_token` of `ops/sampling.h` does.
+ * Logits are changed on the way and as before when it is done.
+ */
+cudaError_t sample(float* logits, size_t stride, int num_rows, int vocab, const SamplingTables& tables, void* workspace,
+                   const SampledRows& out, cudaStream_t stream);
+
 }  // namespace tessera::cuda
