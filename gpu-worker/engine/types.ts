@@ -26,6 +26,16 @@ export interface EngineOptions {
    * virtual, each with its own threads, layers and KV cache; results are the same bits.
    */
   readonly numDevices?: number;
+  /** Where weights are kept as they were packed, so that they are packed once; absent: nowhere. */
+  readonly weightCache?: WeightCache;
+}
+
+/** A folder of packed weights. Whatever is wrong with it costs time at most. */
+export interface WeightCache {
+  /** Made where it is missing. */
+  readonly folder: string;
+  /** Of all files in it, in bytes; what was used longest ago goes first. */
+  readonly maxBytes: number;
 }
 
 /** What an open engine is; fixed for its lifetime. */
@@ -55,6 +65,8 @@ export interface EngineInfo {
    */
   readonly contextLength: number;
   readonly weightBytes: number;
+  /** What came of `weightCache`, for people: `off`, `read`, `written`, or `rebuilt: why`, `unused: why`. */
+  readonly weightCache: string;
   /** Why a part of the weights is held otherwise than `dtype` says; absent where all is as asked. */
   readonly dtypeNote?: string;
 }

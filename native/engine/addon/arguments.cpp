@@ -96,6 +96,14 @@ EngineOptions read_options(const Napi::Value& value) {
   if (const Napi::Value devices = object.Get("layerDevices"); !devices.IsUndefined()) {
     options.layer_devices = copy_array<int32_t>("open the engine", "layerDevices", devices);
   }
+  if (const Napi::Value cache = object.Get("weightCache"); !cache.IsUndefined()) {
+    if (!cache.IsObject()) refuse("open the engine", "weightCache is no object", "{ folder, maxBytes }");
+    const Napi::Value folder = cache.As<Napi::Object>().Get("folder");
+    if (!folder.IsString()) refuse("open the engine", "weightCache.folder is no string", "a folder");
+    options.weight_cache.folder = folder.As<Napi::String>().Utf8Value();
+    options.weight_cache.max_bytes =
+        static_cast<uint64_t>(read_whole("open the engine", cache.As<Napi::Object>(), "maxBytes", 0x1p53));
+  }
   return options;
 }
 
@@ -160,6 +168,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("trainedLength", info.trained_length);
   object.Set("contextLength", info.context_length);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
+  object.Set("weightCache", info.weight_cache);
   if (!info.dtype_note.empty()) object.Set("dtypeNote", info.dtype_note);
   object.Freeze();
   return object;

@@ -22,7 +22,7 @@ class LocalEngine final : public Engine {
       : config_(read_checked(options)), placement_(options.layer_devices, [&] { return make_ops(options); }),
         ops_(placement_.first()),
         plan_(plan_weights(config_, options.dtype)),
-        weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_)),
+        weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
         vision_(config_, weights_, ops_),
         decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes),
         slots_(ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
@@ -43,6 +43,7 @@ class LocalEngine final : public Engine {
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,
         .dtype_note = plan_.note,
+        .weight_cache = weights_.cache_note,
     };
   }
 

@@ -104,6 +104,12 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     refuse("open " + path, "it is no plain file", "one");
   }
   size_ = static_cast<uint64_t>(status.st_size);
+#ifdef __APPLE__
+  const timespec& modified = status.st_mtimespec;
+#else
+  const timespec& modified = status.st_mtim;
+#endif
+  modified_ns_ = int64_t{modified.tv_sec} * 1'000'000'000 + modified.tv_nsec;
   if (size_ > 0) {
     void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
     const int error = errno;

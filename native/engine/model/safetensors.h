@@ -24,11 +24,14 @@ class MappedFile {
   const std::string& path() const { return path_; }
   const char* data() const { return data_; }
   uint64_t size() const { return size_; }
+  /** When it was last written, in ns since 1970. */
+  int64_t modified_ns() const { return modified_ns_; }
 
  private:
   std::string path_;
   const char* data_ = nullptr;
   uint64_t size_ = 0;
+  int64_t modified_ns_ = 0;
 };
 
 /** A tensor inside a mapped file. */
@@ -52,6 +55,7 @@ class Checkpoint {
   /** `folder` holds model.safetensors, or model.safetensors.index.json with the files it names. */
   explicit Checkpoint(const std::string& folder);
 
+  const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   /** A tensor of this shape in bf16, fp16 or fp32; anything else is an error that names tensor, shape and file. */
   const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape) const;

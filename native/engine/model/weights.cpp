@@ -4,17 +4,21 @@
 #include <cmath>
 
 #include "model/tensor_names.h"
+#include "model/weight_cache.h"
 #include "ops/cpu/half.h"
 
 namespace tessera {
 
 namespace {
 
+constexpr const char* kDtypeNames[] = {"bf16", "fp16", "fp32", "int8", "nf4", "fp4"};  // by `Dtype`
+
 /** Reads tensors, or with no device only checks them: one walk over the names serves both. */
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, Ops* ops, int64_t awq_group)
-      : checkpoint_(checkpoint), ops_(ops), awq_group_(awq_group) {}
+  /** Matrices come from what the cache found, or go to what it began. */
+  Loader(const Checkpoint& checkpoint, Ops* ops, int64_t awq_group, WeightCache* cache = nullptr)
+      : checkpoint_(checkpoint), ops_(ops), awq_group_(awq_group), cache_(cache) {}
 
   /** Loads to another device from here on. */
   void use(Ops& ops) {
@@ -23,6 +27,12 @@ class Loader {
 
   uint64_t bytes() const { return bytes_; }
   bool checking() const { return ops_ == nullptr; }
+  /** Of a check: every matrix with its tensors, shape and type, in the order they come. */
+  const std::string& matrices() const { return matrices_; }
+  /** About as many as they will take, packed. */
+  uint64_t packed_bytes(Dtype dtype) const {
+    return (quantised_bits_ + base_weights_ * (dtype == Dtype::kFp32 ? 32 : 16)) / 8;
+  }
 
   std::vector<float> values(const std::string& name, const std::vector<int64_t>& shape) {
     const DiskTensor& tensor = checkpoint_.require(name, shape);
@@ -64,10 +74,8 @@ class Loader {
       for (size_t i = 1; i < shape.size(); i++) cols *= shape[i];
       tensors.push_back({name, tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
     }
-    if (checking()) return nullptr;
-    auto matrix = ops_->load_matrix(tensors, join, type);
+    auto matrix = load(tensors, join, type);
     for (const auto& [name, shape] : parts) release(checkpoint_.require(name, shape));
-    bytes_ += matrix->bytes;
     return matrix;
   }
 
@@ -90,10 +98,8 @@ class Loader {
                          static_cast<size_t>(cols), zeros.data, scales.data, static_cast<size_t>(awq_group_)});
       read.push_back(&codes);
     }
-    if (checking()) return nullptr;
-    auto matrix = ops_->load_matrix(tensors, join, WeightType::kAwq);
+    auto matrix = load(tensors, join, WeightType::kAwq);
     for (const DiskTensor* tensor : read) release(*tensor);
-    bytes_ += matrix->bytes;
     return matrix;
   }
 
@@ -131,10 +137,51 @@ class Loader {
   Norm rms_norm(const std::string& name, int64_t size) { return {vector(name + ".weight", size), {}}; }
 
  private:
+  std::unique_ptr<Matrix> load(std::span<const HostTensor> tensors, Join join, WeightType type) {
+    if (checking()) {
+      note(tensors, join, type);
+      return nullptr;
+    }
+    auto matrix = cache_ != nullptr && cache_->found() != nullptr ? attach(tensors, join, type)
+                                                                  : ops_->load_matrix(tensors, join, type);
+    if (cache_ != nullptr && cache_->begun() != nullptr && !matrix->packed().empty()) {
+      matrix->rest_on(cache_->begun()->add(matrix->packed()));
+    }
+    bytes_ += matrix->bytes;
+    return matrix;
+  }
+
+  std::unique_ptr<Matrix> attach(std::span<const HostTensor> tensors, Join join, WeightType type) {
+    const PackedFile& file = *cache_->found();
+    const size_t index = num_attached_++;
+    auto matrix = index >= file.num_parts()
+                      ? nullptr : ops_->attach_matrix(tensors, join, type, file.part(index), file.part_bytes(index));
+    if (matrix == nullptr) throw CannotKeep("matrix " + std::to_string(index) + " is of another size");
+    return matrix;
+  }
+
+  void note(std::span<const HostTensor> tensors, Join join, WeightType type) {
+    for (const HostTensor& tensor : tensors) {
+      matrices_ += tensor.name + " " + std::to_string(tensor.rows) + "x" + std::to_string(tensor.cols) + " ";
+      const uint64_t count = tensor.rows * tensor.cols;
+      if (type == WeightType::kBase) {
+        base_weights_ += count;
+      } else {
+        quantised_bits_ += count * (type == WeightType::kInt8 ? 8 : 5);
+      }
+    }
+    matrices_ += std::to_string(static_cast<int>(join)) + " " + std::to_string(static_cast<int>(type)) + "\n";
+  }
+
   const Checkpoint& checkpoint_;
   Ops* ops_;
   int64_t awq_group_;
+  WeightCache* cache_;
+  size_t num_attached_ = 0;
   uint64_t bytes_ = 0;
+  std::string matrices_;
+  uint64_t base_weights_ = 0;
+  uint64_t quantised_bits_ = 0;
 };
 
 VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const TensorNames& names, WeightType type,
@@ -268,13 +315,37 @@ void cubic_weights(double offset, double out[4]) {
 }  // namespace
 
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
-                          const WeightPlan& plan) {
+                          const WeightPlan& plan, const EngineOptions& options) {
   Loader check(checkpoint, nullptr, config.awq_group);
   walk(check, config, checkpoint, plan, placement);
   const TensorNames names = tensor_names(config.layout, checkpoint);
   checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
-  Loader loader(checkpoint, &placement.first(), config.awq_group);
-  return walk(loader, config, checkpoint, plan, placement);
+
+  const Ops& ops = placement.first();
+  const std::string dtype = kDtypeNames[static_cast<int>(options.dtype)];
+  WeightCache cache(options.weight_cache, {
+      .model_path = options.model_path,
+      .dtype = dtype,
+      .isa = ops.isa(),
+      .identity = packed_identity(checkpoint, dtype, ops.isa(), check.matrices()),
+      .bytes = check.packed_bytes(options.dtype),
+      .num_threads = ops.num_threads(),
+  });
+  cache.open();
+  const auto load = [&] {
+    Loader loader(checkpoint, &placement.first(), config.awq_group, &cache);
+    return walk(loader, config, checkpoint, plan, placement);
+  };
+  ModelWeights weights;
+  try {
+    weights = load();
+    if (cache.begun() != nullptr) cache.finish();
+  } catch (const CannotKeep& error) {  // what was read or written so far is left behind
+    cache.give_up(error.what());
+    weights = load();
+  }
+  weights.cache_note = cache.note();
+  return weights;
 }
 
 WeightPlan plan_weights(const ModelConfig& config, Dtype dtype) {

@@ -69,6 +69,7 @@ struct ModelWeights {
   ProjectorWeights projector;
   DecoderWeights decoder;
   uint64_t bytes = 0;
+  std::string cache_note;  // `EngineInfo::weight_cache`
 };
 
 /** What the large matrices become; embeddings, patches, projector and head are always of the base type. */
@@ -81,9 +82,9 @@ struct WeightPlan {
 /** The 6B tower, which alone normalises q and k, is never below 8 bits: in 4 it is known to lose what it sees. */
 WeightPlan plan_weights(const ModelConfig& config, Dtype dtype);
 
-/** Checks every tensor's name, shape and type first, and only then takes memory and copies. */
+/** Checks every tensor's name, shape and type first, and only then takes memory: from the weight cache, or by packing. */
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
-                          const WeightPlan& plan);
+                          const WeightPlan& plan, const EngineOptions& options);
 
 /**
  * A position embedding [1 + from^2][cols] resampled to [1 + to^2][cols]: bicubic (a = -0.75), pixel centres, edges

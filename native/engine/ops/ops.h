@@ -82,6 +82,11 @@ class Matrix {
   size_t rows = 0;
   size_t cols = 0;
   size_t bytes = 0;
+
+  /** All it is made of, as it lies in host memory and may be kept in a file; empty on a device that does without. */
+  virtual std::span<const char> packed() const { return {}; }
+  /** Goes on over the same bytes at another place, on a 64-byte boundary. */
+  virtual void rest_on(std::shared_ptr<const char> packed) { (void)packed; }
 };
 
 /**
@@ -190,6 +195,15 @@ class Ops {
   virtual void receive(const Rows& x, Ops& from, const Rows& y) = 0;
   virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
                                               WeightType type = WeightType::kBase) = 0;
+  /**
+   * What `load_matrix` makes of such tensors, over the bytes that `packed` gave of it before: only the shapes of `parts`
+   * are read. Null where it would be made of other than `num_bytes`.
+   */
+  virtual std::unique_ptr<Matrix> attach_matrix(std::span<const HostTensor> parts, Join join, WeightType type,
+                                                std::shared_ptr<const char> packed, size_t num_bytes) {
+    (void)parts, (void)join, (void)type, (void)packed, (void)num_bytes;
+    return nullptr;
+  }
 
   virtual void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) = 0;
   /**

@@ -19,6 +19,12 @@ constexpr bool is_quantised(Dtype dtype) {
   return dtype == Dtype::kInt8 || dtype == Dtype::kNf4 || dtype == Dtype::kFp4;
 }
 
+/** Where weights are kept as they were packed, so that they are packed once. */
+struct WeightCacheOptions {
+  std::string folder;      // made where it is missing; empty: nothing is kept
+  uint64_t max_bytes = 0;  // of all files in it; what was used longest ago goes first
+};
+
 /** How to open an engine. */
 struct EngineOptions {
   std::string model_path;  // folder with config.json and *.safetensors
@@ -30,6 +36,7 @@ struct EngineOptions {
   // [decoder layers] device of each, where all else is on device 0; empty: one device. On the CPU devices are virtual:
   // each has its own threads, layers and cache.
   std::vector<int> layer_devices;
+  WeightCacheOptions weight_cache;
 };
 
 /** What an open engine is; fixed for its lifetime. */
@@ -50,6 +57,7 @@ struct EngineInfo {
   int context_length = 0;   // tokens it is stretched to, at least trained_length
   uint64_t weight_bytes = 0;
   std::string dtype_note;   // why a part of the weights is not of `dtype`; empty where all is as asked
+  std::string weight_cache; // what came of it: `off`, `read`, `written`, or `rebuilt: why`, `unused: why`
 };
 
 /** S sequences with T new tokens in all; sequence s owns tokens query_starts[s] .. query_starts[s + 1]. Not owned. */

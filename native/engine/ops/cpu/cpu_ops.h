@@ -25,6 +25,8 @@ class CpuOps final : public Ops {
   void receive(const Rows& x, Ops& from, const Rows& y) override;
   std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
                                       WeightType type = WeightType::kBase) override;
+  std::unique_ptr<Matrix> attach_matrix(std::span<const HostTensor> parts, Join join, WeightType type,
+                                        std::shared_ptr<const char> packed, size_t num_bytes) override;
 
   void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) override;
   void linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) override;
@@ -61,6 +63,16 @@ class CpuOps final : public Ops {
   }
 
   const MatrixKernel& weight_kernel() const;
+  DiskType weight_disk_type() const;
+  /** A matrix without memory, of the class and layout that `load_matrix` would fill. */
+  std::unique_ptr<WeightMatrix> make_matrix(std::span<const HostTensor> parts, Join join, WeightType type) const;
+  /** The same with zeroed memory, as the class it is. */
+  template <class M>
+  std::unique_ptr<M> new_matrix(std::span<const HostTensor> parts, Join join, WeightType type) const {
+    std::unique_ptr<M> matrix(static_cast<M*>(make_matrix(parts, join, type).release()));
+    matrix->allocate();
+    return matrix;
+  }
   std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join);
   std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join);
   std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, WeightType type);

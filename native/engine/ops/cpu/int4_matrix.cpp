@@ -12,9 +12,8 @@ constexpr size_t kColumnsAtOnce = 256;
 }  // namespace
 
 Int4Matrix::Int4Matrix(size_t num_rows, size_t num_cols, const Format4& format, const Kernels& kernels)
-    : WeightMatrix(num_rows, num_cols), kernels_(kernels), format_(format), num_groups_(num_cols / format.group_cols),
-      memory_(num_panels() * num_groups_ * format.group_bytes()) {
-  bytes = memory_.bytes();
+    : WeightMatrix(num_rows, num_cols), kernels_(kernels), format_(format), num_groups_(num_cols / format.group_cols) {
+  bytes = num_panels() * num_groups_ * format.group_bytes();
 }
 
 void Int4Matrix::set_scale(size_t row, size_t index, float scale) { *header(row, index) = scale; }

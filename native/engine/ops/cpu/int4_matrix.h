@@ -7,7 +7,6 @@
 #pragma once
 
 #include "ops/cpu/weight_matrix.h"
-#include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
@@ -34,7 +33,7 @@ class Int4Matrix final : public WeightMatrix {
 
  private:
   char* group(size_t panel, size_t index) const {
-    return memory_.as<char>() + (panel * num_groups_ + index) * format_.group_bytes();
+    return start() + (panel * num_groups_ + index) * format_.group_bytes();
   }
   float* header(size_t row, size_t index) const {
     return reinterpret_cast<float*>(group(row / kPanelWidth, index)) + row % kPanelWidth;
@@ -43,7 +42,6 @@ class Int4Matrix final : public WeightMatrix {
   const Kernels& kernels_;
   const Format4 format_;
   size_t num_groups_;  // of a row
-  AlignedMemory memory_;
 };
 
 }  // namespace tessera::cpu

@@ -18,11 +18,9 @@ constexpr size_t kMaxCols = 65536;
 }  // namespace
 
 Int8Matrix::Int8Matrix(size_t num_rows, size_t num_cols, const Kernels& kernels)
-    : WeightMatrix(num_rows, num_cols), kernel_(&kernels.int8), steps_((num_cols + 3) / 4),
-      memory_(num_panels() * steps_ * 4 * kPanelWidth), scales_(num_panels() * kPanelWidth),
-      corrections_(num_panels() * kPanelWidth) {
+    : WeightMatrix(num_rows, num_cols), kernel_(&kernels.int8), steps_((num_cols + 3) / 4) {
   if (num_cols > kMaxCols) refuse("load weights as int8", std::to_string(num_cols) + " columns", "at most 65536");
-  bytes = memory_.bytes() + (scales_.size() + corrections_.size()) * 4;
+  bytes = num_panels() * (panel_bytes() + kPanelWidth * (sizeof(float) + sizeof(int32_t)));
 }
 
 void Int8Matrix::pack_row(size_t row, const float* values) {
@@ -30,14 +28,14 @@ void Int8Matrix::pack_row(size_t row, const float* values) {
   auto* panel = reinterpret_cast<uint32_t*>(panel_start(row / kPanelWidth));
   const int lane = static_cast<int>(row % kPanelWidth);
   bool has_outliers = false;
-  scales_[row] = kernel_->quantise(values, cols, INFINITY, lane, kPanelWidth, panel, &has_outliers);
+  scales()[row] = kernel_->quantise(values, cols, INFINITY, lane, kPanelWidth, panel, &has_outliers);
   int32_t sum = 0;
   for (size_t step = 0; step < steps_; step++) {
     uint32_t& four = panel[step * kPanelWidth + lane];
     four ^= 0x80808080u;
     for (int i = 0; i < 4; i++) sum += static_cast<int8_t>(four >> (8 * i));
   }
-  corrections_[row] = 128 * sum;
+  corrections()[row] = 128 * sum;
 }
 
 void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const {
@@ -57,12 +55,12 @@ void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std
 void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                           char*, float* sums) const {
   const float* row_scales = reinterpret_cast<const float*>(packed + steps_ * 4 * rows);
-  const int8_t* weights = panel_start(turn.panel);
+  const char* weights = panel_start(turn.panel);
   const size_t first = turn.panel * kPanelWidth;
-  kernel_->tile(rows, packed, weights, steps_, row_scales, scales_.data() + first, corrections_.data() + first, sums,
+  kernel_->tile(rows, packed, weights, steps_, row_scales, scales() + first, corrections() + first, sums,
                 weights + kAhead);
   for (const Outlier& outlier : outliers) {
-    kernel_->add_column(weights, outlier.col, outlier.value, scales_.data() + first, sums + outlier.row * kPanelWidth);
+    kernel_->add_column(weights, outlier.col, outlier.value, scales() + first, sums + outlier.row * kPanelWidth);
   }
 }
 

@@ -6,10 +6,7 @@
  */
 #pragma once
 
-#include <vector>
-
 #include "ops/cpu/weight_matrix.h"
-#include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
@@ -26,14 +23,15 @@ class Int8Matrix final : public WeightMatrix {
                 char* scratch, float* sums) const override;
 
  private:
-  int8_t* panel_start(size_t panel) const { return memory_.as<int8_t>() + panel * steps_ * 4 * kPanelWidth; }
+  size_t panel_bytes() const { return steps_ * 4 * kPanelWidth; }
+  char* panel_start(size_t panel) const { return start() + panel * panel_bytes(); }
+  // Behind the weights, one a packed row; rows that pad a panel have scale 0.
+  float* scales() const { return reinterpret_cast<float*>(panel_start(num_panels())); }
+  // 128 times the sum of a row's weights: activations are stored 128 too large.
+  int32_t* corrections() const { return reinterpret_cast<int32_t*>(scales() + num_panels() * kPanelWidth); }
 
   const Int8Kernel* kernel_;
   size_t steps_;
-  AlignedMemory memory_;
-  // One a packed row; rows that pad a panel have scale 0.
-  std::vector<float> scales_;
-  std::vector<int32_t> corrections_;  // 128 times the sum of a row's weights: activations are stored 128 too large
 };
 
 }  // namespace tessera::cpu

@@ -66,8 +66,7 @@ std::unique_ptr<WeightMatrix> CpuOps::load_awq(std::span<const HostTensor> parts
     }
     return load_base(expanded, join);
   }
-  const size_t group_cols = parts[0].group_cols;
-  auto matrix = std::make_unique<Int4Matrix>(source.rows(), source.cols(), Format4{nullptr, group_cols}, kernels_);
+  auto matrix = new_matrix<Int4Matrix>(parts, join, WeightType::kAwq);
   parallel(source.num_panels(), kElementCost * source.rows() * source.cols(), [&](size_t panel, int) {
     std::array<SourceRow, kPanelWidth> rows;
     for (size_t r = 0; r < kPanelWidth; r++) {

@@ -33,6 +33,39 @@ const MatrixKernel& CpuOps::weight_kernel() const {
   }
 }
 
+DiskType CpuOps::weight_disk_type() const {
+  return dtype_ == Dtype::kBf16 ? DiskType::kBf16 : dtype_ == Dtype::kFp16 ? DiskType::kF16 : DiskType::kF32;
+}
+
+std::unique_ptr<WeightMatrix> CpuOps::make_matrix(std::span<const HostTensor> parts, Join join,
+                                                  WeightType type) const {
+  const Joined source(parts, join);
+  const size_t rows = source.rows(), cols = source.cols();
+  const auto four_bits = [&](const Format4& format) {
+    return std::make_unique<Int4Matrix>(rows, cols, format, kernels_);
+  };
+  switch (type) {
+    case WeightType::kInt8: return std::make_unique<Int8Matrix>(rows, cols, kernels_);
+    case WeightType::kNf4:
+    case WeightType::kFp4:
+      if (cols % kBlock4 == 0) return four_bits({values4(type), kBlock4});
+      break;
+    case WeightType::kAwq:
+      if (dtype_ == Dtype::kBf16) return four_bits({nullptr, parts[0].group_cols});
+      break;
+    case WeightType::kBase: break;
+  }
+  return std::make_unique<PackedMatrix>(rows, cols, weight_disk_type(), weight_kernel());
+}
+
+std::unique_ptr<Matrix> CpuOps::attach_matrix(std::span<const HostTensor> parts, Join join, WeightType type,
+                                              std::shared_ptr<const char> packed, size_t num_bytes) {
+  auto matrix = make_matrix(parts, join, type);
+  if (matrix->bytes != num_bytes) return nullptr;
+  matrix->rest_on(std::move(packed));
+  return matrix;
+}
+
 std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
   switch (type) {
     case WeightType::kBase: return load_base(parts, join);
@@ -43,12 +76,11 @@ std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, J
 }
 
 std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> parts, Join join) {
-  const DiskType type = dtype_ == Dtype::kBf16 ? DiskType::kBf16
-                        : dtype_ == Dtype::kFp16 ? DiskType::kF16 : DiskType::kF32;
+  const DiskType type = weight_disk_type();
   const Joined source(parts, join);
   const size_t cols = source.cols();
   const size_t row_bytes = cols * disk_bytes(type);
-  auto matrix = std::make_unique<PackedMatrix>(source.rows(), cols, type, weight_kernel());
+  auto matrix = new_matrix<PackedMatrix>(parts, join, WeightType::kBase);
   Faults faults(parts);
   parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
     PanelRows rows = {};
@@ -75,7 +107,7 @@ std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> part
 std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join) {
   const Joined source(parts, join);
   const size_t cols = source.cols();
-  auto matrix = std::make_unique<Int8Matrix>(source.rows(), cols, kernels_);
+  auto matrix = new_matrix<Int8Matrix>(parts, join, WeightType::kInt8);
   Faults faults(parts);
   parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
     std::vector<float> values(cols);
@@ -100,7 +132,7 @@ std::unique_ptr<WeightMatrix> CpuOps::load_int4(std::span<const HostTensor> part
   if (cols % kBlock4 != 0) return load_expanded4(parts, join, type);
   static_assert(kBlock4 == kCodeBlock);
   const size_t num_blocks = cols / kBlock4;
-  auto matrix = std::make_unique<Int4Matrix>(source.rows(), cols, Format4{values4(type), kBlock4}, kernels_);
+  auto matrix = new_matrix<Int4Matrix>(parts, join, type);
   std::vector<std::vector<float>> absmax;  // of each tensor's blocks
   for (const auto& part : parts) absmax.emplace_back(part.rows * num_blocks);
   Faults faults(parts);

@@ -15,8 +15,8 @@ constexpr size_t kAheadParts = 4;
 PackedMatrix::PackedMatrix(size_t num_rows, size_t num_cols, DiskType type, const MatrixKernel& kernel)
     : WeightMatrix(num_rows, num_cols), type_(type), kernel_(&kernel),
       steps_((num_cols + kernel.k_step - 1) / kernel.k_step),
-      panel_bytes_(steps_ * kernel.k_step * kPanelWidth * kernel.b_bytes), memory_(num_panels() * panel_bytes_) {
-  bytes = memory_.bytes();
+      panel_bytes_(steps_ * kernel.k_step * kPanelWidth * kernel.b_bytes) {
+  bytes = num_panels() * panel_bytes_;
 }
 
 void PackedMatrix::pack_panel(size_t panel, const PanelRows& panel_rows) {

@@ -3,13 +3,12 @@
 
 #include "ops/cpu/convert.h"
 #include "ops/cpu/weight_matrix.h"
-#include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
 class PackedMatrix final : public WeightMatrix {
  public:
-  /** Room for rows x cols; `kernel` and `type` say how elements lie. */
+  /** Of rows x cols; `kernel` and `type` say how elements lie. */
   PackedMatrix(size_t rows, size_t cols, DiskType type, const MatrixKernel& kernel);
 
   /** Writes a panel's 32 rows, each of this matrix's type. Several panels may come at once. */
@@ -24,13 +23,12 @@ class PackedMatrix final : public WeightMatrix {
                 char* scratch, float* sums) const override;
 
  private:
-  char* panel_start(size_t panel) const { return memory_.as<char>() + panel * panel_bytes_; }
+  char* panel_start(size_t panel) const { return start() + panel * panel_bytes_; }
 
   DiskType type_;
   const MatrixKernel* kernel_;
   size_t steps_;
   size_t panel_bytes_;
-  AlignedMemory memory_;
 };
 
 }  // namespace tessera::cpu

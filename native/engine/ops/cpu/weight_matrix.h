@@ -1,10 +1,12 @@
 /** Owns what `linear` asks of a weight matrix of any type: pack a tile of activations, multiply it with a panel. */
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "ops/cpu/kernels.h"
 #include "ops/ops.h"
+#include "runtime/aligned_memory.h"
 
 namespace tessera::cpu {
 
@@ -26,6 +28,18 @@ struct PanelTurn {
 class WeightMatrix : public Matrix {
  public:
   size_t num_panels() const { return num_panels_; }
+
+  /** Takes zeroed memory, to be packed into. Made without: weights packed before are attached by `rest_on`. */
+  void allocate() {
+    auto memory = std::make_shared<AlignedMemory>(bytes);
+    start_ = memory->as<char>();
+    memory_ = std::move(memory);
+  }
+  std::span<const char> packed() const override { return {start_, bytes}; }
+  void rest_on(std::shared_ptr<const char> packed) override {
+    start_ = const_cast<char*>(packed.get());  // read from here on
+    memory_ = std::move(packed);
+  }
 
   /** Bytes a packed row of activations takes; a multiple of 4. */
   virtual size_t packed_row_bytes() const = 0;
@@ -49,8 +63,12 @@ class WeightMatrix : public Matrix {
     cols = num_cols;
   }
 
+  char* start() const { return start_; }
+
  private:
   size_t num_panels_;
+  std::shared_ptr<const void> memory_;
+  char* start_ = nullptr;
 };
 
 /** Bytes ahead of its own stream that weights are asked for while few rows read them. */
