@@ -3,15 +3,20 @@ import { createLogger, EnvError, type Logger, NATS_ACCESS_VARIABLES, readEnv, re
 import { findCheckpoint, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
 import { openChosenEngine } from "./engine/select.ts";
+import { chooseWeightCache } from "./engine/weight_cache.ts";
 import { connectNatsPatiently } from "./intake/connect.ts";
 import { Ffmpeg } from "./media/ffmpeg.ts";
 import { type RunningWorker, startWorker } from "./mod.ts";
 import { loadTokenizer } from "./prompt/load_tokenizer.ts";
+import type { Tokenizer } from "./prompt/tokenizer.ts";
 
 const VARIABLES = [
   "TESSERA_MODEL",
   "TESSERA_DEVICE",
   "TESSERA_DTYPE",
+  "TESSERA_WEIGHT_CACHE",
+  "TESSERA_WEIGHT_CACHE_MB",
+  "TESSERA_DATA_DIR",
   "TESSERA_FFMPEG",
   "TESSERA_NATS_URL",
   ...NATS_ACCESS_VARIABLES,
@@ -39,8 +44,8 @@ function readSettings(): Settings {
 /** Opens model, engine and connection; aborted by `signal` while it waits for the bus. */
 async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promise<RunningWorker> {
   const folder = await findCheckpoint(settings.TESSERA_MODEL);
-  const tokenizer = await loadTokenizer(folder);
   const startedAt = performance.now();
+  const weightCache = await chooseWeightCache(settings, folder);
   const choice = {
     modelPath: folder,
     device: settings.TESSERA_DEVICE,
@@ -48,15 +53,29 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     numThreads: settings.TESSERA_THREADS,
     kvCacheBytes: settings.TESSERA_KV_CACHE_MB * 1024 * 1024,
     numTileSlots: settings.TESSERA_TILE_SLOTS,
+    ...(weightCache === undefined ? {} : { weightCache }),
   };
-  const engine = await openChosenEngine(choice, openNativeEngine, log);
-  try {
+  const findingFfmpeg = Ffmpeg.open(settings.TESSERA_FFMPEG || "ffmpeg");
+  // Weights come in on the engine's threads while this one reads the vocabulary and the connection is made.
+  const opening = openChosenEngine(choice, openNativeEngine, log).then((engine) => {
     log.info("engine_open", { ...engine.info, folder, open_ms: Math.round(performance.now() - startedAt) });
+    return engine;
+  });
+  opening.catch(() => {});
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = await loadTokenizer(folder);
+  } catch (error) {
+    void opening.then((engine) => engine.close(), () => {});
+    throw error;
+  }
+  const engine = await opening;
+  try {
     const facts = await readModelFacts(folder, engine.info, tokenizer);
     const access = readNatsAccess(settings, Deno.readTextFileSync);
     const name = `tessera worker ${facts.name}`;
     const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, name, log, signal, access);
-    const ffmpeg = await Ffmpeg.open(settings.TESSERA_FFMPEG || "ffmpeg");
+    const ffmpeg = await findingFfmpeg;
     if (ffmpeg === null) log.warn("no_ffmpeg", { reason: "no FFmpeg runs here; this worker takes no videos" });
     const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, access, log }, {
       maxSequences: settings.TESSERA_MAX_SEQUENCES,

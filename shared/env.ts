@@ -52,6 +52,16 @@ export const VARIABLES = {
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
     z.enum(["", "portable", "avx2", "avx512", "avx512_bf16", "neon_dot"]),
   ),
+  TESSERA_WEIGHT_CACHE: variable(
+    "auto",
+    "Folder where a worker keeps weights as it packed them, to open a model at once; auto: in TESSERA_DATA_DIR; off: none.",
+    z.string().min(1),
+  ),
+  TESSERA_WEIGHT_CACHE_MB: variable(
+    "65536",
+    "Most that folder takes, in MiB; what was used longest ago goes first. A tenth of the disk stays free besides.",
+    integer(0, 16_777_216),
+  ),
   TESSERA_FFMPEG: variable(
     "",
     "FFmpeg that decodes videos; empty: the one that set-up fetched, else ffmpeg on PATH.",
@@ -135,7 +145,7 @@ export const VARIABLES = {
   TESSERA_URL: variable("http://127.0.0.1:8000", "Server the command line talks to.", z.url()),
   TESSERA_DATA_DIR: variable(
     ".tessera",
-    "Folder for what the tools download.",
+    "Folder for what the tools download and workers keep.",
     z.string().min(1),
   ),
   HF_ENDPOINT: variable("https://huggingface.co", "Hub, or its mirror, that `tessera pull` downloads from.", z.url()),

@@ -220,6 +220,9 @@ export const MAX_UNREAD_CHARS = 4 * 1024 * 1024;
 export const TOKENIZE_TIMEOUT_MS = 15_000;
 export const MAX_TOKENIZING = 16;
 
+/** Weights of fewer bytes than this are packed each time: that takes less than looking for them. */
+export const MIN_CACHED_WEIGHT_BYTES = 64 * 1024 * 1024;
+
 /** Checkpoint downloads: longest silence of a connection, and tries in a row that bring nothing new. */
 export const PULL_STALL_MS = 30_000;
 export const PULL_MAX_TRIES = 6;

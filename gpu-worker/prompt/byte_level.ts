@@ -27,10 +27,13 @@ const WORDS_PER_STEP = 512;
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
+/** Two tokens, or both in a text with a space between. */
+export type Merge = string | readonly [left: string, right: string];
+
 export interface ByteLevelOptions {
-  readonly vocab: Readonly<Record<string, number>>;
+  readonly vocab: ReadonlyMap<string, number>;
   /** Best first. */
-  readonly merges: readonly (readonly [left: string, right: string])[];
+  readonly merges: readonly Merge[];
   /** Pattern whose matches, and what is between them, are words; JavaScript's syntax but for `\s` and `\S`. */
   readonly split: string;
   readonly composes: boolean;
@@ -51,17 +54,27 @@ export class ByteLevelVocabulary implements Vocabulary {
   constructor(options: ByteLevelOptions) {
     const { vocab, merges } = this.#options = options;
     this.#split = new RegExp(unicodeSpaces(options.split), "gu");
-    for (const [token, id] of Object.entries(vocab)) this.#tokens[id] = token;
+    for (const [token, id] of vocab) this.#tokens[id] = token;
     const idOf = (token: string, what: string) => {
-      const id = Object.hasOwn(vocab, token) ? vocab[token] : undefined;
+      const id = vocab.get(token);
       if (id === undefined) throw new Error(`Cannot read vocabulary: ${what} "${token}" is missing`);
       return id;
     };
     this.#idOfByte = Int32Array.from(BYTE_ALPHABET, (char, byte) => idOf(char, `byte ${byte} as`));
     this.#merges = new MergeTable(merges.length);
-    merges.forEach(([left, right], rank) => {
-      this.#merges.add(idOf(left, "merge part"), idOf(right, "merge part"), rank, idOf(left + right, "merged token"));
-    });
+    for (let rank = 0; rank < merges.length; rank++) {
+      const [left, right] = partsOf(merges[rank]!);
+      const merged = this.#idOfMerged(rank, left, right) ?? idOf(left + right, "merged token");
+      this.#merges.add(idOf(left, "merge part"), idOf(right, "merge part"), rank, merged);
+    }
+  }
+
+  /** Tokens mostly stand in the order of their merges: to compare is quicker than to join and look up. */
+  #idOfMerged(rank: number, left: string, right: string): number | undefined {
+    const id = BYTE_ALPHABET.length + rank;
+    const token = this.#tokens[id];
+    const isIt = token?.length === left.length + right.length && token.startsWith(left) && token.endsWith(right);
+    return isIt ? id : undefined;
   }
 
   get size(): number {
@@ -109,8 +122,14 @@ export class ByteLevelVocabulary implements Vocabulary {
   #wholeId(bytes: Uint8Array): number | undefined {
     let token = "";
     for (const byte of bytes) token += BYTE_ALPHABET[byte];
-    return Object.hasOwn(this.#options.vocab, token) ? this.#options.vocab[token] : undefined;
+    return this.#options.vocab.get(token);
   }
+}
+
+function partsOf(merge: Merge): readonly [string, string] {
+  if (typeof merge !== "string") return merge;
+  const at = merge.indexOf(" ", 1);
+  return [merge.slice(0, at), merge.slice(at + 1)];
 }
 
 /** Bytes a vocabulary entry stands for. A character outside the alphabet stands for its own UTF-8. */

@@ -1,11 +1,13 @@
 /** Owns reading a checkpoint's tokenizer: tokenizer.json, or Qwen2's vocab.json and merges.txt, or a SentencePiece model. */
 import { z } from "zod";
-import { ByteLevelVocabulary, QWEN2_SPLIT } from "./byte_level.ts";
+import { ByteLevelVocabulary, type Merge, QWEN2_SPLIT } from "./byte_level.ts";
 import { parseSentencePiece } from "./sentencepiece_file.ts";
 import { SentencePieceVocabulary } from "./sentencepiece.ts";
 import { type AddedToken, isMarkup, Tokenizer } from "./tokenizer.ts";
 
-const Vocab = z.record(z.string(), z.int().min(0));
+// A hundred thousand entries each: one check of them all, where one schema an entry takes a quarter of a second.
+const Vocab = z.custom<Readonly<Record<string, number>>>(isVocab, "expected tokens with their ids");
+const Merges = z.custom<readonly Merge[]>(isMerges, "expected pairs of tokens");
 const AddedTokens = z.record(z.string(), z.object({ content: z.string(), special: z.boolean().default(false) }));
 const SlowConfig = z.looseObject({
   added_tokens_decoder: AddedTokens.optional(),
@@ -31,7 +33,7 @@ const ByteLevelJson = z.looseObject({
   model: z.looseObject({
     type: z.literal("BPE"),
     vocab: Vocab,
-    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+    merges: Merges,
     ignore_merges: z.boolean().nullish(),
     byte_fallback: z.literal(false).nullish(),
     continuing_subword_prefix: z.literal("").nullish(),
@@ -67,8 +69,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 export function tokenizerOfJson(json: unknown): Tokenizer {
   const { model, normalizer, pre_tokenizer, added_tokens } = ByteLevelJson.parse(json);
   const vocabulary = new ByteLevelVocabulary({
-    vocab: model.vocab,
-    merges: model.merges.map((pair) => typeof pair === "string" ? pairOf(pair) : pair),
+    vocab: mapOf(model.vocab),
+    merges: model.merges,
     split: pre_tokenizer.pretokenizers[0].pattern.Regex,
     composes: normalizer !== null,
     ignoresMerges: model.ignore_merges ?? false,
@@ -82,10 +84,10 @@ export function tokenizerOfParts(
   merges: string,
   addedTokens: readonly AddedToken[],
 ): Tokenizer {
-  const lines = merges.split("\n").map((line) => line.replace(/\r$/, ""));
+  const lines = merges.split(/\r?\n/);
   const vocabulary = new ByteLevelVocabulary({
-    vocab,
-    merges: lines.filter((line) => line !== "" && !line.startsWith("#version")).map(pairOf),
+    vocab: mapOf(vocab),
+    merges: lines.filter((line) => line !== "" && !line.startsWith("#version")),
     split: QWEN2_SPLIT,
     composes: true,
     ignoresMerges: false,
@@ -106,9 +108,27 @@ async function sentencePieceTokenizer(folder: string, bytes: Uint8Array): Promis
   return new Tokenizer(new SentencePieceVocabulary(file, hidden), [...added.values()], bosId);
 }
 
-function pairOf(line: string): readonly [string, string] {
-  const at = line.indexOf(" ", 1);
-  return [line.slice(0, at), line.slice(at + 1)];
+function isVocab(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const ids = value as Readonly<Record<string, unknown>>;
+  for (const token in ids) {
+    const id = ids[token];
+    if (!Number.isSafeInteger(id) || (id as number) < 0) return false;
+  }
+  return true;
+}
+
+function isMerges(value: unknown): boolean {
+  const isMerge = (merge: unknown) =>
+    typeof merge === "string" ||
+    (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string"));
+  return Array.isArray(value) && value.every(isMerge);
+}
+
+function mapOf(vocab: Readonly<Record<string, number>>): Map<string, number> {
+  const map = new Map<string, number>();
+  for (const token in vocab) map.set(token, vocab[token]!);
+  return map;
 }
 
 async function readSlowConfig(folder: string): Promise<z.infer<typeof SlowConfig>> {

@@ -2,6 +2,7 @@
 import { benchBus } from "./bus.ts";
 import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
+import { benchLoad } from "./load/main.ts";
 import { benchMemory } from "./memory.ts";
 import { benchRouting } from "./routing.ts";
 import { benchScheduler } from "./scheduler.ts";
@@ -11,6 +12,7 @@ const BENCHES: Record<string, (args: readonly string[]) => Promise<void>> = {
   "bus": benchBus,
   "routing": benchRouting,
   "engine": benchEngine,
+  "load": benchLoad,
   "scheduler": benchScheduler,
   "tiler": benchTiler,
   "event-loop": benchEventLoop,

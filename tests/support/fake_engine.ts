@@ -54,6 +54,7 @@ export const FAKE_INFO: EngineInfo = {
   trainedLength: 48,
   contextLength: 128,
   weightBytes: 0,
+  weightCache: "off",
 };
 
 /**

@@ -33,6 +33,7 @@ export class ReferenceEngine implements Engine {
       trainedLength: config.llm_config.max_position_embeddings,
       contextLength: contextLength(config),
       weightBytes: 0,
+      weightCache: "off",
     };
   }
 

@@ -323,7 +323,8 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
 
   const Ops& ops = placement.first();
   const std::string dtype = kDtypeNames[static_cast<int>(options.dtype)];
-  WeightCache cache(options.weight_cache, {
+  const bool is_cpu = options.device == Device::kCpu;
+  WeightCache cache(is_cpu ? options.weight_cache : WeightCacheOptions{}, {
       .model_path = options.model_path,
       .dtype = dtype,
       .isa = ops.isa(),

@@ -77,6 +77,14 @@ export class LlamaSide implements Side {
     return { ...(prefill ? { prefill: speed_pp } : {}), ...(steps > 0 ? { decode: speed_tg } : {}) };
   }
 
+  /** A process that loads the weights, reads a prompt, says one token and ends. */
+  spawnShort(promptTokens: number): Deno.ChildProcess {
+    const model = ["-m", `${this.#files}/${this.#file()}`, "-t", String(this.#threads), "-tb", String(this.#threads)];
+    const work = ["-npp", String(promptTokens), "-ntg", "1", "-npl", "1", "-c", "512", "-fa", "on"];
+    const quiet = { stdin: "null", stdout: "null", stderr: "null" } as const;
+    return new Deno.Command(`${this.#bin}/llama-batched-bench`, { args: [...model, ...work], ...quiet }).spawn();
+  }
+
   async #run(program: string, args: readonly string[]): Promise<string> {
     const { success, stdout, stderr } = await new Deno.Command("timeout", {
       args: [String(TIMEOUT_SECONDS), `${this.#bin}/${program}`, ...args],
