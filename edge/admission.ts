@@ -49,15 +49,19 @@ export class Admission {
     return this.#isDraining;
   }
 
-  /** @throws TesseraError `shutting_down` or `rate_limited` */
-  admit(tenant: string = ANONYMOUS): Ticket {
+  /**
+   * @param maxOfTenant the key's own bound, beside everybody's
+   * @throws TesseraError `shutting_down` or `rate_limited`
+   */
+  admit(tenant: string = ANONYMOUS, maxOfTenant?: number | null): Ticket {
     if (this.#isDraining) throw new TesseraError("shutting_down");
     const { maxInflight, maxInflightPerKey = maxInflight } = this.#options;
     if (this.#numInflight >= maxInflight) throw this.#busy();
     const numOfTenant = this.#byTenant.get(tenant) ?? 0;
-    if (tenant !== ANONYMOUS && numOfTenant >= maxInflightPerKey) {
+    const max = Math.min(maxInflightPerKey, maxOfTenant ?? Infinity);
+    if (tenant !== ANONYMOUS && numOfTenant >= max) {
       throw this.#busy(
-        `At most ${maxInflightPerKey} requests of one API key run at once. Try again when one has ended.`,
+        `At most ${max} requests of one API key run at once. Try again when one has ended.`,
       );
     }
     this.#byTenant.set(tenant, numOfTenant + 1);

@@ -1,7 +1,6 @@
 /** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
 import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/shared";
 import { type Context, Hono } from "hono";
-import { authenticate } from "./auth/caller.ts";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
@@ -12,13 +11,14 @@ import { healthz, home, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
 import { tokenize } from "./routes/tokenize.ts";
+import { usage } from "./routes/usage.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   const app = new Hono<EdgeContext>();
   app.use(identify(deps.log));
-  app.use(authenticate());
+  app.use(deps.gate.middleware());
   app.use(deps.idempotency.middleware());
   app.get("/", home);
   app.get("/healthz", healthz);
@@ -35,6 +35,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/files/:id", getFile(deps));
   app.delete("/v1/files/:id", deleteFile(deps));
   app.get("/v1/files/:id/content", getFileContent(deps));
+  app.get("/v1/usage", usage(deps));
   app.get("/openapi.json", openApiJson);
   app.get("/docs", docsPage);
   for (
@@ -47,6 +48,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/files/:id", "GET, DELETE"],
       ["/v1/files/:id/content", "GET"],
       ["/v1/models", "GET"],
+      ["/v1/usage", "GET"],
       ["/v1/models/*", "GET"],
       ["/", "GET"],
       ["/openapi.json", "GET"],

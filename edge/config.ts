@@ -50,6 +50,8 @@ export interface EdgeConfig {
   readonly maxTileBytes: number;
   readonly deadlineMs: number;
   readonly drainMs: number;
+  /** Whether API keys are needed; absent: unless it listens on loopback. */
+  readonly auth?: "keys" | "off" | "auto";
   readonly allowPrivateUrls: boolean;
   /** Lists of where users may point to; none where absent. */
   readonly outbound?: OutboundConfig;
@@ -111,6 +113,7 @@ export function readEdgeConfig(
       "TESSERA_TILE_MB",
       "TESSERA_DEADLINE_MS",
       "TESSERA_DRAIN_MS",
+      "TESSERA_AUTH",
       "TESSERA_ALLOW_PRIVATE_URLS",
       "TESSERA_LOG_LEVEL",
       "TESSERA_LOG_FORMAT",
@@ -128,6 +131,7 @@ export function readEdgeConfig(
         maxTileBytes: env.TESSERA_TILE_MB * 1024 * 1024,
         deadlineMs: env.TESSERA_DEADLINE_MS,
         drainMs: env.TESSERA_DRAIN_MS,
+        auth: env.TESSERA_AUTH,
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
         ...(outbound === undefined ? {} : { outbound }),
         waits: DEFAULT_WAITS,
@@ -139,4 +143,11 @@ export function readEdgeConfig(
     throw faults.length === 0 ? error : new EnvError(`${error.message}\n  ${faults.join("\n  ")}`);
   }
   throw new EnvError(`Cannot read the environment:\n  ${faults.join("\n  ")}`);
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i;
+
+/** Whether requests need an API key. */
+export function needsKeys({ auth = "auto", host }: Pick<EdgeConfig, "auth" | "host">): boolean {
+  return auth === "keys" || auth === "auto" && !LOOPBACK.test(host);
 }

@@ -1,7 +1,11 @@
 /** What the routes work with: the parts of an edge, made once by startEdge. */
 import type { Logger } from "@tessera/shared";
-import type { Admission } from "./admission.ts";
+import type { Context } from "hono";
+import type { Admission, Ticket } from "./admission.ts";
 import type { Caller } from "./auth/caller.ts";
+import type { Gate } from "./auth/gate.ts";
+import type { KeyRing } from "./auth/key_ring.ts";
+import type { Meter } from "./auth/meter.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -18,6 +22,9 @@ import type { TilePool } from "./tile/mod.ts";
 export interface EdgeDeps {
   readonly config: EdgeConfig;
   readonly log: Logger;
+  readonly gate: Gate;
+  readonly keys: KeyRing;
+  readonly meter: Meter;
   readonly admission: Admission;
   readonly bus: Bus;
   readonly directory: WorkerDirectory;
@@ -42,6 +49,14 @@ export interface EdgeContext {
     /** Carries the request id. */
     readonly log: Logger;
   };
+}
+
+/**
+ * The request's place among those that run.
+ * @throws TesseraError `shutting_down` or `rate_limited`
+ */
+export function admitted({ admission }: EdgeDeps, { var: { caller } }: Context<EdgeContext>): Ticket {
+  return admission.admit(caller.tenant, caller.key?.limits.concurrency);
 }
 
 /** How pictures are fetched. */

@@ -1,12 +1,13 @@
 /** Boots an edge from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
 import { createLogger, EnvError, readEnv } from "@tessera/shared";
-import { readEdgeConfig, startEdge } from "./mod.ts";
+import { type Edge, needsKeys, readEdgeConfig, startEdge } from "./mod.ts";
 
 async function boot(): Promise<void> {
   const getEnv = (name: string) => Deno.env.get(name);
   const config = readEdgeConfig(getEnv);
   const log = createLogger({ ...config.log, sink: (line) => console.log(line) });
   const edge = await startEdge({ config, log });
+  if (config.auth === "auto" && needsKeys(config)) void refuseWithoutKeys(edge, config.host);
 
   let isStopping = false;
   const stop = () => {
@@ -20,6 +21,18 @@ async function boot(): Promise<void> {
   Deno.addSignalListener("SIGINT", onSignal);
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
   if (readEnv(["TESSERA_SUPERVISED"], getEnv).TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(stop);
+}
+
+/** Nobody could ask a server that needs keys and has none: whoever started it is told so. */
+async function refuseWithoutKeys(edge: Edge, host: string): Promise<void> {
+  await edge.deps.keys.listed;
+  if (edge.deps.keys.size > 0) return;
+  console.error(
+    `TESSERA_HOST="${host}" is open to other machines, and there is no API key. ` +
+      "Make one with `deno task tessera keys create <name>`, or set TESSERA_AUTH=off to let everybody in.",
+  );
+  await edge.close();
+  Deno.exit(2);
 }
 
 /** Resolves when the stream ends; what it holds is thrown away. */

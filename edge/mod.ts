@@ -10,8 +10,11 @@ import {
   TesseraError,
 } from "@tessera/shared";
 import { Admission } from "./admission.ts";
+import { Gate } from "./auth/gate.ts";
+import { KeyRing } from "./auth/key_ring.ts";
+import { Meter } from "./auth/meter.ts";
 import { createApp } from "./app.ts";
-import type { EdgeConfig } from "./config.ts";
+import { type EdgeConfig, needsKeys } from "./config.ts";
 import type { EdgeDeps } from "./deps.ts";
 import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
@@ -26,7 +29,7 @@ import { listen } from "./http_server.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
 
-export { DEFAULT_WAITS, type EdgeConfig, readEdgeConfig, type Waits } from "./config.ts";
+export { DEFAULT_WAITS, type EdgeConfig, needsKeys, readEdgeConfig, type Waits } from "./config.ts";
 
 /** After a drain's time is over, how long cancelled requests get to say so to their clients. */
 const LAST_WORDS_MS = 1_000;
@@ -57,6 +60,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const edgeId = busId("edge", access);
   const bus = new Bus({ url: config.natsUrl, access, name: `tessera-${edgeId}`, log });
   const directory = new WorkerDirectory(log);
+  const keys = new KeyRing(log);
+  const meter = new Meter(bus, log);
+  const isClosed = needsKeys(config);
+  if (isClosed) bus.onUp((nc) => keys.attach(nc));
   bus.onUp((nc) => directory.attach(nc));
   const tilePool = options.tilePool ?? createTilePool({
     maxPixels: MAX_IMAGE_PIXELS,
@@ -77,6 +84,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const deps: EdgeDeps = {
     config,
     log,
+    gate: new Gate({ isClosed, keys, meter, log }),
+    keys,
+    meter,
     admission: new Admission(config),
     bus,
     directory,
@@ -104,6 +114,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     deps.dispatcher.close();
     await within(idle, LAST_WORDS_MS);
     directory.close();
+    keys.close();
     await Promise.all([
       within(server.close(), LAST_WORDS_MS).finally(() => server.destroy()),
       bus.close(),

@@ -20,6 +20,11 @@ const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
 export const VARIABLES = {
   TESSERA_HOST: variable("127.0.0.1", "Address the edge listens on.", z.string().min(1)),
+  TESSERA_AUTH: variable(
+    "auto",
+    "API keys: keys (needed), off (not looked at), auto (needed unless the edge listens on loopback).",
+    z.enum(["auto", "keys", "off"]),
+  ),
   TESSERA_PORT: variable("8000", "Port the edge listens on; 0 takes a free one.", integer(0, 65535)),
   TESSERA_MODEL: variable(
     "internvl3-tiny",

@@ -49,6 +49,24 @@ const TABLE = {
   webhook_url_forbidden: bad("The webhook's URL may not be called from this server."),
   webhooks_unavailable: bad("This server delivers no webhooks: it has no secret to sign them with."),
   request_timeout: bad("The request body came too slowly.", 408),
+  invalid_api_key: {
+    status: 401,
+    type: "authentication_error",
+    retryAfterS: null,
+    message: "The API key is missing or not known here. Send Authorization: Bearer <key>.",
+  },
+  insufficient_scope: {
+    status: 403,
+    type: "authentication_error",
+    retryAfterS: null,
+    message: "The API key may not be used for this.",
+  },
+  insufficient_quota: {
+    status: 429,
+    type: "rate_limit_error",
+    retryAfterS: null,
+    message: "The API key's tokens of this month are used up.",
+  },
   rate_limited: {
     status: 429,
     type: "rate_limit_error",

@@ -147,6 +147,12 @@ export const ANSWERS_MAX_BYTES = 256 * 1024 * 1024;
 export const REQUEST_MAX_AGE_MS = 24 * 3_600_000;
 /** Largest answer kept under an Idempotency-Key, in characters: with its frame it fits a message of 1 MB. */
 export const MAX_KEPT_BODY_BYTES = 512 * 1024;
+/** How long an API key's use is told by day and month: a year and the month before it. */
+export const USAGE_MAX_AGE_MS = 400 * 24 * 3_600_000;
+/** How long the counts of a minute stay: until after the next, in which they may still be asked for. */
+export const PACE_MAX_AGE_MS = 3 * 60_000;
+/** How long a request waits for its key's counters; without them it goes on, since work is worth more than a count. */
+export const METER_TIMEOUT_MS = 1_000;
 /** Longest wait a client that was refused is asked for: what comes later cannot be foreseen. */
 export const MAX_RETRY_AFTER_S = 60;
 /** How far back the pace is measured at which places become free. */

@@ -1,5 +1,6 @@
 /** What edge and worker agree on: wire contract, subjects, limits, errors, environment, log. No I/O. */
 export * from "./contract/announcement.ts";
+export * from "./contract/api_key.ts";
 export * from "./contract/claim.ts";
 export * from "./contract/codec.ts";
 export * from "./contract/dead_letter.ts";

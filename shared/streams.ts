@@ -16,8 +16,10 @@ import {
   MAX_QUEUED_WEBHOOKS,
   MAX_STORED_TILE_BYTES,
   NEWS_MAX_BYTES,
+  PACE_MAX_AGE_MS,
   RECORD_MAX_AGE_MS,
   REQUEST_MAX_AGE_MS,
+  USAGE_MAX_AGE_MS,
   WEBHOOK_ACK_WAIT_MS,
   WORKER_QUEUE_TTL_MS,
 } from "./limits.ts";
@@ -36,6 +38,7 @@ import {
   type JobClass,
   JOBS_BUCKET,
   jobsForWorker,
+  KEYS_BUCKET,
   LIVE_JOBS_WILDCARD,
   LIVE_STREAM,
   liveConsumer,
@@ -43,10 +46,14 @@ import {
   NEWS_CONSUMER,
   NEWS_STREAM,
   NEWS_WILDCARD,
+  PACE_STREAM,
+  PACE_WILDCARD,
   REQUESTS_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
   UNDELIVERED_BUCKET,
+  USAGE_STREAM,
+  USAGE_WILDCARD,
   WEBHOOKS_CONSUMER,
   WEBHOOKS_STREAM,
   WEBHOOKS_WILDCARD,
@@ -236,4 +243,34 @@ export function liveConsumerConfig(model: string, ackWaitMs: number = ACK_WAIT_M
 export const WORKERS_BUCKET_CONFIG = {
   name: WORKERS_BUCKET,
   options: { ttl: ANNOUNCEMENT_TTL_MS, storage: "memory", history: 1 },
+} as const;
+
+/** The bucket of API keys. */
+export const KEYS_BUCKET_CONFIG = { name: KEYS_BUCKET, options: { storage: "file", history: 1 } } as const;
+
+/** What is counted: one message a counter, which nats-server adds to. */
+const COUNTERS = {
+  retention: "limits",
+  discard: "old",
+  max_msgs_per_subject: 1,
+  allow_msg_counter: true,
+  allow_direct: true,
+} as const;
+
+/** What API keys used, by day and month. */
+export const USAGE_STREAM_CONFIG = {
+  ...COUNTERS,
+  name: USAGE_STREAM,
+  subjects: [USAGE_WILDCARD],
+  storage: "file",
+  max_age: USAGE_MAX_AGE_MS * NANOS_PER_MS,
+} as const;
+
+/** What API keys use, by minute. */
+export const PACE_STREAM_CONFIG = {
+  ...COUNTERS,
+  name: PACE_STREAM,
+  subjects: [PACE_WILDCARD],
+  storage: "memory",
+  max_age: PACE_MAX_AGE_MS * NANOS_PER_MS,
 } as const;

@@ -7,6 +7,21 @@ export const LIVE_JOBS_WILDCARD = "tessera.jobs.live.>";
 /** KV bucket (with TTL) in which workers announce themselves; the key is the worker id. */
 export const WORKERS_BUCKET = "tessera_workers";
 
+/** KV bucket of API keys; the key is the hash of the secret. */
+export const KEYS_BUCKET = "tessera_keys";
+/** Counters of what API keys used: by day and month on disk, by minute in memory. The last message of a subject is its sum. */
+export const USAGE_STREAM = "TESSERA_USAGE";
+export const USAGE_WILDCARD = "tessera.usage.>";
+export const PACE_STREAM = "TESSERA_PACE";
+export const PACE_WILDCARD = "tessera.pace.>";
+/** `period` is a day or a month: `2026-11-25`, `2026-11`. */
+export const usageSubject = (keyId: string, period: string, field: string): string =>
+  `tessera.usage.${keyId}.${period}.${field}`;
+export const usageOf = (keyId: string): string => `tessera.usage.${keyId}.*.*`;
+/** `minute` since 1970. */
+export const paceSubject = (keyId: string, minute: number, field: string): string =>
+  `tessera.pace.${keyId}.${minute}.${field}`;
+
 /**
  * A model's name as one subject token: letters, digits, `-` and `_` stand for themselves, every other UTF-8 byte
  * becomes `=XX`. Injective, so that two models never share a queue.

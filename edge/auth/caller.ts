@@ -1,11 +1,11 @@
 /** Who sends a request: found once, at the beginning, for every route. */
-import { ANONYMOUS, sha256Hex } from "@tessera/shared";
-import type { Context } from "hono";
-import type { EdgeContext } from "../deps.ts";
+import { ANONYMOUS, type ApiKey, sha256Hex } from "@tessera/shared";
 
 export interface Caller {
   /** Owner of jobs, files and cached prefixes: one word, never the key itself. */
   readonly tenant: string;
+  /** null where keys are not checked. */
+  readonly key: ApiKey | null;
 }
 
 /** Characters of a hash: enough that two keys are never one tenant. */
@@ -17,15 +17,8 @@ export function bearerToken(authorization: string | undefined): string | null {
 }
 
 /** Where keys are not checked, whatever token is sent tells tenants apart. */
-export async function unchecked(token: string | null): Promise<Caller> {
-  if (token === null) return { tenant: ANONYMOUS };
-  return { tenant: (await sha256Hex(new TextEncoder().encode(token))).slice(0, TENANT_CHARS) };
-}
-
-/** Sets `c.var.caller`. */
-export function authenticate() {
-  return async (c: Context<EdgeContext>, next: () => Promise<void>): Promise<void> => {
-    c.set("caller", await unchecked(bearerToken(c.req.header("authorization"))));
-    await next();
-  };
+export async function uncheckedCaller(token: string | null): Promise<Caller> {
+  if (token === null) return { tenant: ANONYMOUS, key: null };
+  const hash = await sha256Hex(new TextEncoder().encode(token));
+  return { tenant: hash.slice(0, TENANT_CHARS), key: null };
 }

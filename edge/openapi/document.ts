@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { corePaths } from "./core_paths.ts";
 import { filePaths } from "./file_paths.ts";
+import { usagePaths } from "./usage_paths.ts";
 import { NOTES } from "./notes.ts";
 import { answer, ANSWERS, ANY_KEY, type Document, REFUSALS, REQUESTS, type Schema } from "./parts.ts";
 
@@ -24,7 +25,7 @@ export function openApiDocument(): Document {
     servers: [{ url: "/" }],
     security: ANY_KEY,
     tags: ["Answers", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
-    paths: { ...corePaths(), ...filePaths() },
+    paths: { ...corePaths(), ...filePaths(), ...usagePaths() },
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
       schemas: {

@@ -5,6 +5,7 @@ import { InspectListBody, InspectOneBody } from "../api/inspect_request.ts";
 import { ChatBody } from "../api/schema.ts";
 import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
 import { FileForm } from "../routes/files.ts";
+import { UsageAnswer } from "./usage_paths.ts";
 import * as answers from "./answers.ts";
 import { FileAnswer, FileDeletedAnswer, FileListAnswer } from "./file_answers.ts";
 
@@ -53,6 +54,7 @@ export const ANSWERS = {
   ModelList: answers.ModelListAnswer,
   Inspection: answers.InspectionAnswer,
   Tokenization: answers.TokenizationAnswer,
+  Usage: UsageAnswer,
   Home: answers.HomeAnswer,
   Health: answers.HealthAnswer,
   Ready: answers.ReadyAnswer,
@@ -67,6 +69,8 @@ export const answer = (description: string, name: Name): Json => ({ description,
 /** Statuses of refusals, and when they come. */
 export const REFUSALS: Readonly<Record<string, string>> = {
   400: "The request is not valid, or a picture cannot be used.",
+  401: "The server needs an API key, and this is none.",
+  403: "The API key may not be used for this.",
   404: "No such model, file or route.",
   405: "The route does not accept the method.",
   408: "The body came too slowly.",
@@ -84,7 +88,7 @@ export function refusals(...statuses: readonly number[]): Record<string, Json> {
 }
 
 export const ON_BODIES = [400, 404, 408, 413, 415, 429, 500, 503, 504] as const;
-/** OpenAI's clients send one; here it only tells tenants apart. */
+/** Needed where the server checks keys (TESSERA_AUTH); elsewhere it only tells tenants apart. */
 export const ANY_KEY = [{}, { key: [] }];
 
 export function body(name: Name, example: Json): Json {

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { inBatch, parseBatchRequest } from "../api/batch_request.ts";
 import { type JsonBody, readJsonBody } from "../api/body.ts";
-import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps } from "../deps.ts";
 import { DONE } from "../stream/chunks.ts";
 import { wholeCompletion } from "../stream/one_completion.ts";
 import { sseResponse } from "../stream/sse.ts";
@@ -70,7 +70,7 @@ async function answerOne(
 ): Promise<Item> {
   const requestedAt = performance.now();
   const give = async (): Promise<Item> => {
-    const ticket = deps.admission.admit(c.var.caller.tenant);
+    const ticket = admitted(deps, c);
     try {
       const prepared = await understand(deps, body, ticket, signal);
       if (prepared.request.isStream) {

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { type JsonBody, readJsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
-import { type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
 import { keptResponse, parseEventId } from "../resume/response.ts";
 import { isResumable, resume } from "../resume/route.ts";
 import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
@@ -17,7 +17,7 @@ export function chatCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
     const last = parseEventId(c.req.header("last-event-id"));
     if (last !== null) return await resume(deps, c, last.id, last.after);
-    const ticket = deps.admission.admit(c.var.caller.tenant);
+    const ticket = admitted(deps, c);
     const client = new AbortController();
     const leave = () => client.abort();
     // Heard only until the response is made: from then on the body's cancel says that the client left.
@@ -139,6 +139,7 @@ export async function dispatch(
     videos: pictures.videos,
     requestedAt,
     log: c.var.log,
+    onUsage: (usage) => deps.gate.record(c.var.caller, usage),
   });
 }
 

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import { listFields, pageBody, pageWish, parseQuery } from "../api/list_query.ts";
 import { type FormLimits, isForm, readForm } from "../api/multipart.ts";
-import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps } from "../deps.ts";
 import { FILE_PURPOSES, fileBody, UPLOAD_PURPOSES } from "../files/file_record.ts";
 import type { FileFacts, FilePurpose, StoredBytes } from "../files/file_store.ts";
 
@@ -31,7 +31,7 @@ type Route = (c: Context<EdgeContext>) => Promise<Response>;
 export function uploadFile(deps: EdgeDeps): Route {
   return async (c) => {
     const owner = c.var.caller.tenant;
-    const ticket = deps.admission.admit(owner);
+    const ticket = admitted(deps, c);
     let stored: StoredBytes | null = null;
     try {
       ticket.hold(UPLOAD_HELD_BYTES);

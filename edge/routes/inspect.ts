@@ -3,13 +3,13 @@ import { type Announcement, TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
 import { readJsonBody } from "../api/body.ts";
 import { parseInspectRequest } from "../api/inspect_request.ts";
-import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
 import { type InspectedPicture, inspectPictures } from "../media/inspect_pictures.ts";
 import type { ImageInspection } from "../tile/mod.ts";
 
 export function inspectImages(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = deps.admission.admit(c.var.caller.tenant);
+    const ticket = admitted(deps, c);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { model: name, pictures, tiling, isList } = parseInspectRequest(body.json);

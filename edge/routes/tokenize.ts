@@ -6,13 +6,13 @@ import type { Blobs } from "../api/blobs.ts";
 import { readJsonBody } from "../api/body.ts";
 import { parseTokenizeRequest, type TokenizeWish } from "../api/tokenize_request.ts";
 import { isVideo } from "../api/videos.ts";
-import { type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps, fetchSettings } from "../deps.ts";
 import { askForTokens } from "../dispatch/tokenize.ts";
 import { inspectPictures } from "../media/inspect_pictures.ts";
 
 export function tokenize(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = deps.admission.admit(c.var.caller.tenant);
+    const ticket = admitted(deps, c);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const wish = parseTokenizeRequest(body.json);

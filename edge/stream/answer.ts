@@ -19,6 +19,8 @@ export interface AnswerOptions {
   /** performance.now() when the request came. */
   readonly requestedAt: number;
   readonly log: Logger;
+  /** Told once, when the answer is complete. */
+  readonly onUsage?: (usage: AnswerEnd["usage"]) => void;
 }
 
 export class Answer {
@@ -54,6 +56,7 @@ export class Answer {
       totalMs,
     });
     const { finishReason, usage } = end;
+    this.#options.onUsage?.(usage);
     log.info("answered", { job_id: job.id, finish_reason: finishReason, ...usage, ...facts.timings });
     return facts;
   }

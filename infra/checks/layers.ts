@@ -19,7 +19,7 @@ const HOMES: readonly { readonly pattern: RegExp; readonly home: RegExp; readonl
   },
   { pattern: /tessera\.node/, home: /^(native\/|gpu-worker\/engine\/native\.ts$|infra\/)/, what: "the addon's path" },
   {
-    pattern: /["'`]tessera\.(jobs|edge|worker|cancel|dead|tiles|news|answers|tokenize|media|webhooks)\./,
+    pattern: /["'`]tessera\.(jobs|edge|worker|cancel|dead|tiles|news|answers|tokenize|media|webhooks|usage|pace)\./,
     home: /^(shared\/subjects\.ts$|tests\/|infra\/nats\/)/,
     what: "a subject",
   },

@@ -7,6 +7,7 @@ import { captionLines } from "./caption_lines.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
 import { doctorCommand } from "./doctor.ts";
+import { keysCommand } from "./keys.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { tokenizeCommand } from "./tokenize.ts";
@@ -20,6 +21,7 @@ const HELP = `Usage: deno task tessera <command>
   tokenize <text>        count tokens, with --image <picture> of a whole question
   pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
   plan [model]           memory on each GPU, without weights: plan InternVL3-78B --gpus 4x80
+  keys                   make, list and revoke API keys
   doctor                 check this machine: what is missing, and how to get it
   env                    print the table of environment variables
 
@@ -41,6 +43,7 @@ Options:
 /** Commands with options of their own. */
 const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
   doctor: doctorCommand,
+  keys: keysCommand,
   plan: planCommand,
   pull: pullCommand,
   tokenize: tokenizeCommand,

@@ -1,5 +1,6 @@
 /** The whole stack on this machine: nats-server, a worker, an edge, a deliverer of webhooks; started and stopped in order. */
 import { LOG_LEVELS, readEnv } from "@tessera/shared";
+import { openLocalStore } from "../nats/local.ts";
 import { startNatsServer } from "../nats/server.ts";
 import { findFfmpeg } from "./ffmpeg.ts";
 import { ROOT } from "./paths.ts";
@@ -15,6 +16,8 @@ export interface StackOptions {
   readonly port?: number;
   /** Workers to start; several share the model's queue. */
   readonly numWorkers?: number;
+  /** Keep jobs, files and keys for the next run, in the data folder; else they go with the stack. */
+  readonly keepsData?: boolean;
   /** Set for the processes on top of this process's own environment. */
   readonly env?: Record<string, string>;
   /** Every line the parts print, with the part's name. */
@@ -66,13 +69,18 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   try {
     let natsUrl = settings.TESSERA_NATS_URL;
     if (natsUrl === "") {
+      const store = options.keepsData ? await openLocalStore() : null;
+      if (store !== null) stops.push(store.release);
+      else if (options.keepsData) hear("stack")("another stack keeps its data here; this one's goes when it stops");
       const nats = await startNatsServer({
         log: hear("nats"),
+        ...(store === null ? {} : { storeDir: store.storeDir }),
         ...(options.progress === undefined ? {} : { progress: options.progress }),
       });
       stops.push(nats.stop);
       watch("nats-server", nats);
       natsUrl = nats.url;
+      await store?.announce(natsUrl);
     }
     const ffmpeg = options.env?.["TESSERA_FFMPEG"] ?? await findFfmpeg() ?? "";
     const env = { ...options.env, TESSERA_NATS_URL: natsUrl, TESSERA_FFMPEG: ffmpeg };

@@ -10,6 +10,7 @@ async function main(): Promise<void> {
   await setUp({ forTests: false });
   const stack = await startStack({
     port: TESSERA_PORT,
+    keepsData: true,
     log: (part, line) => part !== "nats" && console.log(`${dim(part.padEnd(6))} ${readableLog(line)}`),
   });
   console.log(`${bold("Tessera")} serves at ${stack.url}. Ctrl-C stops it.`);

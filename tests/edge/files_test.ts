@@ -4,7 +4,7 @@ import { bucketStream, FILE_RECORDS_BUCKET, FILES_BUCKET, objectStream } from "@
 import assert from "node:assert/strict";
 import { FileAnswer, FileListAnswer } from "../../edge/openapi/file_answers.ts";
 import { FileStore, resolveFile } from "../../edge/files/file_store.ts";
-import { unchecked } from "../../edge/auth/caller.ts";
+import { uncheckedCaller } from "../../edge/auth/caller.ts";
 import { errorOf, type Harness, until, withEdge } from "./harness.ts";
 
 type Fields = Readonly<Record<string, string>>;
@@ -69,7 +69,7 @@ Deno.test("files: what was uploaded is read back, by its owner alone, until it i
     );
     assert.deepEqual(new Uint8Array(await content.arrayBuffer()), whole);
     const { files } = harness.edge.deps;
-    const { tenant: owner } = await unchecked("a");
+    const { tenant: owner } = await uncheckedCaller("a");
     const resolved = await resolveFile(files, owner, file.id);
     assert.deepEqual([resolved.bytes.length, resolved.contentType], [whole.length, "image/png"]);
 
