@@ -5,6 +5,7 @@ import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
 import { resumeStream } from "./resume/route.ts";
+import { cancelCaption, createCaption, deleteCaption, getCaption, listCaptions } from "./routes/captions.ts";
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from "./routes/files.ts";
 import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
@@ -30,6 +31,11 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/chat/completions/:id/stream", resumeStream(deps));
   app.post("/v1/images/inspect", inspectImages(deps));
   app.post("/v1/tokenize", tokenize(deps));
+  app.post("/v1/captions", createCaption(deps));
+  app.get("/v1/captions", listCaptions(deps));
+  app.get("/v1/captions/:id", getCaption(deps));
+  app.delete("/v1/captions/:id", deleteCaption(deps));
+  app.post("/v1/captions/:id/cancel", cancelCaption(deps));
   app.post("/v1/files", uploadFile(deps));
   app.get("/v1/files", listFiles(deps));
   app.get("/v1/files/:id", getFile(deps));
@@ -44,6 +50,9 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/chat/completions", "POST"],
       ["/v1/tokenize", "POST"],
       ["/v1/images/inspect", "POST"],
+      ["/v1/captions", "GET, POST"],
+      ["/v1/captions/:id", "GET, DELETE"],
+      ["/v1/captions/:id/cancel", "POST"],
       ["/v1/files", "GET, POST"],
       ["/v1/files/:id", "GET, DELETE"],
       ["/v1/files/:id/content", "GET"],

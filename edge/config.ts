@@ -19,6 +19,7 @@ import {
   STALL_MS,
 } from "@tessera/shared";
 import { OUTBOUND_VARIABLES, type OutboundConfig, readOutboundConfig } from "./outbound/settings.ts";
+import { parseSecrets, type WebhookSecret } from "./webhooks/signature.ts";
 
 /** Waits, in ms; limits.ts says what each means. */
 export interface Waits {
@@ -55,6 +56,10 @@ export interface EdgeConfig {
   readonly allowPrivateUrls: boolean;
   /** Lists of where users may point to; none where absent. */
   readonly outbound?: OutboundConfig;
+  /** How long captions are kept after their end, in ms; as long as their jobs' states where absent. */
+  readonly keepMs?: number;
+  /** Webhooks are signed with these, and not taken without. */
+  readonly webhookSecrets?: readonly WebhookSecret[];
   readonly waits: Waits;
 }
 
@@ -96,6 +101,12 @@ export function readEdgeConfig(
   } catch (error) {
     faults.push(error instanceof Error ? error.message : String(error));
   }
+  let webhookSecrets: readonly WebhookSecret[] = [];
+  try {
+    webhookSecrets = parseSecrets(get("TESSERA_WEBHOOK_SECRETS") ?? "");
+  } catch (error) {
+    faults.push(`TESSERA_WEBHOOK_SECRETS: ${error instanceof Error ? error.message : error}`);
+  }
   let outbound: OutboundConfig | undefined;
   try {
     outbound = readOutboundConfig(readEnv(OUTBOUND_VARIABLES, get), readFile);
@@ -115,6 +126,7 @@ export function readEdgeConfig(
       "TESSERA_DRAIN_MS",
       "TESSERA_AUTH",
       "TESSERA_ALLOW_PRIVATE_URLS",
+      "TESSERA_KEEP_HOURS",
       "TESSERA_LOG_LEVEL",
       "TESSERA_LOG_FORMAT",
     ], get);
@@ -133,6 +145,8 @@ export function readEdgeConfig(
         drainMs: env.TESSERA_DRAIN_MS,
         auth: env.TESSERA_AUTH,
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
+        keepMs: env.TESSERA_KEEP_HOURS * 3_600_000,
+        webhookSecrets,
         ...(outbound === undefined ? {} : { outbound }),
         waits: DEFAULT_WAITS,
         log: { level: env.TESSERA_LOG_LEVEL, format: env.TESSERA_LOG_FORMAT },

@@ -1,16 +1,18 @@
 /** What the routes work with: the parts of an edge, made once by startEdge. */
-import type { Logger } from "@tessera/shared";
+import { type Logger, TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Admission, Ticket } from "./admission.ts";
 import type { Caller } from "./auth/caller.ts";
 import type { Gate } from "./auth/gate.ts";
 import type { KeyRing } from "./auth/key_ring.ts";
 import type { Meter } from "./auth/meter.ts";
+import type { Captions } from "./captions/captions.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
 import type { Dispatcher } from "./dispatch/dispatcher.ts";
 import type { WorkerDirectory } from "./dispatch/directory.ts";
-import type { FileStore } from "./files/file_store.ts";
+import { type FileStore, resolveFile } from "./files/file_store.ts";
+import type { DurableJobs } from "./jobs/durable_jobs.ts";
 import type { LoaderOptions } from "./media/load_pictures.ts";
 import type { Answers } from "./resume/answers.ts";
 import type { Idempotency } from "./resume/idempotency.ts";
@@ -35,6 +37,8 @@ export interface EdgeDeps {
   readonly idempotency: Idempotency;
   /** How what users point at is connected to. */
   readonly outbound: OutboundSettings;
+  readonly jobs: DurableJobs;
+  readonly captions: Captions;
   /** Files kept for later requests. */
   readonly files: FileStore;
 }
@@ -59,17 +63,28 @@ export function admitted({ admission }: EdgeDeps, { var: { caller } }: Context<E
   return admission.admit(caller.tenant, caller.key?.limits.concurrency);
 }
 
-/** How pictures are fetched. */
-export function fetchSettings({ config, outbound }: EdgeDeps): FetchSettings {
-  return { outbound, fetchMs: config.waits.fetchMs };
+/** How the pictures of an owner's request are fetched. */
+export function fetchSettings({ config, outbound, files }: EdgeDeps, owner: string): FetchSettings {
+  return {
+    outbound,
+    fetchMs: config.waits.fetchMs,
+    readFile: async (id, param, hold) => {
+      try {
+        return (await resolveFile(files, owner, id, hold)).bytes;
+      } catch (error) {
+        if (!(error instanceof TesseraError) || error.code !== "not_found") throw error;
+        throw new TesseraError("file_not_found", { message: error.message, param });
+      }
+    },
+  };
 }
 
 /** How pictures and videos become tiles. */
-export function loaderOptions(deps: EdgeDeps): LoaderOptions {
+export function loaderOptions(deps: EdgeDeps, owner: string): LoaderOptions {
   const { bus, tilePool } = deps;
   return {
     pool: tilePool,
-    ...fetchSettings(deps),
+    ...fetchSettings(deps, owner),
     takeFrames: (request, taker) => takeFrames(bus.connection, bus.maxPayload, request, taker),
   };
 }

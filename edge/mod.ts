@@ -7,6 +7,7 @@ import {
   MAX_IMAGE_SIDE,
   MAX_TILE_MS,
   NO_NATS_ACCESS,
+  RECORD_MAX_AGE_MS,
   TesseraError,
 } from "@tessera/shared";
 import { Admission } from "./admission.ts";
@@ -14,14 +15,17 @@ import { Gate } from "./auth/gate.ts";
 import { KeyRing } from "./auth/key_ring.ts";
 import { Meter } from "./auth/meter.ts";
 import { createApp } from "./app.ts";
+import { Captions } from "./captions/captions.ts";
 import { type EdgeConfig, needsKeys } from "./config.ts";
 import type { EdgeDeps } from "./deps.ts";
 import { Bus } from "./dispatch/bus.ts";
 import { WorkerDirectory } from "./dispatch/directory.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { DurableJobs } from "./jobs/durable_jobs.ts";
 import { FileStore } from "./files/file_store.ts";
 import type { Resolve } from "./outbound/request.ts";
 import { outboundSettings } from "./outbound/settings.ts";
+import { Sweeper } from "./records/sweeper.ts";
 import { Answers } from "./resume/answers.ts";
 import { Idempotency } from "./resume/idempotency.ts";
 import { keptResponse } from "./resume/response.ts";
@@ -81,6 +85,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     edgeId,
     replay: async (id, tenant) => keptResponse({ config }, id, await answers.follow(id, tenant, -1)),
   });
+  const jobs = new DurableJobs(bus);
   const deps: EdgeDeps = {
     config,
     log,
@@ -94,6 +99,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     tilePool,
     answers,
     idempotency,
+    jobs,
+    captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS),
     files: new FileStore(bus),
     outbound: {
       ...outboundSettings(config.outbound, config.allowPrivateUrls),
@@ -106,6 +113,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     onFault: (error) => log.error("connection_failed", { error }),
   });
   bus.start();
+  const sweeper = new Sweeper(bus, log, [deps.captions, deps.files]);
   const { port } = server;
   const host = config.host.includes(":") ? `[${config.host}]` : config.host;
 
@@ -116,6 +124,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     directory.close();
     keys.close();
     await Promise.all([
+      sweeper.close(),
       within(server.close(), LAST_WORDS_MS).finally(() => server.destroy()),
       bus.close(),
       options.tilePool === undefined ? tilePool.close() : Promise.resolve(),

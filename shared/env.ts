@@ -1,6 +1,6 @@
 /** Every environment variable: name, default, meaning, check. Edge, worker and tools pick theirs from here. */
 import { z } from "zod";
-import { DEFAULT_DEADLINE_MS, WEBHOOK_SCHEDULE_MS } from "./limits.ts";
+import { DEFAULT_DEADLINE_MS, RECORD_MAX_AGE_MS, WEBHOOK_SCHEDULE_MS } from "./limits.ts";
 import { LOG_LEVELS } from "./log.ts";
 
 interface Variable<T> {
@@ -123,6 +123,11 @@ export const VARIABLES = {
     "",
     "Certificates to trust the servers of pictures and callbacks by, beside the public ones: a PEM file, or its content.",
     z.string(),
+  ),
+  TESSERA_KEEP_HOURS: variable(
+    String(RECORD_MAX_AGE_MS / 3_600_000),
+    "How long captions are kept after their end, in hours.",
+    integer(1, RECORD_MAX_AGE_MS / 3_600_000),
   ),
   TESSERA_WEBHOOK_SECRETS: variable(
     "",

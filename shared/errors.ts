@@ -29,6 +29,7 @@ const TABLE = {
   unsupported_media_type: bad("The request body must be JSON. Set Content-Type: application/json.", 415),
   model_not_found: bad("The model does not exist on this server. GET /v1/models lists the models.", 404),
   not_found: bad("No such route. See GET /v1/models and POST /v1/chat/completions.", 404),
+  file_not_found: bad("There is no such file of this API key.", 404),
   method_not_allowed: bad("The route does not accept this method.", 405),
   context_length_exceeded: bad(
     "The prompt is longer than the model's context. Shorten the text or send fewer pictures.",

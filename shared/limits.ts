@@ -110,6 +110,11 @@ export const MAX_DURABLE_JOBS = 100_000;
 export const DURABLE_MAX_AGE_MS = 24 * 3_600_000;
 /** How long the state of a durable job, its answer included, is kept after its last change. */
 export const RECORD_MAX_AGE_MS = 7 * 24 * 3_600_000;
+/** Longest wait for a caption that one request may ask for; and the shortest time its job may be given. */
+export const MAX_PREFER_WAIT_MS = 60_000;
+export const MIN_CANCEL_AFTER_MS = 5_000;
+/** How often an edge forgets files and captions that are too old. */
+export const SWEEP_RECORDS_MS = 30 * 60_000;
 /** Bytes of tiles that wait with durable jobs; NATS reserves them on disk. */
 export const MAX_STORED_TILE_BYTES = 1024 * 1024 * 1024;
 /** News of durable jobs: kept as long as their states, at most so many bytes. */

@@ -26,6 +26,7 @@ import {
 import {
   ANSWERS_STREAM,
   ANSWERS_WILDCARD,
+  CAPTIONS_BUCKET,
   DEAD_STREAM,
   DEAD_WILDCARD,
   DELIVERIES_BUCKET,
@@ -190,6 +191,12 @@ export const JOBS_BUCKET_CONFIG = {
 export const FILES_BUCKET_CONFIG = {
   name: FILES_BUCKET,
   options: { ttl: FILE_MAX_AGE_MS * NANOS_PER_MS, storage: "file", max_bytes: FILES_MAX_BYTES },
+} as const;
+
+/** What captions were asked for; a day more than the states of their jobs, which decide. */
+export const CAPTIONS_BUCKET_CONFIG = {
+  name: CAPTIONS_BUCKET,
+  options: { ttl: RECORD_MAX_AGE_MS + DURABLE_MAX_AGE_MS, storage: "file", history: 1 },
 } as const;
 
 /** What is known of files. */

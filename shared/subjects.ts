@@ -123,6 +123,8 @@ export const NEWS_STREAM = "TESSERA_NEWS";
 export const NEWS_WILDCARD = "tessera.news.*.*";
 export const newsSubject = (status: string, jobId: string): string => `tessera.news.${status}.${jobId}`;
 
+/** KV bucket of captions' requests; the key is owner and caption id, which is the job's. */
+export const CAPTIONS_BUCKET = "tessera_captions";
 /** Object store of files' bytes, and KV bucket of what is known of them; the key is owner and file id. */
 export const FILES_BUCKET = "tessera_files";
 export const FILE_RECORDS_BUCKET = "tessera_file_records";

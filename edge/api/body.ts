@@ -12,6 +12,8 @@ export interface JsonBody {
   readonly json: unknown;
   /** Pictures, by the name that stands in their `url`. */
   readonly blobs: Blobs;
+  /** Files that came beside the JSON, by the name that stands in their `url`. */
+  readonly uploads?: Blobs;
   readonly numBytes: number;
 }
 

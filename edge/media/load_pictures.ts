@@ -62,6 +62,8 @@ export interface LoadRequest {
   readonly media: readonly MediaSource[];
   /** Bytes of the data: URLs that were taken out of the body. */
   readonly blobs: Blobs;
+  /** Files that came with the request. */
+  readonly uploads?: Blobs;
   readonly wish: TilingWish;
   readonly model: Announcement;
   readonly ticket: Ticket;

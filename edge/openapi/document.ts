@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document, made from the schemas that check requests, so that it cannot say anything else. */
 import { z } from "zod";
 import { corePaths } from "./core_paths.ts";
+import { captionPaths } from "./caption_paths.ts";
 import { filePaths } from "./file_paths.ts";
 import { usagePaths } from "./usage_paths.ts";
 import { NOTES } from "./notes.ts";
@@ -24,8 +25,8 @@ export function openApiDocument(): Document {
     },
     servers: [{ url: "/" }],
     security: ANY_KEY,
-    tags: ["Answers", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
-    paths: { ...corePaths(), ...filePaths(), ...usagePaths() },
+    tags: ["Answers", "Captions", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
+    paths: { ...corePaths(), ...captionPaths(), ...filePaths(), ...usagePaths() },
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
       schemas: {

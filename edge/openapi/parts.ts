@@ -1,12 +1,15 @@
 /** What descriptions of routes are made of: named bodies and answers, refusals, parameters. */
 import { z } from "zod";
 import { BatchBody } from "../api/batch_request.ts";
+import { CaptionFormBody } from "../api/caption_form.ts";
+import { CaptionBody } from "../api/caption_request.ts";
 import { InspectListBody, InspectOneBody } from "../api/inspect_request.ts";
 import { ChatBody } from "../api/schema.ts";
 import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
 import { FileForm } from "../routes/files.ts";
 import { UsageAnswer } from "./usage_paths.ts";
 import * as answers from "./answers.ts";
+import { CaptionAnswer, CaptionDeletedAnswer, CaptionListAnswer } from "./caption_answers.ts";
 import { FileAnswer, FileDeletedAnswer, FileListAnswer } from "./file_answers.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
@@ -40,6 +43,8 @@ export const REQUESTS = {
   BatchRequest: BatchBody,
   InspectRequest: z.union([InspectOneBody, InspectListBody]),
   TokenizeRequest: z.union([TokenizeTextBody, TokenizeMessagesBody]),
+  CaptionRequest: CaptionBody,
+  CaptionForm: CaptionFormBody,
   FileUpload: FileForm,
 };
 export const ANSWERS = {
@@ -47,6 +52,9 @@ export const ANSWERS = {
   ChatCompletion: answers.CompletionAnswer,
   Batch: answers.BatchAnswer,
   ChatCompletionChunk: answers.CompletionChunk,
+  Caption: CaptionAnswer,
+  CaptionList: CaptionListAnswer,
+  CaptionDeleted: CaptionDeletedAnswer,
   File: FileAnswer,
   FileList: FileListAnswer,
   FileDeleted: FileDeletedAnswer,
@@ -74,8 +82,10 @@ export const REFUSALS: Readonly<Record<string, string>> = {
   404: "No such model, file or route.",
   405: "The route does not accept the method.",
   408: "The body came too slowly.",
+  409: "A request with this Idempotency-Key is being run.",
   413: "The body or the text is too large.",
   415: "The body is not declared to be what the route takes.",
+  422: "The Idempotency-Key was used with another body.",
   429: "The server is full; Retry-After says when to come again.",
   500: "Something went wrong inside the server.",
   502: "The worker was lost before the answer was complete.",

@@ -1,12 +1,11 @@
 /** Idempotency-Key: a request sent twice runs once. Its answer is kept for a day under whose it is, the path and the key. */
-import { createHash } from "node:crypto";
 import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/nats-core";
 import {
   decodeMessage,
   edgeAlive,
   encodeMessage,
-  MAX_BODY_BYTES,
+  MAX_FILE_BYTES,
   MAX_KEPT_BODY_BYTES,
   REQUESTS_BUCKET_CONFIG,
   sha256Hex,
@@ -17,6 +16,7 @@ import { z } from "zod";
 import type { EdgeContext } from "../deps.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { hasNoResponders } from "../dispatch/probe.ts";
+import { BodyHash } from "./body_hash.ts";
 
 /** The stream that an answer's events are kept under, told by the route to this middleware and to the client. */
 export const STREAM_ID_HEADER = "tessera-stream-id";
@@ -24,6 +24,8 @@ const KEY = /^[\x21-\x7e]{1,255}$/;
 /** Statuses that the same request may not get again: not kept, so that it is run anew. */
 const PASSING = new Set([408, 409, 425, 429, 499]);
 const PROBE_MS = 1_000;
+/** Longest body of any route: a file, with the form around it. */
+const MAX_BYTES = MAX_FILE_BYTES + MAX_KEPT_BODY_BYTES;
 
 const Entry = z.object({
   v: z.literal(1),
@@ -88,7 +90,7 @@ export class Idempotency {
     c: Context<EdgeContext>,
     next: () => Promise<void>,
   ): Promise<void> {
-    const hash = createHash("sha256");
+    const hash = new BodyHash(c.req.header("content-type") ?? "");
     c.req.raw = hashing(c.req.raw, hash);
     await next();
     const { res } = c;
@@ -102,13 +104,13 @@ export class Idempotency {
     const body = text === null || text.length > MAX_KEPT_BODY_BYTES ? null : text;
     const content_type = res.headers.get("content-type") ?? "application/json";
     const answer = { status: res.status, content_type, body, stream_id };
-    const kept = { ...entry, fingerprint: hash.digest("hex"), answer };
+    const kept = { ...entry, fingerprint: hash.digest(), answer };
     await kv.update(name, encodeMessage(kept, this.#options.bus.maxPayload), revision);
   }
 
   /** What to say to a request whose key is known; a revision to run it over when the first run died with its edge. */
   async #found(kv: KV, name: string, c: Context<EdgeContext>, tenant: string): Promise<Response | number> {
-    const hash = createHash("sha256");
+    const hash = new BodyHash(c.req.header("content-type") ?? "");
     await drain(c.req.raw, hash);
     const stored = await kv.get(name);
     if (stored === null || stored.operation !== "PUT") throw new TesseraError("request_in_progress");
@@ -118,7 +120,7 @@ export class Idempotency {
       if (await this.#isGone(entry.edge_id)) await kv.delete(name, { previousSeq: stored.revision }).catch(() => {});
       throw new TesseraError("request_in_progress");
     }
-    if (entry.fingerprint !== hash.digest("hex")) throw new TesseraError("idempotency_mismatch");
+    if (entry.fingerprint !== hash.digest()) throw new TesseraError("idempotency_mismatch");
     const { status, content_type, body, stream_id } = entry.answer;
     if (stream_id !== null) return await this.#options.replay(stream_id, tenant);
     if (body === null) {
@@ -167,10 +169,8 @@ export class Idempotency {
   }
 }
 
-type Hash = ReturnType<typeof createHash>;
-
 /** The same request; what is read of its body is hashed. */
-function hashing(request: Request, hash: Hash): Request {
+function hashing(request: Request, hash: BodyHash): Request {
   if (request.body === null) return request;
   const body = request.body.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
@@ -184,11 +184,11 @@ function hashing(request: Request, hash: Hash): Request {
 }
 
 /** Reads a body for its hash alone. */
-async function drain(request: Request, hash: Hash): Promise<void> {
+async function drain(request: Request, hash: BodyHash): Promise<void> {
   let numBytes = 0;
   for await (const chunk of request.body ?? []) {
     numBytes += chunk.length;
-    if (numBytes > MAX_BODY_BYTES) throw new TesseraError("request_too_large");
+    if (numBytes > MAX_BYTES) throw new TesseraError("request_too_large");
     hash.update(chunk);
   }
 }

@@ -9,7 +9,8 @@ import { DONE } from "../stream/chunks.ts";
 import { wholeCompletion } from "../stream/one_completion.ts";
 import { sseResponse } from "../stream/sse.ts";
 import { sleep } from "../wait.ts";
-import { dispatch, understand } from "./chat_completions.ts";
+import { understand } from "../jobs/prepare.ts";
+import { dispatch } from "./chat_completions.ts";
 
 /** How long a request of a batch waits before it asks for room again. */
 const ROOM_RETRY_MS = 250;
@@ -72,7 +73,7 @@ async function answerOne(
   const give = async (): Promise<Item> => {
     const ticket = admitted(deps, c);
     try {
-      const prepared = await understand(deps, body, ticket, signal);
+      const prepared = await understand(deps, c.var.caller.tenant, body, ticket, signal);
       if (prepared.request.isStream) {
         const message = "One request of a batch cannot stream by itself. Set stream beside requests.";
         throw new TesseraError("invalid_request", { message, param: "stream" });

@@ -1,13 +1,12 @@
 /** POST /v1/chat/completions: parse, admit, tile, dispatch, stream. */
-import { type Announcement, GREEDY, type Job, newId, TesseraError } from "@tessera/shared";
+import { newId } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
-import { type JsonBody, readJsonBody } from "../api/body.ts";
-import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
-import { admitted, type EdgeContext, type EdgeDeps, loaderOptions } from "../deps.ts";
+import { readJsonBody } from "../api/body.ts";
+import { admitted, type EdgeContext, type EdgeDeps } from "../deps.ts";
+import { jobOf, type Prepared, understand } from "../jobs/prepare.ts";
 import { keptResponse, parseEventId } from "../resume/response.ts";
 import { isResumable, resume } from "../resume/route.ts";
-import { type LoadedPictures, loadPictures } from "../media/load_pictures.ts";
 import { Answer } from "../stream/answer.ts";
 import { chunks } from "../stream/chunks.ts";
 import { oneCompletion } from "../stream/one_completion.ts";
@@ -60,13 +59,6 @@ export function chatCompletions(deps: EdgeDeps) {
   };
 }
 
-/** A request of which only the answer is missing. */
-interface Prepared {
-  readonly request: Omit<ChatRequest, "media">;
-  readonly pictures: LoadedPictures;
-  readonly model: Announcement;
-}
-
 /** The request understood, its model found, its pictures cut into tiles. */
 async function prepare(
   deps: EdgeDeps,
@@ -75,59 +67,29 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Prepared> {
   const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
-  const prepared = await understand(deps, body, ticket, signal);
+  const prepared = await understand(deps, c.var.caller.tenant, body, ticket, signal);
   // The body ends here: nothing returned refers to it.
   ticket.release(body.numBytes);
   return prepared;
-}
-
-/** The same for a body that was read already. */
-export async function understand(
-  deps: EdgeDeps,
-  body: JsonBody,
-  ticket: Ticket,
-  signal: AbortSignal,
-): Promise<Prepared> {
-  const generationOf = (name: string) => deps.directory.find(name).generation ?? GREEDY;
-  const { media, ...request } = parseChatRequest(body.json, generationOf);
-  const model = deps.directory.find(request.model);
-  const pictures = await loadPictures(loaderOptions(deps), {
-    media,
-    blobs: body.blobs,
-    wish: request.tiling,
-    model,
-    ticket,
-    signal,
-  });
-  checkContext(pictures, model);
-  return { request, pictures, model };
 }
 
 /** @param requestedAt performance.now() from which its time counts */
 export async function dispatch(
   deps: EdgeDeps,
   c: Context<EdgeContext>,
-  { request, pictures, model }: Prepared,
+  prepared: Prepared,
   signal: AbortSignal,
   requestedAt: number,
 ): Promise<Answer> {
-  const now = Date.now();
-  const job: Job = {
-    v: 1,
-    id: newId("job"),
-    model: model.model,
-    edge_id: deps.dispatcher.edgeId,
-    created_ms: now,
-    messages: request.messages,
-    images: pictures.images,
-    sampling: request.sampling,
-    tenant: c.var.caller.tenant,
-    priority: request.turn.priority,
-    cache_salt: request.turn.cacheSalt,
-  };
+  const { request, pictures } = prepared;
+  const job = jobOf(prepared, { id: newId("job"), edgeId: deps.dispatcher.edgeId, owner: c.var.caller.tenant });
   const deadlineAt = requestedAt + Math.min(request.turn.deadlineMs ?? Infinity, deps.config.deadlineMs);
   const running = await deps.dispatcher.start(job, pictures.tiles, { deadlineAt, signal });
-  const head = { id: `chatcmpl-${job.id.slice("job-".length)}`, created: Math.floor(now / 1000), model: job.model };
+  const head = {
+    id: `chatcmpl-${job.id.slice("job-".length)}`,
+    created: Math.floor(job.created_ms / 1000),
+    model: job.model,
+  };
   c.var.log.debug("job_started", { job_id: job.id, num_images: job.images.length, num_tiles: pictures.tiles.length });
   return new Answer({
     head,
@@ -140,16 +102,5 @@ export async function dispatch(
     requestedAt,
     log: c.var.log,
     onUsage: (usage) => deps.gate.record(c.var.caller, usage),
-  });
-}
-
-/** Pictures that cannot fit are refused here, before a worker is bothered; the exact count is the worker's. */
-function checkContext(pictures: LoadedPictures, model: Announcement): void {
-  const numTokens = pictures.images.reduce((sum, image) => sum + image.tiles.length * model.tokens_per_tile, 0);
-  if (numTokens < model.context_length) return;
-  throw new TesseraError("context_length_exceeded", {
-    message: `The pictures alone take ${numTokens} tokens, the model's context has ${model.context_length}. ` +
-      'Send fewer pictures, or set detail to "low".',
-    param: "messages",
   });
 }

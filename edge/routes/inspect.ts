@@ -14,7 +14,7 @@ export function inspectImages(deps: EdgeDeps) {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { model: name, pictures, tiling, isList } = parseInspectRequest(body.json);
       const model = name === null ? deps.directory.only() : deps.directory.find(name);
-      const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps), {
+      const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps, c.var.caller.tenant), {
         sources: pictures,
         blobs: body.blobs,
         wish: tiling,

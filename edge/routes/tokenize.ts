@@ -19,7 +19,7 @@ export function tokenize(deps: EdgeDeps) {
       const model = wish.model === null ? deps.directory.only() : deps.directory.find(wish.model);
       const tokens = await askForTokens(deps.bus, model.model, {
         v: 1,
-        source: await sourceOf(deps, wish.source, body.blobs, model, ticket, c.req.raw.signal),
+        source: await sourceOf(deps, c.var.caller.tenant, wish.source, body.blobs, model, ticket, c.req.raw.signal),
         want_ids: wish.wantIds,
         want_texts: wish.wantTexts,
       });
@@ -40,6 +40,7 @@ export function tokenize(deps: EdgeDeps) {
 
 async function sourceOf(
   deps: EdgeDeps,
+  owner: string,
   source: TokenizeWish["source"],
   blobs: Blobs,
   model: Announcement,
@@ -47,7 +48,7 @@ async function sourceOf(
   signal: AbortSignal,
 ) {
   if (source.type === "text") return source;
-  const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps), {
+  const inspected = await inspectPictures(deps.tilePool, fetchSettings(deps, owner), {
     sources: source.media.filter((each) => !isVideo(each)),
     blobs,
     wish: source.tiling,

@@ -87,6 +87,12 @@ Deno.test("accounts: chat, picture, video, counting, kept answers and durable jo
     assert.equal((await (await fetch(`${b}/v1/files/${file.id}/content`)).arrayBuffer()).byteLength, 300_000);
     assert.equal((await (await fetch(`${a}/v1/files/${file.id}`, { method: "DELETE" })).json()).deleted, true);
 
+    const asked = JSON.stringify({ image: picture!.url, prompt: "Describe the picture." });
+    const taken = await (await fetch(`${a}/v1/captions`, { method: "POST", headers, body: asked })).json();
+    const made = await fetch(`${b}/v1/captions/${taken.id}`, { headers: { prefer: "wait=20" } });
+    assert.equal((await made.json()).output?.text, picture!.caption, JSON.stringify(taken));
+    assert.equal((await fetch(`${b}/v1/captions/${taken.id}`, { method: "DELETE" })).status, 200);
+
     await withDurableJobs(base, async (jobs) => {
       const job = durableJob(model);
       await jobs.submit(job, []);

@@ -31,6 +31,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   ["part of unknown type", part({ type: "input_audio", input_audio: {} }), 400, "invalid_request", `${AT}.type`],
   ["text part without text", part({ type: "text" }), 400, "invalid_request", `${AT}.text`],
   ["picture without URL", picture(undefined), 400, "invalid_request", `${AT}.image_url.url`],
+  ["file there is not", picture(`file-${"0".repeat(23)}`), 404, "file_not_found", AT],
   ["unknown detail", picture(fakePicture(1, 1), "huge"), 400, "invalid_request", `${AT}.image_url.detail`],
   [
     "more tiles for a picture than the model takes",

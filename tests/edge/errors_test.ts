@@ -233,6 +233,12 @@ Deno.test("every code a client can meet was met", () => {
     "video_corrupt",
     "video_too_large",
     "video_unavailable",
+    "webhook_url_invalid",
+    "webhook_url_forbidden",
+    "webhooks_unavailable",
+    "invalid_api_key",
+    "insufficient_scope",
+    "insufficient_quota",
   ];
   const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
   assert.deepEqual(missing, []);

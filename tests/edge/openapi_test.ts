@@ -39,7 +39,7 @@ Deno.test("openapi: every status an error may have is a documented refusal", () 
   for (const code of ERROR_CODES) {
     const { status } = new TesseraError(code);
     // Nobody hears 499; the rest belong to routes that are not documented here.
-    if (![409, 422, 499].includes(status)) assert.ok(known.has(status), `${code}: ${status}`);
+    if (status !== 499) assert.ok(known.has(status), `${code}: ${status}`);
   }
 });
 
