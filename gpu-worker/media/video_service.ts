@@ -17,13 +17,11 @@ import {
   videoSession,
 } from "@tessera/shared";
 import type { Ffmpeg } from "./ffmpeg.ts";
+import { makeVideoFolder, removeStaleFolders } from "./folders.ts";
 import { refusalOf, VideoSession } from "./video_session.ts";
 
 /** How long a reply may take before the edge is told to ask again. */
 const PATIENCE_MS = 2_000;
-/** Folders of a worker that was killed are removed by the next one that starts, when they are this old. */
-const STALE_MS = 3_600_000;
-const FOLDER_PREFIX = "tessera-video-";
 
 interface Live {
   readonly id: string;
@@ -97,8 +95,8 @@ export class VideoService {
 
   async #begin(open: VideoOpen): Promise<string> {
     const id = newId("video");
-    const folder = await Deno.makeTempDir({ prefix: FOLDER_PREFIX });
-    const session = await VideoSession.start(this.#ffmpeg, open, folder, this.#log);
+    const folder = await makeVideoFolder();
+    const session = await VideoSession.start({ ffmpeg: this.#ffmpeg, open, folder, log: this.#log });
     const live: Live = {
       id,
       session,
@@ -178,18 +176,5 @@ export class VideoService {
     live.subscription.unsubscribe();
     await live.session.close();
     this.#numTaken--;
-  }
-}
-
-async function removeStaleFolders(): Promise<void> {
-  const probe = await Deno.makeTempDir({ prefix: FOLDER_PREFIX });
-  const root = probe.slice(0, probe.lastIndexOf("/"));
-  await Deno.remove(probe);
-  for await (const { name, isDirectory } of Deno.readDir(root)) {
-    if (!isDirectory || !name.startsWith(FOLDER_PREFIX)) continue;
-    const stat = await Deno.stat(`${root}/${name}`).catch(() => null);
-    if (stat?.mtime && Date.now() - stat.mtime.getTime() > STALE_MS) {
-      await Deno.remove(`${root}/${name}`, { recursive: true }).catch(() => {});
-    }
   }
 }

@@ -10,8 +10,19 @@ import {
 } from "@tessera/shared";
 import { bmpFiles, countDecodable, startDecoding } from "./decode.ts";
 import type { Ffmpeg, FfmpegProcess } from "./ffmpeg.ts";
+import { createVideoFile, videoPath } from "./folders.ts";
 import { frameIndices } from "./frame_indices.ts";
 import { probeVideo, type VideoFacts } from "./probe.ts";
+
+export interface VideoSessionOptions {
+  readonly ffmpeg: Ffmpeg;
+  readonly open: VideoOpen;
+  /** Empty; removed at the end. */
+  readonly folder: string;
+  readonly log: Logger;
+  /** Longest life in ms; MAX_VIDEO_MS when absent. */
+  readonly maxMs?: number;
+}
 
 /** What a `read` comes to: bytes of frames, or a note. */
 export type ReadReply =
@@ -19,11 +30,14 @@ export type ReadReply =
   | { readonly note: "plan"; readonly plan: VideoPlan };
 
 export class VideoSession {
+  /** Ends with the session, and when its time is over. */
   readonly #ffmpeg: Ffmpeg;
+  readonly #end = new AbortController();
   readonly #open: VideoOpen;
   readonly #folder: string;
   readonly #log: Logger;
   readonly #file: Deno.FsFile;
+  readonly #maxMs: number;
   readonly #timer: ReturnType<typeof setTimeout>;
   #numBytes = 0;
   #process: FfmpegProcess | null = null;
@@ -38,25 +52,25 @@ export class VideoSession {
   #isClosed = false;
   #isLate = false;
 
-  private constructor(ffmpeg: Ffmpeg, open: VideoOpen, folder: string, file: Deno.FsFile, log: Logger) {
-    this.#ffmpeg = ffmpeg;
+  private constructor({ ffmpeg, open, folder, log, maxMs = MAX_VIDEO_MS }: VideoSessionOptions, file: Deno.FsFile) {
+    this.#ffmpeg = ffmpeg.until(this.#end.signal);
     this.#open = open;
     this.#folder = folder;
     this.#file = file;
     this.#log = log;
+    this.#maxMs = maxMs;
     this.#timer = setTimeout(() => {
       this.#isLate = true;
-      this.#process?.kill();
-    }, MAX_VIDEO_MS);
+      this.#end.abort();
+    }, maxMs);
   }
 
-  static async start(ffmpeg: Ffmpeg, open: VideoOpen, folder: string, log: Logger): Promise<VideoSession> {
-    const file = await Deno.open(`${folder}/video`, { write: true, createNew: true });
-    return new VideoSession(ffmpeg, open, folder, file, log);
+  static async start(options: VideoSessionOptions): Promise<VideoSession> {
+    return new VideoSession(options, await createVideoFile(options.folder));
   }
 
   get #path(): string {
-    return `${this.#folder}/video`;
+    return videoPath(this.#folder);
   }
 
   /** Takes the next piece of the file. @throws TesseraError when it is more than was announced */
@@ -76,7 +90,7 @@ export class VideoSession {
       const diagnostic = `Cannot read video: ${this.#numBytes} bytes came, expected ${this.#open.num_bytes}`;
       throw new TesseraError("internal_error", { diagnostic });
     }
-    const facts = await probeVideo(this.#ffmpeg, this.#path, this.#open.container);
+    const facts = await this.#inTime(probeVideo(this.#ffmpeg, this.#path, this.#open.container));
     this.#facts = { ...facts, rotation: this.#open.upright ? facts.rotation : 0 };
     return this.#begin(this.#facts);
   }
@@ -100,7 +114,7 @@ export class VideoSession {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#process?.kill();
+    this.#end.abort();
     await this.#process?.ended.catch(() => {});
     this.#file.close();
     await Deno.remove(this.#folder, { recursive: true }).catch((error) =>
@@ -120,21 +134,17 @@ export class VideoSession {
     [this.#numWanted, this.#numDecoded, this.#offset, this.#frame] = [distinct.length, 0, 0, new Uint8Array(0)];
     this.#process = startDecoding(this.#ffmpeg, { path: this.#path, container, indices: distinct, rotation, chroma });
     this.#frames = bmpFiles(this.#process.stdout);
-    if (this.#isLate) this.#process.kill();
     const [width, height] = rotation % 180 === 0 ? [facts.width, facts.height] : [facts.height, facts.width];
     return { v: 1, num_frames: numFrames, fps, width, height, indices };
   }
 
   /** All that was wanted has come; or the file holds fewer frames than its index says, and those are chosen from. */
   async #atEnd(): Promise<ReadReply> {
-    if (this.#isLate) {
-      throw new TesseraError("video_too_large", {
-        message: `Decoding the video took longer than ${MAX_VIDEO_MS / 1000} s. Send a shorter or smaller one.`,
-      });
-    }
+    if (this.#isLate) throw this.#tooLate();
     if (this.#numDecoded === this.#numWanted) return { note: null, bytes: new Uint8Array(0) };
     const facts = this.#facts!;
-    const numFrames = this.#hasReplanned ? 0 : await countDecodable(this.#ffmpeg, this.#path, this.#open.container);
+    const { container } = this.#open;
+    const numFrames = this.#hasReplanned ? 0 : await this.#inTime(countDecodable(this.#ffmpeg, this.#path, container));
     this.#hasReplanned = true;
     if (numFrames === 0 || numFrames >= facts.numFrames) {
       throw new TesseraError("video_corrupt", {
@@ -142,6 +152,23 @@ export class VideoSession {
       });
     }
     return { note: "plan", plan: this.#begin({ ...facts, numFrames }) };
+  }
+
+  /** What the work comes to; where it was ended because its time was over, that. */
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    try {
+      const result = await work;
+      if (!this.#isLate) return result;
+    } catch (error) {
+      if (!this.#isLate) throw error;
+    }
+    throw this.#tooLate();
+  }
+
+  #tooLate(): TesseraError {
+    return new TesseraError("video_too_large", {
+      message: `Decoding the video took longer than ${this.#maxMs / 1000} s. Send a shorter or smaller one.`,
+    });
   }
 }
 
