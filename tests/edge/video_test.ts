@@ -1,6 +1,6 @@
 /** Videos from a request to tiles: a real decoder behind the edge, the plan in the answer, mistakes named, lost workers. */
 import { ensureFfmpeg } from "@tessera/infra/ffmpeg";
-import { silentLogger, VIDEO_GROUP, VIDEO_OPEN } from "@tessera/shared";
+import { MAX_VIDEO_BYTES, silentLogger, VIDEO_GROUP, VIDEO_OPEN } from "@tessera/shared";
 import { connect } from "@nats-io/transport-node";
 import assert from "node:assert/strict";
 import { Ffmpeg } from "../../gpu-worker/media/ffmpeg.ts";
@@ -136,6 +136,48 @@ Deno.test("video: a worker that dies with a video is replaced by another", async
     }
     assert.equal(numTaken, 1);
     await nc.close();
+  });
+});
+
+Deno.test("video: a file above the limit is refused by its name, whether its server tells the size or not", async () => {
+  await withDecoder(async (harness, service) => {
+    const head = await read("h264.mp4");
+    let numSent = 0;
+    const long = () => {
+      numSent = 0;
+      const pieces = new ReadableStream<Uint8Array>({
+        pull(controller) {
+          controller.enqueue(numSent === 0 ? head : new Uint8Array(1_048_576));
+          if (++numSent > 70) controller.close();
+        },
+      });
+      return new Response(pieces);
+    };
+    const told = () => {
+      const { body } = long();
+      return new Response(body, { headers: { "content-length": String(MAX_VIDEO_BYTES + 1) } });
+    };
+    const answers = { "/long.mp4": long, "/told.mp4": told };
+    const stop = new AbortController();
+    const server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, signal: stop.signal, onListen: () => {} },
+      (request) => answers[new URL(request.url).pathname as keyof typeof answers](),
+    );
+    try {
+      for (const path of Object.keys(answers)) {
+        const url = `http://127.0.0.1:${server.addr.port}${path}`;
+        const error = await errorOf(await asked(harness, [videoPart(url)]), 400);
+        assert.equal(error.code, "video_too_large");
+        assert.equal(error.message, "The video is larger than 64 MiB. Send a smaller one.");
+        assert.equal(error.param, "messages[0].content[0]");
+      }
+      assert.ok(numSent <= 70, "read to its end");
+      assert.equal(service.numSessions, 0);
+      assert.equal(harness.edge.deps.admission.heldBytes, 0);
+    } finally {
+      stop.abort();
+      await server.finished;
+    }
   });
 });
 
