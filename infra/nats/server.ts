@@ -17,7 +17,9 @@ exit $code`;
 /** A running server. */
 export interface NatsServer {
   readonly url: string;
+  /** Of the shell that watches the server. */
   readonly pid: number;
+  readonly serverPid: number;
   /** Where web sockets are taken, where the configuration says so. */
   readonly webSocketUrl: string | null;
   /** Where it tells its figures over HTTP, with `--http_port`. */
@@ -84,6 +86,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
       webSocketUrl,
       monitoringUrl,
       pid: server.pid,
+      serverPid: pid,
       ended: server.ended,
       stop,
       kill: () => Deno.kill(pid, "SIGKILL"),

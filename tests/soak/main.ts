@@ -13,8 +13,12 @@ const { numSent, outcomes, numRestarts, before, after } = await soak(seconds);
 console.log(`${numSent} requests in ${seconds} s, ${numRestarts} workers restarted`);
 for (const [outcome, count] of Object.entries(outcomes)) console.log(`  ${outcome.padEnd(9)} ${count}`);
 const mib = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MiB`;
-console.log(`resident memory of the edge ${mib(before.edgeBytes)} -> ${mib(after.edgeBytes)}`);
-console.log(
-  `consumers ${before.consumers} -> ${after.consumers}, subscriptions ${before.subscriptions} -> ${after.subscriptions}`,
-);
+for (
+  const [part, of] of [["edge", "edgeBytes"], ["lasting worker", "workerBytes"], ["nats-server", "busBytes"]] as const
+) {
+  console.log(`resident memory of the ${part} ${mib(before[of])} -> ${mib(after[of])}`);
+}
+for (const what of ["consumers", "subjects", "subscriptions"] as const) {
+  console.log(`${what} ${before[what]} -> ${after[what]}`);
+}
 console.log(`jobs left in the queue ${after.messages}; blocks and slots of every worker in order`);

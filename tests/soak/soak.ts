@@ -4,26 +4,35 @@ import { connect } from "@nats-io/transport-node";
 import assert from "node:assert/strict";
 import { CounterStream } from "../support/counter_random.ts";
 import { bodyOf } from "../support/fleet_client.ts";
+import { WORKERS_BUCKET } from "@tessera/shared";
 import { type EdgePart, Fleet, type Part, pause, until } from "../support/fleet.ts";
 
-/** Sequences of all workers together; twice as many clients are kept busy. */
-const NUM_WORKERS = 2;
+/** Workers that are restarted in turn, and one that lives through it all: twice as many clients as places are kept busy. */
+const NUM_WORKERS = 3;
 const SEQUENCES_PER_WORKER = 8;
 const NUM_CLIENTS = 2 * NUM_WORKERS * SEQUENCES_PER_WORKER;
 const RESTART_EVERY_MS = 4_000;
 const WARM_UP_MS = 3_000;
 /** Longest a request may take: many times what a full queue needs. */
 const STUCK_MS = 60_000;
-/** What the runtime may keep after the load: its heap grows to what the peak needed. */
+/** What a runtime may keep after the load, and nats-server: a heap grows to what the peak needed, and does not shrink. */
 const MAX_GROWTH_BYTES = 96 * 1024 * 1024;
+/** Who asks, and how urgently. */
+const KEYS = ["a", "a", "a", "b", null] as const;
+const TIERS = ["default", "default", "flex", "priority"] as const;
 
 /** What can become of a request; exactly one of them does. */
 const OUTCOMES = ["answered", "left", "refused", "bad", "failed", "stuck", "wrong"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 interface Levels {
+  /** Resident: of the edge, of the worker that is never restarted, of nats-server. */
   readonly edgeBytes: number;
+  readonly workerBytes: number;
+  readonly busBytes: number;
   readonly consumers: number;
+  /** Of all streams and buckets. */
+  readonly subjects: number;
   readonly messages: number;
   readonly subscriptions: number;
 }
@@ -49,11 +58,12 @@ export async function soak(seconds: number): Promise<SoakReport> {
 
 async function run(fleet: Fleet, seconds: number): Promise<SoakReport> {
   const settings = { latencyMs: 4, maxSequences: SEQUENCES_PER_WORKER, numKvBlocks: 96 };
-  const workers = await Promise.all(Array.from({ length: NUM_WORKERS }, () => fleet.worker(settings)));
+  const steady = await fleet.worker(settings);
+  const workers = await Promise.all(Array.from({ length: NUM_WORKERS - 1 }, () => fleet.worker(settings)));
   const edge = await fleet.edge({ TESSERA_LOG_LEVEL: "info", TESSERA_MAX_INFLIGHT: String(NUM_CLIENTS - 4) });
   const load = new Load(edge.url);
   await load.run(WARM_UP_MS);
-  const before = await settled(fleet, edge, workers);
+  const before = await settled(fleet, edge, [steady, ...workers]);
 
   load.reset();
   let numRestarts = 0;
@@ -68,7 +78,7 @@ async function run(fleet: Fleet, seconds: number): Promise<SoakReport> {
     numRestarts += 1;
   }
   await loading;
-  const after = await settled(fleet, edge, workers);
+  const after = await settled(fleet, edge, [steady, ...workers]);
   return { numSent: load.numSent, outcomes: load.outcomes, numRestarts, before, after, failures: load.failures };
 }
 
@@ -79,7 +89,10 @@ function check({ numSent, outcomes, before, after, failures }: SoakReport): void
   assert.equal(after.messages, 0, "jobs are left in the queue");
   assert.equal(after.consumers, before.consumers, "consumers");
   assert.equal(after.subscriptions, before.subscriptions, "subscriptions");
-  assert.ok(after.edgeBytes - before.edgeBytes < MAX_GROWTH_BYTES, `${before.edgeBytes} -> ${after.edgeBytes} bytes`);
+  assert.equal(after.subjects, before.subjects, "subjects");
+  for (const part of ["edgeBytes", "workerBytes", "busBytes"] as const) {
+    assert.ok(after[part] - before[part] < MAX_GROWTH_BYTES, `${part} ${before[part]} -> ${after[part]}`);
+  }
 }
 
 /** Waits until nobody has anything to do, then counts what there is. */
@@ -97,7 +110,13 @@ async function settled(fleet: Fleet, edge: EdgePart, workers: readonly Part[]): 
         .reduce((sum, { state }) => sum + state.messages, 0);
     await until(async () => await numJobs() === 0, "the queue to be empty", STUCK_MS);
     let consumers = 0;
-    for (const { config } of await streams()) {
+    let subjects = 0;
+    // The announcement of a worker that was killed goes by itself a little later.
+    const numAnnounced = async () =>
+      (await manager.streams.info(`KV_${WORKERS_BUCKET}`, { subjects_filter: ">" })).state.num_subjects ?? 0;
+    await until(async () => await numAnnounced() <= workers.length, "announcements to go", STUCK_MS);
+    for (const { config, state } of await streams()) {
+      subjects += state.num_subjects ?? 0;
       // The own queue of a worker that was killed goes by itself after half a minute.
       const names = (await manager.consumers.list(config.name).next()).map(({ name }) => name);
       consumers += names.filter((name) => !name.startsWith("for_")).length;
@@ -107,8 +126,16 @@ async function settled(fleet: Fleet, edge: EdgePart, workers: readonly Part[]): 
       connections: { subscriptions: number }[];
     };
     const numSubscriptions = connections.reduce((sum, { subscriptions }) => sum + subscriptions, 0);
-    const messages = await numJobs();
-    return { edgeBytes: await residentBytes(edge.process.pid), consumers, messages, subscriptions: numSubscriptions };
+    const [steady] = workers;
+    return {
+      edgeBytes: await residentBytes(edge.process.pid),
+      workerBytes: await residentBytes(steady!.process.pid),
+      busBytes: await residentBytes(fleet.nats.serverPid),
+      consumers,
+      subjects,
+      messages: await numJobs(),
+      subscriptions: numSubscriptions,
+    };
   } finally {
     await nc.close();
   }
@@ -170,11 +197,14 @@ class Load {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(STUCK_MS)]);
     const leaving = kind < 2 ? setTimeout(() => stop.abort(), this.#below(400)) : undefined;
-    const body = JSON.stringify({ ...bodyOf(question, kind % 2 === 0), ...(kind === 9 ? { temperature: -1 } : {}) });
+    const key = KEYS[this.#below(KEYS.length)]!;
+    const service_tier = TIERS[this.#below(TIERS.length)];
+    const wrong = kind === 9 ? { temperature: -1 } : {};
+    const body = JSON.stringify({ ...bodyOf(question, kind % 2 === 0), service_tier, ...wrong });
     try {
       const response = await fetch(`${this.#url}/v1/chat/completions`, {
         method: "POST",
-        headers: { "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...(key === null ? {} : { authorization: `Bearer ${key}` }) },
         body,
         signal,
       });
