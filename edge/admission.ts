@@ -5,8 +5,10 @@ import { Turnover } from "./turnover.ts";
 export interface AdmissionOptions {
   readonly maxInflight: number;
   readonly maxHeldBytes: number;
-  /** Of one API key; requests without one share no bound of their own. Absent: none. */
+  /** Of one API key. Absent: none. */
   readonly maxInflightPerKey?: number;
+  /** Of all requests without a key together, so that those with one find room. Absent: none. */
+  readonly maxInflightAnonymous?: number;
 }
 
 /** One admitted request. The route owns it and closes it when the response is out. */
@@ -49,22 +51,21 @@ export class Admission {
     return this.#isDraining;
   }
 
+  /** Somebody is refused for want of something that requests give back: seconds until it may be there. */
+  retryAfterS(): number {
+    return this.#turnover.refused();
+  }
+
   /**
+   * @param tenant whose request it is; null: it counts against nobody's share
    * @param maxOfTenant the key's own bound, beside everybody's
    * @throws TesseraError `shutting_down` or `rate_limited`
    */
-  admit(tenant: string = ANONYMOUS, maxOfTenant?: number | null): Ticket {
+  admit(tenant: string | null = null, maxOfTenant?: number | null): Ticket {
     if (this.#isDraining) throw new TesseraError("shutting_down");
-    const { maxInflight, maxInflightPerKey = maxInflight } = this.#options;
+    const { maxInflight } = this.#options;
     if (this.#numInflight >= maxInflight) throw this.#busy();
-    const numOfTenant = this.#byTenant.get(tenant) ?? 0;
-    const max = Math.min(maxInflightPerKey, maxOfTenant ?? Infinity);
-    if (tenant !== ANONYMOUS && numOfTenant >= max) {
-      throw this.#busy(
-        `At most ${max} requests of one API key run at once. Try again when one has ended.`,
-      );
-    }
-    this.#byTenant.set(tenant, numOfTenant + 1);
+    this.#enter(tenant, maxOfTenant ?? Infinity);
     this.#numInflight++;
     let held = 0;
     let isOpen = true;
@@ -101,12 +102,28 @@ export class Admission {
 
   /** A refusal that says when to come again. */
   #busy(message?: string): TesseraError {
-    const retryAfterS = this.#turnover.refused();
+    const retryAfterS = this.retryAfterS();
     return new TesseraError("rate_limited", { retryAfterS, ...(message === undefined ? {} : { message }) });
   }
 
-  #leave(tenant: string): void {
+  /** Counts a request of the tenant's, unless it has as many as it may. */
+  #enter(tenant: string | null, maxOfTenant: number): void {
+    if (tenant === null) return;
+    const { maxInflight, maxInflightPerKey = maxInflight, maxInflightAnonymous = maxInflight } = this.#options;
+    const num = this.#byTenant.get(tenant) ?? 0;
+    if (tenant === ANONYMOUS && num >= maxInflightAnonymous) {
+      throw this.#busy(`At most ${maxInflightAnonymous} requests without an API key run at once. Try again later.`);
+    }
+    const max = Math.min(maxInflightPerKey, maxOfTenant);
+    if (tenant !== ANONYMOUS && num >= max) {
+      throw this.#busy(`At most ${max} requests of one API key run at once. Try again when one has ended.`);
+    }
+    this.#byTenant.set(tenant, num + 1);
+  }
+
+  #leave(tenant: string | null): void {
     this.#turnover.freed();
+    if (tenant === null) return;
     const numLeft = this.#byTenant.get(tenant)! - 1;
     if (numLeft === 0) this.#byTenant.delete(tenant);
     else this.#byTenant.set(tenant, numLeft);

@@ -1,5 +1,6 @@
 /** Admission keeps its two bounds and lets go of everything, in any order of calls. */
 import fc from "fast-check";
+import { ANONYMOUS } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { Admission, type Ticket } from "./admission.ts";
 
@@ -47,13 +48,19 @@ Deno.test("admission: a drain admits nobody and ends with the last request", asy
   await drained;
 });
 
-Deno.test("admission: one key takes its share and no more; those without a key have no share", () => {
+Deno.test("admission: one key takes its share and no more; those without a key share one", () => {
   const admission = new Admission({ maxInflight: 4, maxHeldBytes: 1, maxInflightPerKey: 2 });
   const tickets = [admission.admit("a"), admission.admit("a")];
   assert.throws(() => admission.admit("a"), { code: "rate_limited", status: 429, retryAfterS: 1 });
   tickets.push(admission.admit("b"), admission.admit());
   assert.throws(() => admission.admit("b"), { code: "rate_limited" });
   tickets.forEach((ticket) => ticket.close());
+  const few = new Admission({ maxInflight: 4, maxHeldBytes: 1, maxInflightAnonymous: 2 });
+  const strangers = [few.admit(ANONYMOUS), few.admit(ANONYMOUS)];
+  assert.throws(() => few.admit(ANONYMOUS), { code: "rate_limited" });
+  strangers.push(few.admit("a"), few.admit());
+  strangers.forEach((ticket) => ticket.close());
+  assert.equal(few.numInflight, 0);
   const anonymous = Array.from({ length: 4 }, () => admission.admit());
   anonymous.forEach((ticket) => ticket.close());
   admission.admit("a").close();

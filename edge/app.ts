@@ -73,13 +73,13 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       });
     });
   }
-  app.notFound((c) => errorResponse(c, new TesseraError("not_found")));
+  app.notFound((c) => errorResponse(c, new TesseraError("not_found"), deps));
   app.onError((thrown, c) => {
     const error = toTesseraError(thrown);
     const log = c.get("log") ?? deps.log;
     if (error.status >= 500) log.error("request_failed", { error });
     else if (error.diagnostic !== null) log.warn("request_refused", { error });
-    return errorResponse(c, error);
+    return errorResponse(c, error, deps);
   });
   return app;
 }
@@ -100,8 +100,10 @@ function identify(log: Logger) {
   };
 }
 
-function errorResponse(c: Context<EdgeContext>, error: TesseraError): Response {
-  if (error.retryAfterS !== null) c.header("retry-after", String(error.retryAfterS));
+function errorResponse(c: Context<EdgeContext>, error: TesseraError, { admission }: EdgeDeps): Response {
+  // Who refused for want of memory or the like knows no pace; it is that of the requests which give it back.
+  const retryAfterS = error.retryAfterS ?? (error.code === "rate_limited" ? admission.retryAfterS() : null);
+  if (retryAfterS !== null) c.header("retry-after", String(retryAfterS));
   c.header("content-type", "application/json");
   // Hono's list of statuses lacks 499.
   return c.newResponse(JSON.stringify(error.toBody()), error.status as 500);

@@ -46,6 +46,8 @@ export interface EdgeConfig {
   readonly maxInflight: number;
   /** Of one API key; none where absent. */
   readonly maxInflightPerKey?: number;
+  /** Of all without a key together; none where absent. */
+  readonly maxInflightAnonymous?: number;
   readonly maxHeldBytes: number;
   /** WASM memory of all tile workers together. */
   readonly maxTileBytes: number;
@@ -120,6 +122,7 @@ export function readEdgeConfig(
       "TESSERA_TILE_WORKERS",
       "TESSERA_MAX_INFLIGHT",
       "TESSERA_KEY_INFLIGHT",
+      "TESSERA_ANONYMOUS_INFLIGHT",
       "TESSERA_HELD_MB",
       "TESSERA_TILE_MB",
       "TESSERA_DEADLINE_MS",
@@ -139,6 +142,7 @@ export function readEdgeConfig(
         numTileWorkers: env.TESSERA_TILE_WORKERS,
         maxInflight: env.TESSERA_MAX_INFLIGHT,
         maxInflightPerKey: env.TESSERA_KEY_INFLIGHT,
+        maxInflightAnonymous: env.TESSERA_ANONYMOUS_INFLIGHT,
         maxHeldBytes: env.TESSERA_HELD_MB * 1024 * 1024,
         maxTileBytes: env.TESSERA_TILE_MB * 1024 * 1024,
         deadlineMs: env.TESSERA_DEADLINE_MS,

@@ -21,6 +21,7 @@ import { ensureDurableQueue, ensureOwnQueue, ensureQueue } from "./intake/connec
 import type { IntakeWaits } from "./intake/intake.ts";
 import { Link } from "./intake/link.ts";
 import { Pulling } from "./intake/pulling.ts";
+import { QueueDepth } from "./intake/queue_depth.ts";
 import { TokenizeResponder } from "./intake/tokenize.ts";
 import type { Ffmpeg } from "./media/ffmpeg.ts";
 import { VideoService } from "./media/video_service.ts";
@@ -104,6 +105,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     log,
     onRoom: () => pulling.poke(),
   });
+  const depth = new QueueDepth(nc, facts.name, workerId, isRouted);
   const describe = (): Announcement => ({
     v: 1,
     worker_id: workerId,
@@ -117,6 +119,8 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     context_length: worker.maxLength,
     capacity: maxSequences,
     running: worker.intake.numSequences,
+    queued: depth.numQueued,
+    ...paceOf(worker.intake.jobsPerSecond),
     ...(isRouted ? { routed: true } : {}),
     device: engine.info.device,
     dtype: engine.info.dtype,
@@ -124,7 +128,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     draining: isDraining,
     generation: facts.generation,
   });
-  const announcer = new Announcer({ nc, workerId, describe, log });
+  const announcer = new Announcer({ nc, workerId, describe, onAnnounced: () => void depth.refresh(), log });
   const pulling = new Pulling({
     nc,
     workerId,
@@ -177,6 +181,10 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     checkIntegrity: () => worker.checkIntegrity(),
     close: (drainMs = 0) => closing ??= close(drainMs),
   };
+}
+
+function paceOf(jobsPerSecond: number | null): Pick<Announcement, "jobs_per_s"> {
+  return jobsPerSecond === null ? {} : { jobs_per_s: Math.round(jobsPerSecond * 1_000) / 1_000 };
 }
 
 /** Rejects when the connection closes; where the worker closes it, the run has ended before. */

@@ -87,6 +87,11 @@ export const VARIABLES = {
     "Requests of one API key an edge holds at once; above it answers 429.",
     integer(1, 100_000),
   ),
+  TESSERA_ANONYMOUS_INFLIGHT: variable(
+    "192",
+    "Requests without an API key an edge holds at once, all together; above it answers 429.",
+    integer(1, 100_000),
+  ),
   TESSERA_HELD_MB: variable(
     "192",
     "Memory an edge gives to request bodies, pictures and tiles, in MiB; above it answers 429.",

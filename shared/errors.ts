@@ -71,7 +71,8 @@ const TABLE = {
   rate_limited: {
     status: 429,
     type: "rate_limit_error",
-    retryAfterS: 1,
+    // Told by the figures of whoever refuses.
+    retryAfterS: null,
     message: "The server is busy. Try again in a moment.",
   },
   request_in_progress: {

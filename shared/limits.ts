@@ -164,7 +164,7 @@ export const MAX_RETRY_AFTER_S = 60;
 export const TURNOVER_WINDOW_MS = 30_000;
 /** How long a job waits for the worker that has its picture before any other may take it: a few claims' time. */
 export const ROUTE_WAIT_MS = 100;
-/** A worker is preferred only while it has at most this multiple of the mean load of its model's workers. */
+/** A worker is preferred only while it has at most this multiple of its share of the load of its model's workers. */
 export const ROUTE_LOAD_BOUND = 1.5;
 /** How long the queue of a worker that is gone stays. */
 export const WORKER_QUEUE_TTL_MS = 30_000;

@@ -3,6 +3,7 @@ import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/nats-core";
 import {
   type ApiKey,
+  ensureStream,
   type Logger,
   METER_TIMEOUT_MS,
   PACE_STREAM,
@@ -16,7 +17,6 @@ import {
   usageSubject,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
-import { ensureStream } from "../dispatch/ensure_stream.ts";
 
 /** The header by which a message is added to its subject's counter. */
 const INCREMENT = "Nats-Incr";

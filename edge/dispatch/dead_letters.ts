@@ -6,12 +6,12 @@ import {
   type DeadLetter,
   deadSubject,
   encodeMessage,
+  ensureStream,
   type Logger,
   PUBLISH_TIMEOUT_MS,
   type TesseraError,
 } from "@tessera/shared";
 import type { Bus } from "./bus.ts";
-import { ensureStream } from "./ensure_stream.ts";
 import type { RunningJob } from "./running_job.ts";
 
 /** Stores a letter; the same job twice counts once. */

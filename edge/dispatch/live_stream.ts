@@ -1,8 +1,7 @@
 /** The live stream as the edge uses it: make sure it exists, store a job, take an unclaimed job back. */
 import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { LIVE_STREAM, LIVE_STREAM_CONFIG, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
-import { ensureStream } from "./ensure_stream.ts";
+import { ensureStream, LIVE_STREAM, LIVE_STREAM_CONFIG, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
 import { hasNoResponders } from "./probe.ts";
 
 /** JetStream's code for a stream that is full. */

@@ -7,8 +7,10 @@ import {
   liveJobsSubject,
   type Logger,
   ROUTE_WAIT_MS,
+  TesseraError,
   toTesseraError,
 } from "@tessera/shared";
+import { secondsUntil } from "../turnover.ts";
 import type { Bus } from "./bus.ts";
 import type { WorkerDirectory } from "./directory.ts";
 import { ensureLiveStream, storeJob, withdrawJob } from "./live_stream.ts";
@@ -41,7 +43,10 @@ export class Publisher {
   /** Publishes a job for the first time; where that fails the job is given up. */
   publishFirst(job: RunningJob): void {
     const worker = preferredWorker(routeKey(job.job), this.#options.directory.workersOf(job.model));
-    this.#publish(job, worker, true).catch((error) => job.giveUp(toTesseraError(error)));
+    this.#publish(job, worker, true).catch((thrown) => {
+      const error = toTesseraError(thrown);
+      job.giveUp(error.code === "rate_limited" ? this.#fullFor(job.model, error) : error);
+    });
   }
 
   /** Publishes a job again where it has to be. Returns whether it was so. */
@@ -59,6 +64,18 @@ export class Publisher {
     const { bus } = this.#options;
     if (!bus.isConnected) return;
     for (const seq of job.publications.takeVoid()) void withdrawJob(bus.connection, seq);
+  }
+
+  /** The refusal of a job whose stream is full: come again when those who wait there will be through. */
+  #fullFor(model: string, { diagnostic, cause }: TesseraError): TesseraError {
+    const workers = this.#options.directory.workersOf(model);
+    const numQueued = Math.max(0, ...workers.map(({ queued = 0 }) => queued));
+    const pace = workers.reduce((sum, { jobs_per_s = 0 }) => sum + jobs_per_s, 0);
+    return new TesseraError("rate_limited", {
+      retryAfterS: secondsUntil(numQueued, pace),
+      diagnostic: diagnostic ?? "",
+      cause,
+    });
   }
 
   /** What does not work because the bus is down is tried again; other faults are thrown where it is the first time. */

@@ -17,11 +17,13 @@ export function preferredWorker(key: string, workers: readonly Announcement[]): 
   const takers = workers.filter(({ draining, routed }) => !draining && routed === true);
   if (takers.length < 2 || takers.length < workers.length) return null;
   const load = takers.reduce((sum, { running }) => sum + running, 0);
-  const bound = Math.ceil(ROUTE_LOAD_BOUND * (load + 1) / takers.length);
+  const places = takers.reduce((sum, { capacity }) => sum + capacity, 0);
   let best: string | null = null;
   let bestScore = -1;
   for (const { worker_id, running, capacity } of takers) {
-    const score = hash(key, worker_id);
+    // Each has keys, and may have load, in proportion to its places.
+    const bound = Math.ceil(ROUTE_LOAD_BOUND * (load + 1) * capacity / places);
+    const score = -capacity / Math.log((hash(key, worker_id) + 0.5) / 2 ** 32);
     if (running >= Math.min(bound, capacity) || score <= bestScore) continue;
     best = worker_id;
     bestScore = score;

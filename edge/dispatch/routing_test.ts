@@ -30,6 +30,16 @@ Deno.test("routing: even, stable, and bounded by load", () => {
   assert.ok(KEYS.every((key) => preferredWorker(key, workers(20, 2, 2, 2)) !== "worker-0"));
 });
 
+Deno.test("routing: a worker with twice the places has twice the keys, and twice the load", () => {
+  const [large, small] = workers(0, 0) as [Announcement, Announcement];
+  const share = (a: Announcement, b: Announcement) =>
+    KEYS.filter((key) => preferredWorker(key, [a, b]) === a.worker_id).length / KEYS.length;
+  const twice = share({ ...large, capacity: 128 }, small);
+  assert.ok(twice > 0.62 && twice < 0.71, `${twice}`);
+  assert.equal(share({ ...large, capacity: 96, running: 30 }, { ...small, capacity: 32, running: 0 }) > 0, true);
+  assert.equal(share({ ...large, capacity: 32, running: 30 }, { ...small, capacity: 96, running: 0 }), 0);
+});
+
 Deno.test("routing: without a choice there is no preference", () => {
   assert.equal(preferredWorker("a", []), null);
   assert.equal(preferredWorker("a", workers(0)), null);

@@ -13,6 +13,7 @@ import {
   durableJobByName,
   durableJobSubject,
   encodeMessage,
+  ensureStream,
   isFinal,
   type Job,
   JobRecord,
@@ -31,7 +32,6 @@ import {
   TILES_STREAM_CONFIG,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
-import { ensureStream } from "../dispatch/ensure_stream.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 
 /** JetStream's codes: a limit of the stream is reached (two kinds); a write behind someone else's. */

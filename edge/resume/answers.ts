@@ -5,13 +5,13 @@ import {
   ANSWERS_STREAM,
   ANSWERS_STREAM_CONFIG,
   answerSubject,
+  ensureStream,
   KEEP_ALIVE_MS,
   type Logger,
   PUBLISH_TIMEOUT_MS,
   TesseraError,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
-import { ensureStream } from "../dispatch/ensure_stream.ts";
 import { AnswerCipher } from "./answer_cipher.ts";
 import { KeptAnswer, type KeptEvent } from "./kept_answer.ts";
 

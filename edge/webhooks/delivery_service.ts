@@ -4,6 +4,7 @@ import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/nats-core";
 import {
   decodeMessage,
+  ensureStream,
   JobRecord,
   JOBS_BUCKET_CONFIG,
   NEWS_STREAM,
@@ -15,7 +16,6 @@ import {
   webhooksConsumerConfig,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
-import { ensureStream } from "../dispatch/ensure_stream.ts";
 import { sleep, within } from "../wait.ts";
 import { Deliverer, type DelivererOptions } from "./deliverer.ts";
 import { feed } from "./news_feeder.ts";

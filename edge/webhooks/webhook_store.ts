@@ -10,6 +10,7 @@ import {
   deliveryKey,
   DeliveryRecord,
   encodeMessage,
+  ensureStream,
   keySubject,
   MAX_RECORD_RETRIES,
   PUBLISH_TIMEOUT_MS,
@@ -22,7 +23,6 @@ import {
   webhooksOf,
   webhookSubject,
 } from "@tessera/shared";
-import { ensureStream } from "../dispatch/ensure_stream.ts";
 
 export class WebhookStore {
   readonly #nc: NatsConnection;

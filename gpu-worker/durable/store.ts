@@ -8,6 +8,7 @@ import {
   deadSubject,
   decodeMessage,
   encodeMessage,
+  ensureStream,
   JobRecord,
   JOBS_BUCKET_CONFIG,
   newsSubject,
@@ -16,7 +17,6 @@ import {
   storedTileSubject,
   TILES_STREAM,
 } from "@tessera/shared";
-import { ensureStream } from "../intake/connect.ts";
 
 /** JetStream's code for a write behind someone else's. */
 const WRONG_LAST_SEQUENCE = 10071;

@@ -7,6 +7,8 @@ export interface AnnouncerOptions {
   readonly nc: NatsConnection;
   readonly workerId: string;
   readonly describe: () => Announcement;
+  /** Called after each. */
+  readonly onAnnounced: () => void;
   readonly log: Logger;
 }
 
@@ -34,8 +36,9 @@ export class Announcer {
   /** Announces now; a failure is logged and made good by the next heartbeat. */
   announce(): Promise<void> {
     return this.#enqueue(async (bucket) => {
-      const { nc, workerId, describe } = this.#options;
+      const { nc, workerId, describe, onAnnounced } = this.#options;
       await bucket.put(workerId, encodeMessage(describe(), nc.info?.max_payload ?? 1_048_576));
+      onAnnounced();
     });
   }
 

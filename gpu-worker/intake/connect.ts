@@ -1,17 +1,12 @@
 /** Owns the connection to NATS: which transport a URL asks for, and streams and consumers made where they are missing. */
-import {
-  type ConsumerConfig,
-  JetStreamApiError,
-  type JetStreamManager,
-  jetstreamManager,
-  type StreamConfig,
-} from "@nats-io/jetstream";
+import { type ConsumerConfig, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import { credsAuthenticator, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import {
   connectByScheme,
   DURABLE_STREAM_CONFIG,
   durableConsumerConfig,
+  ensureStream,
   JOB_CLASSES,
   LIVE_STREAM_CONFIG,
   liveConsumerConfig,
@@ -22,13 +17,12 @@ import {
   NUM_LANES,
   openSocket,
   parseServers,
+  type PlainStreamConfig,
   TILES_STREAM_CONFIG,
   workerConsumerConfig,
 } from "@tessera/shared";
 
 const RETRY_MS = 1_000;
-/** JetStream's code for a name taken by a stream with other settings. */
-const NAME_IN_USE = 10058;
 
 /** Connects once; the connection then reconnects for ever. */
 export function connectNats(list: string, name: string, access: NatsAccess = NO_NATS_ACCESS): Promise<NatsConnection> {
@@ -67,21 +61,6 @@ export async function connectNatsPatiently(
         resolve();
       }
     });
-  }
-}
-
-/** What shared/streams.ts says of a stream. */
-type PlainStreamConfig = Readonly<Omit<Partial<StreamConfig>, "name" | "subjects">> & {
-  readonly name: string;
-  readonly subjects: readonly string[];
-};
-
-/** Makes a stream unless it is there; one that an operator made with other settings, such as replicas, is used as it is. */
-export async function ensureStream(manager: JetStreamManager, config: PlainStreamConfig): Promise<void> {
-  try {
-    await manager.streams.add({ ...config, subjects: [...config.subjects] });
-  } catch (error) {
-    if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
   }
 }
 

@@ -6,8 +6,10 @@ import {
   jobClass,
   type Logger,
   MAX_DELIVER,
+  Pace,
   TesseraError,
   toTesseraError,
+  TURNOVER_WINDOW_MS,
 } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
@@ -67,6 +69,7 @@ export class Intake {
   readonly #trials = new Trials((job) => void this.#claim(job, true));
   readonly #edges: EdgeWatch;
   readonly #progressTimer: ReturnType<typeof setInterval>;
+  readonly #pace = new Pace(TURNOVER_WINDOW_MS);
   #reportedAt = performance.now();
   #isDraining = false;
 
@@ -110,6 +113,11 @@ export class Intake {
   /** Jobs that no client waits for. */
   get numDurable(): number {
     return this.#jobs.values().filter(({ channel }) => !channel.isLive).reduce((sum) => sum + 1, 0);
+  }
+
+  /** Jobs that ended here in a second, on average of the last while; null: none yet. */
+  get jobsPerSecond(): number | null {
+    return this.#pace.perSecond();
   }
 
   /** Takes a delivered job in. */
@@ -329,6 +337,7 @@ export class Intake {
   #end(job: LiveJob): void {
     if (job.hasEnded) return;
     job.hasEnded = true;
+    if (job.grant !== null) this.#pace.note();
     job.stopTimers();
     if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id);
     const waiting = this.#awaitingSlots.indexOf(job);

@@ -17,6 +17,10 @@ export const Announcement = z.object({
   /** Sequences it decodes at once, and how many it has. */
   capacity: z.int().positive(),
   running: z.int().min(0),
+  /** Interactive jobs that wait on the bus for a worker of the model, as far as this one may take them. */
+  queued: z.int().min(0).optional(),
+  /** Jobs that ended here, on average of the last half minute; absent: none yet. */
+  jobs_per_s: z.number().min(0).optional(),
   /** It pulls from a queue of its own as well, for jobs whose pictures or prefixes it has. */
   routed: z.boolean().optional(),
   device: z.string(),

@@ -7,6 +7,7 @@ import { run } from "@tessera/infra/process";
 import {
   DURABLE_STREAM,
   edgeEvents,
+  ensureStream,
   eventsSubject,
   LIVE_JOBS_WILDCARD,
   LIVE_STREAM,
@@ -19,7 +20,6 @@ import {
 import assert from "node:assert/strict";
 import { fleetConf } from "../../infra/nats/fleet_conf.ts";
 import { EXAMPLE_USERS, FLEET_CONF } from "../../infra/nats/write_fleet_conf.ts";
-import { ensureStream } from "../../edge/dispatch/ensure_stream.ts";
 import { pause, until } from "../support/fleet.ts";
 import { connectAs, FLEET_SERVER, PASSWORD_VARIABLES, type User } from "./fleet_users.ts";
 

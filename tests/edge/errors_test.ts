@@ -205,14 +205,21 @@ Deno.test("a stream that vanished is made again", async () => {
 });
 
 Deno.test("a full queue answers 429", async () => {
-  await withEdge({}, async ({ ask, worker, natsUrl }) => {
+  await withEdge({}, async ({ ask, worker, natsUrl, addWorker, edge }) => {
     const nc = await connect({ servers: natsUrl });
     const manager = await jetstreamManager(nc);
     const { config } = await manager.streams.info(LIVE_STREAM);
     await manager.streams.update(LIVE_STREAM, { ...config, max_msgs: 1 });
     const waiting = ask();
     await until(async () => await worker.numQueued() === 1);
-    assert.equal((await errorOf(await ask(), 429)).code, "rate_limited");
+    // 30 wait, and two workers do four a second together.
+    await worker.announce({ queued: 30, jobs_per_s: 2.5 });
+    const other = await addWorker({ announcement: { queued: 29, jobs_per_s: 1.5 } });
+    await until(() => edge.deps.directory.workersOf(FAKE_MODEL).filter(({ queued = 0 }) => queued > 0).length === 2);
+    const refused = await ask();
+    assert.equal(refused.headers.get("retry-after"), "8");
+    assert.equal((await errorOf(refused, 429)).code, "rate_limited");
+    await other.stop();
     worker.serve(["ok"]);
     assert.equal((await (await waiting).json()).choices.length, 1);
     await nc.close();

@@ -10,6 +10,7 @@ import {
   ClaimReply,
   claimSubject,
   decodeMessage,
+  ensureStream,
   eventsSubject,
   type FinishReason,
   Job,
@@ -79,7 +80,7 @@ export class FakeWorker {
     const open = options.natsUrl.startsWith("ws") ? wsconnect : connect;
     const nc = await open({ servers: options.natsUrl });
     const manager = await jetstreamManager(nc);
-    await manager.streams.add({ ...LIVE_STREAM_CONFIG, subjects: [...LIVE_STREAM_CONFIG.subjects] });
+    await ensureStream(manager, LIVE_STREAM_CONFIG);
     const config = liveConsumerConfig(announcement.model, options.ackWaitMs ?? 2_000);
     await manager.consumers.add(LIVE_STREAM, config);
     const consumer = await jetstream(nc).consumers.get(LIVE_STREAM, config.durable_name);

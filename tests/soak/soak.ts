@@ -13,8 +13,9 @@ const SEQUENCES_PER_WORKER = 8;
 const NUM_CLIENTS = 2 * NUM_WORKERS * SEQUENCES_PER_WORKER;
 const RESTART_EVERY_MS = 4_000;
 const WARM_UP_MS = 3_000;
-/** Longest a request may take: many times what a full queue needs. */
-const STUCK_MS = 60_000;
+/** Longest a request may take, in seconds in which this process ran: many times what a full queue needs. */
+const STUCK_S = 60;
+const STUCK_MS = STUCK_S * 1_000;
 /** What a runtime may keep after the load, and nats-server: a heap grows to what the peak needed, and does not shrink. */
 const MAX_GROWTH_BYTES = 96 * 1024 * 1024;
 /** Who asks, and how urgently. */
@@ -153,6 +154,8 @@ class Load {
   #draws = 0;
   /** Answers by what was asked: the same question gets the same answer, whatever happens. */
   readonly #answers = new Map<string, string>();
+  /** Called every second, of each request under way. */
+  readonly #waiting = new Set<() => void>();
   numSent = 0;
   outcomes: Record<Outcome, number> = Load.#none();
   failures: string[] = [];
@@ -173,18 +176,18 @@ class Load {
 
   async run(forMs: number): Promise<void> {
     const end = performance.now() + forMs;
+    // Counted, not measured: a machine that was suspended has not made anybody wait.
+    const ticking = setInterval(() => this.#waiting.forEach((tick) => tick()), 1_000);
     const client = async () => {
       while (performance.now() < end) {
         this.numSent += 1;
-        const outcome = await this.#ask().catch((error) => {
-          this.failures.push(String(error));
-          return error?.name === "TimeoutError" ? "stuck" as const : "failed" as const;
-        });
+        const outcome = await this.#ask().catch((error) => this.#fail("failed", String(error)));
         this.outcomes[outcome] += 1;
         if (outcome === "refused") await pause(this.#below(200));
       }
     };
     await Promise.all(Array.from({ length: NUM_CLIENTS }, client));
+    clearInterval(ticking);
   }
 
   #below(bound: number): number {
@@ -195,8 +198,12 @@ class Load {
     const kind = this.#below(10);
     const question = { text: `q${this.#below(20)}`, seed: this.#below(3), temperature: this.#below(2), maxTokens: 40 };
     const stop = new AbortController();
-    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(STUCK_MS)]);
+    const { signal } = stop;
+    let secondsLeft = STUCK_S;
+    const tick = () => --secondsLeft === 0 && stop.abort();
+    this.#waiting.add(tick);
     const leaving = kind < 2 ? setTimeout(() => stop.abort(), this.#below(400)) : undefined;
+    const requestId = `soak-${this.#draws}`;
     const key = KEYS[this.#below(KEYS.length)]!;
     const service_tier = TIERS[this.#below(TIERS.length)];
     const wrong = kind === 9 ? { temperature: -1 } : {};
@@ -204,7 +211,11 @@ class Load {
     try {
       const response = await fetch(`${this.#url}/v1/chat/completions`, {
         method: "POST",
-        headers: { "content-type": "application/json", ...(key === null ? {} : { authorization: `Bearer ${key}` }) },
+        headers: {
+          "content-type": "application/json",
+          "x-request-id": requestId,
+          ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        },
         body,
         signal,
       });
@@ -214,9 +225,11 @@ class Load {
       if (response.status !== 200) return this.#fail("failed", text);
       return this.#judge(JSON.stringify(question), contentOf(text), text);
     } catch (error) {
-      if (stop.signal.aborted) return "left";
+      if (secondsLeft === 0) return this.#fail("stuck", `${requestId} of ${key}, ${body}`);
+      if (signal.aborted) return "left";
       throw error;
     } finally {
+      this.#waiting.delete(tick);
       clearTimeout(leaving);
     }
   }

@@ -1,11 +1,11 @@
-/** Makes a stream unless it is there. */
-import { JetStreamApiError, type JetStreamManager, type StreamConfig, type StreamInfo } from "@nats-io/jetstream";
+/** Makes a stream unless it is there, over the caller's connection: edge and worker alike, whoever comes first. */
+import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 
 /** JetStream's code for a name that is taken by a stream with other settings. */
 const NAME_IN_USE = 10058;
 
 /** What shared/streams.ts says of a stream. */
-type PlainStreamConfig = Readonly<Omit<Partial<StreamConfig>, "name" | "subjects">> & {
+export type PlainStreamConfig = Readonly<Omit<Partial<StreamConfig>, "name" | "subjects">> & {
   readonly name: string;
   readonly subjects: readonly string[];
 };
@@ -15,7 +15,7 @@ export async function ensureStream(manager: JetStreamManager, config: PlainStrea
   try {
     return await manager.streams.add({ ...config, subjects: [...config.subjects] });
   } catch (error) {
-    if (!(error instanceof JetStreamApiError && error.code === NAME_IN_USE)) throw error;
+    if ((error as { readonly code?: unknown }).code !== NAME_IN_USE) throw error;
     return await manager.streams.info(config.name);
   }
 }
