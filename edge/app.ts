@@ -11,8 +11,10 @@ import { inspectImages } from "./routes/inspect.ts";
 import { healthz, home, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
+import { receiveHook } from "./routes/hooks.ts";
 import { tokenize } from "./routes/tokenize.ts";
 import { usage } from "./routes/usage.ts";
+import { listDeadLetters, listDeliveries, redeliver, testWebhook } from "./routes/webhooks.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -36,6 +38,11 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/captions/:id", getCaption(deps));
   app.delete("/v1/captions/:id", deleteCaption(deps));
   app.post("/v1/captions/:id/cancel", cancelCaption(deps));
+  app.get("/v1/captions/:id/deliveries", listDeliveries(deps));
+  app.post("/v1/captions/:id/deliveries/:delivery_id/redeliver", redeliver(deps));
+  app.get("/v1/webhooks/dead_letters", listDeadLetters(deps));
+  app.post("/v1/webhooks/test", testWebhook(deps));
+  app.post("/v1/hooks/:source", receiveHook(deps));
   app.post("/v1/files", uploadFile(deps));
   app.get("/v1/files", listFiles(deps));
   app.get("/v1/files/:id", getFile(deps));
@@ -53,6 +60,11 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/captions", "GET, POST"],
       ["/v1/captions/:id", "GET, DELETE"],
       ["/v1/captions/:id/cancel", "POST"],
+      ["/v1/captions/:id/deliveries", "GET"],
+      ["/v1/captions/:id/deliveries/:delivery_id/redeliver", "POST"],
+      ["/v1/webhooks/dead_letters", "GET"],
+      ["/v1/webhooks/test", "POST"],
+      ["/v1/hooks/:source", "POST"],
       ["/v1/files", "GET, POST"],
       ["/v1/files/:id", "GET, DELETE"],
       ["/v1/files/:id/content", "GET"],

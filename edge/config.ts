@@ -19,6 +19,7 @@ import {
   STALL_MS,
 } from "@tessera/shared";
 import { OUTBOUND_VARIABLES, type OutboundConfig, readOutboundConfig } from "./outbound/settings.ts";
+import { type HookSource, parseSources } from "./hooks/sources.ts";
 import { parseSecrets, type WebhookSecret } from "./webhooks/signature.ts";
 
 /** Waits, in ms; limits.ts says what each means. */
@@ -62,6 +63,8 @@ export interface EdgeConfig {
   readonly keepMs?: number;
   /** Webhooks are signed with these, and not taken without. */
   readonly webhookSecrets?: readonly WebhookSecret[];
+  /** Sources of events that become captions, by name; none where absent. */
+  readonly hookSources?: ReadonlyMap<string, HookSource>;
   readonly waits: Waits;
 }
 
@@ -109,6 +112,13 @@ export function readEdgeConfig(
   } catch (error) {
     faults.push(`TESSERA_WEBHOOK_SECRETS: ${error instanceof Error ? error.message : error}`);
   }
+  let hookSources: ReadonlyMap<string, HookSource> = new Map();
+  try {
+    const sources = get("TESSERA_HOOKS")?.trim() ?? "";
+    if (sources !== "") hookSources = parseSources(sources.startsWith("{") ? sources : readFile(sources), get);
+  } catch (error) {
+    faults.push(`TESSERA_HOOKS: ${error instanceof Error ? error.message : error}`);
+  }
   let outbound: OutboundConfig | undefined;
   try {
     outbound = readOutboundConfig(readEnv(OUTBOUND_VARIABLES, get), readFile);
@@ -151,6 +161,7 @@ export function readEdgeConfig(
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
         keepMs: env.TESSERA_KEEP_HOURS * 3_600_000,
         webhookSecrets,
+        hookSources,
         ...(outbound === undefined ? {} : { outbound }),
         waits: DEFAULT_WAITS,
         log: { level: env.TESSERA_LOG_LEVEL, format: env.TESSERA_LOG_FORMAT },

@@ -20,6 +20,7 @@ import type { FetchSettings } from "./media/picture_bytes.ts";
 import { takeFrames } from "./media/video_frames.ts";
 import type { OutboundSettings } from "./outbound/request.ts";
 import type { TilePool } from "./tile/mod.ts";
+import type { Webhooks } from "./webhooks/webhooks.ts";
 
 export interface EdgeDeps {
   readonly config: EdgeConfig;
@@ -39,6 +40,8 @@ export interface EdgeDeps {
   readonly outbound: OutboundSettings;
   readonly jobs: DurableJobs;
   readonly captions: Captions;
+  /** What became of captions' webhooks. */
+  readonly webhooks: Webhooks;
   /** Files kept for later requests. */
   readonly files: FileStore;
 }

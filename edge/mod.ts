@@ -32,6 +32,7 @@ import { keptResponse } from "./resume/response.ts";
 import { listen } from "./http_server.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
+import { Webhooks } from "./webhooks/webhooks.ts";
 
 export { DEFAULT_WAITS, type EdgeConfig, needsKeys, readEdgeConfig, type Waits } from "./config.ts";
 
@@ -86,6 +87,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     replay: async (id, tenant) => keptResponse({ config }, id, await answers.follow(id, tenant, -1)),
   });
   const jobs = new DurableJobs(bus);
+  const webhooks = new Webhooks(bus);
   const deps: EdgeDeps = {
     config,
     log,
@@ -100,7 +102,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     answers,
     idempotency,
     jobs,
-    captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS),
+    captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS, (id) => webhooks.forget(id)),
+    webhooks,
     files: new FileStore(bus),
     outbound: {
       ...outboundSettings(config.outbound, config.allowPrivateUrls),

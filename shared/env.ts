@@ -134,6 +134,11 @@ export const VARIABLES = {
     "How long captions are kept after their end, in hours.",
     integer(1, RECORD_MAX_AGE_MS / 3_600_000),
   ),
+  TESSERA_HOOKS: variable(
+    "",
+    "Sources of events that become captions (edge/README.md): a JSON file, or its content.",
+    z.string(),
+  ),
   TESSERA_WEBHOOK_SECRETS: variable(
     "",
     "Secrets that webhooks are signed with (whsec_...), comma separated, the newest first; two while one is replaced.",

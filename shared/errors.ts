@@ -48,6 +48,12 @@ const TABLE = {
   video_unavailable: bad("This server takes no videos: video needs FFmpeg where its workers run. Send pictures."),
   webhook_url_invalid: bad("The webhook's URL is not valid. Use an https: URL without a name and password."),
   webhook_url_forbidden: bad("The webhook's URL may not be called from this server."),
+  signature_invalid: {
+    status: 401,
+    type: "authentication_error",
+    retryAfterS: null,
+    message: "The event's signature is not valid.",
+  },
   webhooks_unavailable: bad("This server delivers no webhooks: it has no secret to sign them with."),
   request_timeout: bad("The request body came too slowly.", 408),
   invalid_api_key: {

@@ -194,6 +194,15 @@ export const PUBLISH_TIMEOUT_MS = 5_000;
 export const BODY_TIMEOUT_MS = 60_000;
 export const FETCH_TIMEOUT_MS = 20_000;
 export const VIDEO_FETCH_TIMEOUT_MS = 60_000;
+/** Largest event of a source, in bytes, and most pictures it may tell of. */
+export const MAX_HOOK_BYTES = 1024 * 1024;
+export const MAX_HOOK_ITEMS = 64;
+/** How far the time of a signed event may be from ours, as Standard Webhooks have it. */
+export const HOOK_TOLERANCE_MS = 5 * 60_000;
+/** How long a signed URL of a private object holds: for the download that follows at once. */
+export const HOOK_URL_SECONDS = 300;
+/** Pictures of one event that are fetched and cut at the same time. */
+export const HOOK_CONCURRENCY = 4;
 /** When a webhook that was not taken is tried again, each time counted from the last; then it is a dead letter. */
 export const WEBHOOK_SCHEDULE_MS = [5_000, 30_000, 120_000, 600_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
 /** Each wait is longer or shorter by up to this share, so that what failed together does not come back together. */

@@ -36,6 +36,7 @@ import {
   durableJobsOf,
   FILE_RECORDS_BUCKET,
   FILES_BUCKET,
+  HOOK_EVENTS_BUCKET,
   type JobClass,
   JOBS_BUCKET,
   jobsForWorker,
@@ -178,6 +179,12 @@ export const DELIVERIES_BUCKET_CONFIG = {
 } as const;
 export const UNDELIVERED_BUCKET_CONFIG = {
   name: UNDELIVERED_BUCKET,
+  options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
+} as const;
+
+/** Events of sources that were seen, so that one that comes again makes nothing new. */
+export const HOOK_EVENTS_BUCKET_CONFIG = {
+  name: HOOK_EVENTS_BUCKET,
   options: { ttl: RECORD_MAX_AGE_MS, storage: "file", history: 1 },
 } as const;
 

@@ -150,6 +150,9 @@ export const deliveryKey = (subjectId: string, deliveryId: string): string => `$
 /** KV bucket of deliveries that were given up; the key is the owner and the delivery's id. */
 export const UNDELIVERED_BUCKET = "tessera_undelivered";
 
+/** KV bucket of events of sources that made a caption; the key is a hash of source and event. */
+export const HOOK_EVENTS_BUCKET = "tessera_hook_events";
+
 /** Memory-backed stream of the events of answers that can be taken up again; names are sealed (edge/resume/). */
 export const ANSWERS_STREAM = "TESSERA_ANSWERS";
 export const ANSWERS_WILDCARD = "tessera.answers.*";

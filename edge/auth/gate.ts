@@ -20,6 +20,7 @@ const SCOPE_OF_PATH: readonly (readonly [prefix: string, scope: Scope | null])[]
   ["/v1/models", null],
   ["/v1/usage", null],
   ["/v1/captions", "captions"],
+  ["/v1/webhooks", "captions"],
   ["/v1/files", "files"],
   ["/v1/batches", "batches"],
   ["/v1/", "inference"],
@@ -52,6 +53,14 @@ export class Gate {
       await next();
       tell();
     };
+  }
+
+  /** Whose is what comes in the name of a key that the server itself was given. @throws TesseraError `invalid_api_key` */
+  async tenantOf(token: string | null): Promise<string> {
+    const { isClosed, keys } = this.#options;
+    if (!isClosed) return (await uncheckedCaller(token)).tenant;
+    if (token === null) throw new TesseraError("invalid_api_key");
+    return (await keys.find(token)).tenant;
   }
 
   /** Adds an answer to what the caller's key used. */

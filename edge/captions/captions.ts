@@ -19,17 +19,17 @@ export class Captions {
   readonly #jobs: DurableJobs;
   readonly #records: OwnedRecords<typeof CaptionRecord>;
   readonly #keepMs: number;
+  readonly #forgetDeliveries: (id: string) => Promise<void>;
 
-  /** @param keepMs how long a caption is kept after its end */
-  constructor(bus: Bus, jobs: DurableJobs, keepMs: number) {
+  /**
+   * @param keepMs how long a caption is kept after its end
+   * @param forgetDeliveries what its webhooks left, of a caption that is forgotten
+   */
+  constructor(bus: Bus, jobs: DurableJobs, keepMs: number, forgetDeliveries: (id: string) => Promise<void>) {
     this.#jobs = jobs;
     this.#keepMs = keepMs;
-    this.#records = new OwnedRecords({
-      bus,
-      bucket: CAPTIONS_BUCKET_CONFIG,
-      schema: CaptionRecord,
-      idOf: ({ id }) => id,
-    });
+    this.#forgetDeliveries = forgetDeliveries;
+    this.#records = captionRecords(bus);
   }
 
   /**
@@ -109,8 +109,14 @@ export class Captions {
 
   async #drop(owner: string, id: string): Promise<void> {
     await this.#jobs.remove(id);
+    await this.#forgetDeliveries(id);
     await this.#records.remove(owner, id);
   }
+}
+
+/** Requests of captions, as they are kept. */
+export function captionRecords(bus: Bus): OwnedRecords<typeof CaptionRecord> {
+  return new OwnedRecords({ bus, bucket: CAPTIONS_BUCKET_CONFIG, schema: CaptionRecord, idOf: ({ id }) => id });
 }
 
 function absent(id: string): TesseraError {

@@ -4,6 +4,8 @@ import { corePaths } from "./core_paths.ts";
 import { captionPaths } from "./caption_paths.ts";
 import { filePaths } from "./file_paths.ts";
 import { usagePaths } from "./usage_paths.ts";
+import { hookPaths } from "./hook_paths.ts";
+import { webhookPaths } from "./webhook_paths.ts";
 import { NOTES } from "./notes.ts";
 import { answer, ANSWERS, ANY_KEY, type Document, REFUSALS, REQUESTS, type Schema } from "./parts.ts";
 
@@ -25,8 +27,8 @@ export function openApiDocument(): Document {
     },
     servers: [{ url: "/" }],
     security: ANY_KEY,
-    tags: ["Answers", "Captions", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
-    paths: { ...corePaths(), ...captionPaths(), ...filePaths(), ...usagePaths() },
+    tags: ["Answers", "Captions", "Webhooks", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
+    paths: { ...corePaths(), ...captionPaths(), ...webhookPaths(), ...hookPaths(), ...filePaths(), ...usagePaths() },
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
       schemas: {

@@ -8,8 +8,11 @@ import { ChatBody } from "../api/schema.ts";
 import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
 import { FileForm } from "../routes/files.ts";
 import { UsageAnswer } from "./usage_paths.ts";
+import { WebhookTestBody } from "../routes/webhooks.ts";
+import { DeliveryAnswer, DeliveryListAnswer } from "../webhooks/delivery_body.ts";
 import * as answers from "./answers.ts";
 import { CaptionAnswer, CaptionDeletedAnswer, CaptionListAnswer } from "./caption_answers.ts";
+import { HookReceiptAnswer } from "./hook_answers.ts";
 import { FileAnswer, FileDeletedAnswer, FileListAnswer } from "./file_answers.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
@@ -46,6 +49,7 @@ export const REQUESTS = {
   CaptionRequest: CaptionBody,
   CaptionForm: CaptionFormBody,
   FileUpload: FileForm,
+  WebhookTest: WebhookTestBody,
 };
 export const ANSWERS = {
   Error: answers.ErrorAnswer,
@@ -55,6 +59,9 @@ export const ANSWERS = {
   Caption: CaptionAnswer,
   CaptionList: CaptionListAnswer,
   CaptionDeleted: CaptionDeletedAnswer,
+  Delivery: DeliveryAnswer,
+  DeliveryList: DeliveryListAnswer,
+  HookReceipt: HookReceiptAnswer,
   File: FileAnswer,
   FileList: FileListAnswer,
   FileDeleted: FileDeletedAnswer,
@@ -77,7 +84,7 @@ export const answer = (description: string, name: Name): Json => ({ description,
 /** Statuses of refusals, and when they come. */
 export const REFUSALS: Readonly<Record<string, string>> = {
   400: "The request is not valid, or a picture cannot be used.",
-  401: "The server needs an API key, and this is none.",
+  401: "The server needs an API key, and this is none; or an event is not signed by its source.",
   403: "The API key may not be used for this.",
   404: "No such model, file or route.",
   405: "The route does not accept the method.",

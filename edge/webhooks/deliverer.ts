@@ -3,7 +3,6 @@ import type { ConsumerMessages, JsMsg } from "@nats-io/jetstream";
 import {
   decodeMessage,
   type DeliveryRecord,
-  type JobRecord,
   type Logger,
   MAX_KEPT_ATTEMPTS,
   WEBHOOK_ACK_WAIT_MS,
@@ -14,6 +13,7 @@ import {
 } from "@tessera/shared";
 import type { OutboundSettings } from "../outbound/request.ts";
 import { attemptDelivery, type AttemptOutcome } from "./attempt.ts";
+import type { Caption } from "../captions/captions.ts";
 import { captionAt, eventBody } from "./event_body.ts";
 import { HostLanes } from "./host_lanes.ts";
 import { nextWait, PUBLISHED_SCHEDULE, type Schedule } from "./schedule.ts";
@@ -38,11 +38,14 @@ export interface DelivererOptions {
   readonly hostConcurrency?: number;
 }
 
+/** What an event is of; null when it was removed. */
+export type ReadCaption = (dispatch: WebhookDispatch) => Promise<Caption | null>;
+
 /** One connection's worth of delivering. */
 export class Deliverer {
   readonly #options: Required<DelivererOptions>;
   readonly #store: WebhookStore;
-  readonly #readJob: (jobId: string) => Promise<JobRecord | null>;
+  readonly #readCaption: ReadCaption;
   readonly #lanes: HostLanes;
   /** Deliveries that were sent away because their host was full. */
   readonly #away = new Set<string>();
@@ -51,11 +54,11 @@ export class Deliverer {
 
   constructor(
     store: WebhookStore,
-    readJob: (jobId: string) => Promise<JobRecord | null>,
+    readCaption: ReadCaption,
     options: DelivererOptions,
   ) {
     this.#store = store;
-    this.#readJob = readJob;
+    this.#readCaption = readCaption;
     this.#options = {
       schedule: PUBLISHED_SCHEDULE,
       timeoutMs: WEBHOOK_TIMEOUT_MS,
@@ -144,8 +147,8 @@ export class Deliverer {
     if (dispatch.type === "webhook.test") {
       return eventBody(dispatch, { id: dispatch.subject_id, object: "webhook.test", status: "succeeded" });
     }
-    const job = dispatch.job_id === null ? null : await this.#readJob(dispatch.job_id);
-    return job === null ? null : eventBody(dispatch, captionAt(dispatch, job));
+    const found = await this.#readCaption(dispatch);
+    return found === null ? null : eventBody(dispatch, captionAt(dispatch, found));
   }
 
   /** What is known after an attempt. */
@@ -171,10 +174,10 @@ export class Deliverer {
     const { dispatch } = before;
     const isDead = after.state === "failed" && dispatch.type !== "webhook.test";
     // Whoever reads that it failed finds it on the list.
-    if (isDead) await this.#store.bury(dispatch);
+    if (isDead) await this.#store.bury(after);
     const written = await this.#store.change(dispatch, (now) => now.dispatch.round === dispatch.round ? after : now);
     if (written !== after) {
-      if (isDead) await this.#store.revive(dispatch.owner, dispatch.id);
+      if (isDead) await this.#store.revive(after);
       return message.ack();
     }
     if (after.state === "pending") return message.nak(Math.max(0, after.next_attempt_ms! - Date.now()));

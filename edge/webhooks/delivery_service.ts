@@ -12,9 +12,11 @@ import {
   newsConsumerConfig,
   WEBHOOK_ACK_WAIT_MS,
   WEBHOOK_CONCURRENCY,
+  type WebhookDispatch,
   WEBHOOKS_STREAM,
   webhooksConsumerConfig,
 } from "@tessera/shared";
+import { captionRecords } from "../captions/captions.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { sleep, within } from "../wait.ts";
 import { Deliverer, type DelivererOptions } from "./deliverer.ts";
@@ -39,7 +41,7 @@ export function startDeliveryService(bus: Bus, options: DelivererOptions): Deliv
   const work = async (nc: NatsConnection) => {
     while (!closing.signal.aborted && !nc.isClosed()) {
       try {
-        const opened = await Work.open(nc, options);
+        const opened = await Work.open(bus, nc, options);
         current.add(opened);
         if (closing.signal.aborted) opened.stop();
         log.info("delivering", {});
@@ -78,13 +80,14 @@ class Work {
     this.ended = ended;
   }
 
-  static async open(nc: NatsConnection, options: DelivererOptions): Promise<Work> {
+  static async open(bus: Bus, nc: NatsConnection, options: DelivererOptions): Promise<Work> {
     const { log, ackWaitMs = WEBHOOK_ACK_WAIT_MS, concurrency = WEBHOOK_CONCURRENCY } = options;
     const manager = await jetstreamManager(nc);
     const store = await WebhookStore.open(nc);
     await ensureStream(manager, NEWS_STREAM_CONFIG);
     const jobs = await new Kvm(nc).create(JOBS_BUCKET_CONFIG.name, { ...JOBS_BUCKET_CONFIG.options });
     const readJob = (jobId: string) => readRecord(jobs, jobId);
+    const captions = captionRecords(bus);
     await manager.consumers.add(NEWS_STREAM, newsConsumerConfig(ackWaitMs));
     await manager.consumers.add(WEBHOOKS_STREAM, webhooksConsumerConfig(ackWaitMs));
     const js = jetstream(nc);
@@ -92,7 +95,12 @@ class Work {
       await (await js.consumers.get(stream, consumer)).consume({ max_messages: maxMessages, expires: PULL_MS });
     const news = await open(NEWS_STREAM, newsConsumerConfig().durable_name, 1);
     const webhooks = await open(WEBHOOKS_STREAM, webhooksConsumerConfig().durable_name, concurrency);
-    const deliverer = new Deliverer(store, readJob, options);
+    const readCaption = async ({ owner, subject_id, job_id }: WebhookDispatch) => {
+      const stored = await captions.get(owner, subject_id);
+      const job = stored === null || job_id === null ? null : await readJob(job_id);
+      return stored === null || job === null ? null : { caption: stored.record, job };
+    };
+    const deliverer = new Deliverer(store, readCaption, options);
     const feeding = async () => {
       for await (const message of news) await feed(message, { store, readJob, log });
     };

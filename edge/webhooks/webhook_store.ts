@@ -24,6 +24,14 @@ import {
   webhookSubject,
 } from "@tessera/shared";
 
+/** Digits of a time in base 36. */
+const TIME_DIGITS = 9;
+
+export interface DeadPage {
+  readonly data: DeliveryRecord[];
+  readonly hasMore: boolean;
+}
+
 export class WebhookStore {
   readonly #nc: NatsConnection;
   readonly #manager: JetStreamManager;
@@ -113,14 +121,14 @@ export class WebhookStore {
     if (record === null) return null;
     // What still waits for its turn would wait on, and the new one behind it.
     await this.#manager.streams.purge(WEBHOOKS_STREAM, { filter: webhookSubject(subjectId, deliveryId) });
-    await this.revive(owner, deliveryId);
+    await this.revive(known);
     await this.send(record.dispatch);
     return record;
   }
 
   /** Forgets all of a caption; what is on its way finds nothing to say. */
-  async forget(owner: string, subjectId: string): Promise<void> {
-    for (const { dispatch } of await this.list(subjectId)) await this.revive(owner, dispatch.id);
+  async forget(subjectId: string): Promise<void> {
+    for (const record of await this.list(subjectId)) if (record.state === "failed") await this.revive(record);
     await this.#manager.streams.purge(bucketStream(DELIVERIES_BUCKET), {
       filter: keySubject(DELIVERIES_BUCKET, deliveryKey(subjectId, "*")),
     });
@@ -128,25 +136,30 @@ export class WebhookStore {
   }
 
   /** Puts a delivery on the list of those given up. */
-  async bury({ owner, id, subject_id }: WebhookDispatch): Promise<void> {
-    await this.#undelivered.put(deliveryKey(owner, id), subject_id);
+  async bury(record: DeliveryRecord): Promise<void> {
+    await this.#undelivered.put(graveOf(record), record.dispatch.subject_id);
   }
 
   /** Takes it off that list. */
-  async revive(owner: string, deliveryId: string): Promise<void> {
-    await this.#undelivered.purge(deliveryKey(owner, deliveryId));
+  async revive(record: DeliveryRecord): Promise<void> {
+    await this.#manager.streams.purge(bucketStream(UNDELIVERED_BUCKET), {
+      filter: keySubject(UNDELIVERED_BUCKET, graveOf(record)),
+    });
   }
 
-  /** Those of an owner that were given up, the latest first. */
-  async dead(owner: string, limit: number): Promise<DeliveryRecord[]> {
-    const keys = await this.#keys(UNDELIVERED_BUCKET, owner);
-    const found = await Promise.all(keys.map(async (key) => {
+  /**
+   * Those of an owner that were given up, the latest first.
+   * @param after id of the last one of the page before; null: from the beginning
+   */
+  async dead(owner: string, limit: number, after: string | null = null): Promise<DeadPage> {
+    const keys = (await this.#keys(UNDELIVERED_BUCKET, owner)).sort().reverse();
+    const begin = after === null ? 0 : keys.findIndex((key) => deliveryIdOf(key) === after) + 1;
+    const page = keys.slice(begin, begin + limit);
+    const found = await Promise.all(page.map(async (key) => {
       const entry = await this.#undelivered.get(key);
-      if (entry === null || entry.operation !== "PUT") return [];
-      const record = await this.read(entry.string(), key.slice(owner.length + 1));
-      return record === null ? [] : [{ record, revision: entry.revision }];
+      return entry?.operation === "PUT" ? await this.read(entry.string(), deliveryIdOf(key)) : null;
     }));
-    return found.flat().sort((a, b) => b.revision - a.revision).slice(0, limit).map(({ record }) => record);
+    return { data: found.filter((record) => record !== null), hasMore: keys.length > begin + limit };
   }
 
   async #create(dispatch: WebhookDispatch): Promise<void> {
@@ -185,4 +198,14 @@ export class WebhookStore {
   #encode(value: unknown): Uint8Array {
     return encodeMessage(value, this.#nc.info?.max_payload ?? 1_048_576);
   }
+}
+
+/** Key on the list of those given up: owner, time of the last attempt so that keys sort by it, id. */
+function graveOf({ dispatch, attempts }: DeliveryRecord): string {
+  const time = (attempts.at(-1)?.at_ms ?? 0).toString(36).padStart(TIME_DIGITS, "0");
+  return deliveryKey(dispatch.owner, `${time}${dispatch.id}`);
+}
+
+function deliveryIdOf(grave: string): string {
+  return grave.slice(grave.indexOf(".") + 1 + TIME_DIGITS);
 }

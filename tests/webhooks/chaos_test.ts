@@ -31,7 +31,7 @@ Deno.test("webhooks: a caption's start and end, over a real worker, signed by bo
     const [start, end] = receiver.received.map(({ body }) => JSON.parse(body));
     assert.deepEqual([start.type, start.data.status, start.data.output], ["caption.started", "processing", null]);
     assert.deepEqual([end.type, end.data.status], ["caption.completed", "succeeded"]);
-    assert.match(end.data.output[0], /^[a-z]{12}$/);
+    assert.match(end.data.output.text, /^[a-z]{12}$/);
     const checks = receiver.received.flatMap(({ headers, body }) =>
       [SECRET, OLD_SECRET].map((secret) => ({ secret, headers, body }))
     );

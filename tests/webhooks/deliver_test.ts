@@ -102,12 +102,16 @@ Deno.test("webhooks: tried again by the schedule, then a dead letter; Retry-Afte
     // The status came; that the body does not is the receiver's own affair.
     assertStories(await settled(hanging), ["delivered", 200]);
 
-    const dead = await store.dead("somebody", 100);
+    const dead = (await store.dead("somebody", 100)).data;
     assert.deepEqual(
       new Set(dead.map(({ dispatch }) => dispatch.subject_id)),
       new Set([down, gone, moved, slow, refused]),
     );
-    assert.deepEqual(await store.dead("somebody else", 100), []);
+    assert.deepEqual(await store.dead("somebody else", 100), { data: [], hasMore: false });
+    const first3 = await store.dead("somebody", 3);
+    const rest = await store.dead("somebody", 3, first3.data.at(-1)!.dispatch.id);
+    assert.deepEqual([first3.hasMore, rest.hasMore], [true, false]);
+    assert.deepEqual([...first3.data, ...rest.data], dead);
     assert.equal(captions.lines.filter(({ event }) => event === "webhook_given_up").length, 5);
     // Nothing of the secret, and nothing of where it went but the host.
     assert.doesNotMatch(JSON.stringify(captions.lines), /whsec_|MfKQ9r8G|\/down/);
@@ -182,11 +186,11 @@ Deno.test("webhooks: asked for again, they come again with the same id; what was
     const receiver = startReceiver(() => new Response("", { status: isDown ? 500 : 200 }));
     const id = await finish(receiver.url);
     const [record] = await settled(id);
-    assert.equal((await store.dead("somebody", 10)).length, 1);
+    assert.equal((await store.dead("somebody", 10)).data.length, 1);
     isDown = false;
     await store.redeliver("somebody", id, record!.dispatch.id);
     assertStories(await settled(id), ["delivered", "bad_status", 200]);
-    assert.equal((await store.dead("somebody", 10)).length, 0);
+    assert.equal((await store.dead("somebody", 10)).data.length, 0);
     await store.redeliver("somebody", id, record!.dispatch.id);
     await until(() => receiver.received.length === 3, "the third");
     assert.equal(new Set(receiver.received.map((one) => one.id)).size, 1);
@@ -196,7 +200,7 @@ Deno.test("webhooks: asked for again, they come again with the same id; what was
     await jobs.remove(id);
     await store.redeliver("somebody", id, record!.dispatch.id);
     assert.equal((await settled(id))[0]!.state, "dropped");
-    await store.forget("somebody", id);
+    await store.forget(id);
     assert.deepEqual(await store.list(id), []);
     assert.equal(receiver.received.length, 3);
     await receiver.close();

@@ -1,7 +1,9 @@
 /** Captions with webhooks on a real server: a deliverer, jobs that end as a test wants, and what became of deliveries. */
 import { connect } from "@nats-io/transport-node";
-import { createLogger, type DeliveryRecord, Job, type JobWebhook, type LogFields, newId } from "@tessera/shared";
+import { createLogger, type DeliveryRecord, Job, type JobWebhook, type LogFields, newListId } from "@tessera/shared";
 import assert from "node:assert/strict";
+import type { CaptionRecord } from "../../edge/captions/caption_record.ts";
+import { Captions as CaptionStore } from "../../edge/captions/captions.ts";
 import { Bus, type BusOptions } from "../../edge/dispatch/bus.ts";
 import { DurableJobs } from "../../edge/jobs/durable_jobs.ts";
 import { OutboundRules } from "../../edge/outbound/rules.ts";
@@ -61,8 +63,9 @@ export async function openCaptions(
   });
   const store = await WebhookStore.open(nc);
   const jobs = new DurableJobs(bus);
+  const captions = new CaptionStore(bus, jobs, 3_600_000, (id) => store.forget(id));
   const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption") => {
-    const id = newId("cap");
+    const id = newListId("cap");
     const job = Job.parse({
       v: 1,
       id,
@@ -74,7 +77,21 @@ export async function openCaptions(
       sampling: { temperature: 1, top_p: 1, top_k: 0, seed: 1, max_tokens: 12, stop: [] },
     });
     const target = { url, events: ["completed"], body: "full", owner: "somebody", caption_id: id, ...webhook } as const;
-    await jobs.submit(job, [], { metadata: { order: "7" }, webhook: target as JobWebhook });
+    const caption: CaptionRecord = {
+      v: 1,
+      id,
+      model: "fake",
+      created_ms: job.created_ms,
+      media: [],
+      prompt: text,
+      preset: null,
+      language: null,
+      metadata: { order: "7" },
+      webhook: null,
+      images: [],
+      timings: {},
+    };
+    await captions.create(target.owner, caption, () => jobs.submit(job, [], { webhook: target as JobWebhook }));
     return id;
   };
   const deliveries = (captionId: string) => store.list(captionId);
