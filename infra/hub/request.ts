@@ -26,6 +26,8 @@ export class PassingHubError extends HubError {
 
 const MAX_REDIRECTS = 8;
 const REDIRECTS = [301, 302, 303, 307, 308];
+/** What a second server says to an address that was good too long ago. */
+const EXPIRED = [400, 401, 403, 410];
 
 /**
  * Sends a GET and returns the response, which is 200 or 206.
@@ -64,6 +66,10 @@ export async function hubRequest(
     }
     if (response.status === 200 || response.status === 206) return response;
     const body = (await response.text().catch(() => "")).slice(0, 500);
+    // Addresses that the hub signs are good for a while; the next try gets a new one from it.
+    if (target.origin !== home.origin && EXPIRED.includes(response.status)) {
+      throw new PassingHubError(`Cannot get ${what}: ${target.origin} does not take its address any more.`);
+    }
     throw refusal(hub, response, body, what);
   }
   throw new HubError(`Cannot get ${what}: more than ${MAX_REDIRECTS} redirects.`);

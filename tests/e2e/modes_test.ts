@@ -5,6 +5,7 @@ import { generateText, streamText } from "ai";
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { ensurePythonClient } from "../../infra/tools/python.ts";
+import { command } from "./command.ts";
 import { modes, writeMotion } from "./modes.ts";
 import { about, demoPictures, withStack } from "./shared_stack.ts";
 
@@ -128,19 +129,3 @@ Deno.test("every mode through every client", async (t) => {
   });
   await Deno.remove(folder, { recursive: true });
 });
-
-async function command(path: string, args: string[], input: string): Promise<{ code: number; text: string }> {
-  const child = new Deno.Command(path, {
-    args,
-    env: { NO_COLOR: "1" },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const output = child.output();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(input));
-  await writer.close();
-  const { code, stdout, stderr } = await output;
-  return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
-}

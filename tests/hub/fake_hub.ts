@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+export const ID = "OpenGVLab/InternVL3-1B";
 export const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 
 /** What happens to one answer with a file's content. */
@@ -28,6 +29,7 @@ export interface Fault {
 export interface Seen {
   readonly host: "hub" | "cdn";
   readonly path: string;
+  readonly query: string;
   readonly range: string | undefined;
   readonly ifRange: string | undefined;
   readonly authorization: string | undefined;
@@ -40,11 +42,14 @@ export class FakeHub {
   readonly faults = new Map<string, Fault[]>();
   /** Size told by the list in place of the true one. */
   readonly listedSizes = new Map<string, number>();
+  /** The name before the repository got a new one: what is asked of it is sent on, as the hub does, by a path alone. */
+  oldName: string | null = null;
   /** In place of the answers of the API. */
   apiFault: Fault | null = null;
   /** Bytes of each write of a body, and the pause after it. */
   pace: { readonly bytes: number; readonly ms: number } | null = null;
   commit = COMMIT;
+  #numSigned = 0;
   #hub!: Server;
   #cdn!: Server;
 
@@ -75,9 +80,10 @@ export class FakeHub {
     }
   }
 
-  #note(host: Seen["host"], path: string, { headers }: IncomingMessage): void {
+  #note(host: Seen["host"], path: string, { headers, url }: IncomingMessage): void {
     const { range, authorization } = headers;
-    this.seen.push({ host, path, range, ifRange: headers["if-range"] as string | undefined, authorization });
+    const query = new URL(url!, "http://x").search;
+    this.seen.push({ host, path, query, range, ifRange: headers["if-range"] as string | undefined, authorization });
   }
 
   #answerHub(request: IncomingMessage, response: ServerResponse): void {
@@ -86,6 +92,10 @@ export class FakeHub {
     const json = (value: unknown, headers = {}) => {
       response.writeHead(200, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
     };
+    if (this.oldName !== null && pathname.includes(`/${this.oldName}/`)) {
+      const location = request.url!.replace(`/${this.oldName}/`, `/${ID}/`);
+      return void response.writeHead(307, { location }).end();
+    }
     if (pathname.startsWith("/api/")) {
       const { apiFault } = this;
       if (apiFault !== null) {
@@ -100,7 +110,15 @@ export class FakeHub {
       });
     }
     const path = pathname.split("/").slice(5).join("/");
-    response.writeHead(302, { location: `http://127.0.0.1:${portOf(this.#cdn)}/${path}?signed=1` }).end();
+    const content = this.files.get(path)!;
+    this.#numSigned++;
+    response.writeHead(302, {
+      location: `http://127.0.0.1:${portOf(this.#cdn)}/${path}?Expires=1&Signature=${this.#numSigned}`,
+      etag: `"pointer"`,
+      "x-repo-commit": this.commit,
+      "x-linked-size": content.length,
+      "x-linked-etag": `"${createHash("sha256").update(content).digest("hex")}"`,
+    }).end();
   }
 
   #list() {

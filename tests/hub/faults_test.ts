@@ -142,6 +142,39 @@ Deno.test("pull: too many requests for a file: waits as asked, but not for an ho
   });
 });
 
+Deno.test("pull: an address whose signature is too old is asked for anew, at the hub", async () => {
+  await scene(async ({ hub, pull, check, printed }) => {
+    hub.faults.set(SHARD_1, [{ breakAfter: 100_000 }, { status: 403, body: "<Error>Request has expired</Error>" }]);
+    await pull();
+    await check();
+    const queries = hub.fetches(SHARD_1).map(({ query }) => query);
+    assert.equal(new Set(queries).size, 3);
+    assert.ok(printed.some((line) => line.includes("does not take its address any more")));
+  });
+  await scene(async ({ hub, pull }) => {
+    hub.faults.set(SHARD_1, Array.from({ length: 50 }, () => ({ status: 403 })));
+    await assert.rejects(pull(), /does not take its address any more/);
+    assert.equal(hub.fetches(SHARD_1).length, PULL_MAX_TRIES);
+  });
+});
+
+Deno.test("pull: a mirror that has the pointers of large files and not the files is found out", async () => {
+  await scene(async ({ hub, folder, pull }) => {
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 700000\n`;
+    hub.faults.set(SHARD_1, [{ content: new TextEncoder().encode(pointer) }]);
+    await assert.rejects(pull(), /the server has 131 bytes, the hub lists 700000/);
+    await assert.rejects(Deno.stat(`${folder}/${SHARD_1}`), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("pull: a repository with a new name is followed there", async () => {
+  await scene(async ({ hub, pull, check }) => {
+    hub.oldName = "OpenGVLab/InternVL3-One";
+    await pull({ repository: hub.oldName });
+    await check();
+  });
+});
+
 Deno.test("pull: nothing listens at the endpoint", async () => {
   await scene(async ({ pull }) => {
     await assert.rejects(

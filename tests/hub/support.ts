@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { pull, type Pulled, type PullOptions } from "../../infra/hub/pull.ts";
-import { FakeHub } from "./fake_hub.ts";
+import { FakeHub, ID } from "./fake_hub.ts";
 
-export const ID = "OpenGVLab/InternVL3-1B";
+export { ID };
+
 export const SHARD_1 = "model-00001-of-00002.safetensors";
 export const SHARD_2 = "model-00002-of-00002.safetensors";
 
