@@ -3,7 +3,7 @@ import { isListId, MAX_IMAGES, MAX_TEXT_CHARS, MAX_URL_CHARS, TesseraError, WEBH
 import { z } from "zod";
 import { instruction, PRESET_NAMES } from "../captions/presets.ts";
 import { invalidRequest } from "./issues.ts";
-import { PictureFields, TilingOptions } from "./pictures.ts";
+import { FileId, PictureFields, TilingOptions } from "./pictures.ts";
 import { VideoFields } from "./videos.ts";
 
 /** As OpenAI's. */
@@ -12,7 +12,6 @@ const MAX_METADATA_KEY_CHARS = 64;
 const MAX_METADATA_VALUE_CHARS = 512;
 const MAX_LANGUAGE_CHARS = 35;
 
-const FileId = z.string().regex(/^file-[0-9a-z]{23}$/, "expected the id of a file");
 const { url: _picture, ...PictureOptions } = PictureFields;
 const { url: _video, ...VideoOptions } = VideoFields;
 /** A URL (https: or data:), or a file's id, as it is or with options. */

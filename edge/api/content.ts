@@ -62,6 +62,9 @@ class PartList {
     } else if (part.type === "image_url") {
       const image = this.#media.add(pictureSource(part.image_url, param, `${param}.image_url`));
       this.#addImage(image, part.image_url.group ?? (this.#combineImages ? ALL : null));
+    } else if (part.type === "file") {
+      const image = this.#media.add(pictureSource({ url: part.file.file_id }, param, `${param}.file`));
+      this.#addImage(image, this.#combineImages ? ALL : null);
     } else {
       const source = videoSource(part.video_url, param, `${param}.video_url`);
       this.#addFrames(this.#media.add(source), source.video.numSegments);

@@ -24,6 +24,9 @@ export interface PictureSource extends TileWish {
   readonly detail: "auto" | "low" | "high";
 }
 
+/** A file of /v1/files; it may stand in every `url` too. */
+export const FileId = z.string().regex(/^file-[0-9a-z]{23}$/, "expected the id of a file");
+
 /** A picture as requests write it; the names of the tile numbers are the vendor's. */
 export const PictureFields = {
   url: z.string().min(1),

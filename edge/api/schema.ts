@@ -2,7 +2,7 @@
 import { MAX_MESSAGES } from "@tessera/shared";
 import { z } from "zod";
 import { GenerationFields } from "./generation.ts";
-import { PictureFields, TilingOptions } from "./pictures.ts";
+import { FileId, PictureFields, TilingOptions } from "./pictures.ts";
 import { SamplingFields } from "./sampling.ts";
 import { TurnFields } from "./turn.ts";
 import { VideoFields } from "./videos.ts";
@@ -19,8 +19,11 @@ const ImagePart = z.object({
 
 const VideoPart = z.object({ type: z.literal("video_url"), video_url: z.object(VideoFields) });
 
-const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart, VideoPart], {
-  error: "expected a part of type text, image_url or video_url",
+/** A picture that was uploaded before, as OpenAI's clients name files. */
+const FilePart = z.object({ type: z.literal("file"), file: z.object({ file_id: FileId }) });
+
+const UserPart = z.discriminatedUnion("type", [TextPart, ImagePart, VideoPart, FilePart], {
+  error: "expected a part of type text, image_url, video_url or file",
 });
 /** Pictures and videos are the user's to send. */
 const PlainPart = z.discriminatedUnion("type", [TextPart], { error: "expected a part of type text" });

@@ -85,6 +85,37 @@ Deno.test("video: frames behind their names, one tile each, and the plan in the 
       const [first, second] = [await answered([videoPart(url)]), await answered([videoPart(url)])];
       assert.deepEqual(first.job.images, second.job.images);
     });
+    await t.step("by the id of a file, and pictures the same way", async () => {
+      const uploaded = async (name: string) => {
+        const form = new FormData();
+        form.set("purpose", "vision");
+        form.set("file", new File([await read(name)], name));
+        const response = await fetch(`${harness.edge.url}/v1/files`, { method: "POST", body: form });
+        return (await response.json()).id as string;
+      };
+      const [video, picture] = [await uploaded("h264.mp4"), await uploaded("palette.gif")];
+      const { job, tessera } = await answered([
+        videoPart(video, { num_segments: 2 }),
+        { type: "image_url", image_url: { url: picture } },
+        { type: "file", file: { file_id: picture } },
+      ]);
+      assert.deepEqual(tessera.videos[0].indices, [7, 21]);
+      assert.deepEqual(job.messages[0]!.parts.map(({ type }) => type), [
+        "text",
+        "image",
+        "text",
+        "image",
+        "image",
+        "image",
+      ]);
+      assert.deepEqual(job.images[2], job.images[3]);
+      for (
+        const [file_id, status, param] of [["file-none", 400, ".file.file_id"], [`file-${"0".repeat(23)}`, 404, ""]]
+      ) {
+        const error = await errorOf(await asked(harness, [{ type: "file", file: { file_id } }]), Number(status));
+        assert.equal(error.param, `messages[0].content[0]${param}`);
+      }
+    });
     await t.step("of a file cut short the frames that decode", async () => {
       const url = dataUrl(await read("cut.mp4"));
       const { tessera } = await answered([videoPart(url, { num_segments: 64 })]);
