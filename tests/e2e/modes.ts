@@ -1,6 +1,11 @@
 /** Every mode of the vendor's quick start as requests, with what the embedded model must answer. */
 import { ensureFfmpeg } from "@tessera/infra/ffmpeg";
 import { run } from "@tessera/infra/process";
+import { type Case, MODES } from "../quality/modes.ts";
+import { Draw } from "../quality/scenes/draw.ts";
+import { askCaption, askDetail } from "../quality/scenes/questions.ts";
+import { columns, type Pixels, pngUrl, render } from "../quality/scenes/render.ts";
+import { randomScene } from "../quality/scenes/scene.ts";
 
 export interface Mode {
   readonly name: string;
@@ -77,4 +82,49 @@ export function modes(pictures: readonly [Picture, Picture, ...Picture[]], video
       "A large red square moves to the right.",
     ),
   ];
+}
+
+/** Of drawn scenes: the modes and rounds for which the bundled pictures are too few. */
+export async function drawnModes(): Promise<Mode[]> {
+  const drawn = async (name: string, seed: number) => {
+    const given = await MODES.find((mode) => mode.name === name)!.make(new Draw(seed, name), 0);
+    return conversation(name.split(", ").slice(0, 2).join(", "), given);
+  };
+  const scene = randomScene(new Draw(2, "combined"), { aspect: [2, 2], numShapes: [2, 2], longSide: [500, 500] });
+  const whole = render(scene);
+  const half = whole.width / 2;
+  // Squares, a tile each: its halves, and all of it as small as the thumbnail of a wide picture.
+  const pieces = [columns(whole, 0, half), columns(whole, half, half), squeezed(whole, half)];
+  const media = await Promise.all(pieces.map(async (pixels) => image(await pngUrl(pixels))));
+  const draw = new Draw(2, "asked");
+  const [caption, detail] = [askCaption(scene, draw), askDetail(scene, draw)];
+  const fields = { mm_processor_kwargs: { combine_images: true } };
+  return [
+    await drawn("text, two rounds, first a goodbye", 1),
+    await drawn("separate pictures, two rounds, described", 1),
+    conversation("three pictures, combined", { media, rounds: [caption], fields }),
+    conversation("three pictures, combined, two rounds", { media, rounds: [caption, detail], fields }),
+    await drawn("video, two rounds, then its colour", 2),
+  ];
+}
+
+/** The right answers before the last one are its history. */
+function conversation(name: string, { media, rounds, fields }: Case): Mode {
+  const messages = rounds.flatMap(({ question, answer }, i) => {
+    const content = i === 0 && media.length > 0 ? [...media, text(question)] : question;
+    return [said("user", content), said("assistant", answer)];
+  });
+  return { name, messages: messages.slice(0, -1), answer: rounds.at(-1)!.answer, extra: { ...fields } };
+}
+
+/** In a square of that side, by nearest pixels. */
+function squeezed({ width, height, rgb }: Pixels, side: number): Pixels {
+  const small = new Uint8Array(side * side * 3);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const from = (Math.floor((y + 0.5) * height / side) * width + Math.floor((x + 0.5) * width / side)) * 3;
+      small.set(rgb.subarray(from, from + 3), (y * side + x) * 3);
+    }
+  }
+  return { width: side, height: side, rgb: small };
 }

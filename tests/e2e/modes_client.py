@@ -33,13 +33,20 @@ def main() -> int:
         return "".join(chunk.text for chunk in chain.stream(case["messages"], extra_body=case["extra"]))
 
     wrong = 0
+    requests = [{"messages": case["messages"], **case["extra"]} for case in cases]
+    batch = client.post("/batch/chat/completions", cast_to=object, body={"model": model, "requests": requests})
+    for case, item in zip(cases, batch["data"], strict=True):
+        answer = item["choices"][0]["message"]["content"] if "choices" in item else item["error"]
+        if answer != case["answer"]:
+            wrong += 1
+            print(f"batch, {case['name']}: {answer!r}, expected {case['answer']!r}", file=sys.stderr)
     for ask in (whole, streamed, langchain, langchain_streamed):
         for case in cases:
             answer = ask(case)
             if answer != case["answer"]:
                 wrong += 1
                 print(f"{ask.__name__}, {case['name']}: {answer!r}, expected {case['answer']!r}", file=sys.stderr)
-    print(f"{len(cases)} modes, four ways: {wrong} wrong")
+    print(f"{len(cases)} modes, five ways: {wrong} wrong")
     return 1 if wrong else 0
 
 

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { ensurePythonClient } from "../../infra/tools/python.ts";
 import { command } from "./command.ts";
-import { modes, writeMotion } from "./modes.ts";
+import { drawnModes, type Mode, modes, writeMotion } from "./modes.ts";
 import { about, demoPictures, withStack } from "./shared_stack.ts";
 
 const MODEL = "internvl3-tiny";
@@ -20,7 +20,9 @@ Deno.test("every mode through every client", async (t) => {
   const pictures = await demoPictures();
   const [square, , tall] = pictures;
   assert.ok(square !== undefined && tall !== undefined);
-  const all = modes([square, tall], videoUrl);
+  const all = [...modes([square, tall], videoUrl), ...await drawnModes()];
+  /** Clients that were right, by mode. */
+  const right = new Map(all.map(({ name }) => [name, new Set<string>()]));
 
   await withStack({}, async (stack) => {
     const url = `${stack.url}/v1`;
@@ -36,6 +38,7 @@ Deno.test("every mode through every client", async (t) => {
           streamed += chunk.choices[0]?.delta.content ?? "";
         }
         assert.equal(streamed, answer, `${name}, streamed`);
+        right.get(name)!.add("npm openai");
       }
     });
 
@@ -57,14 +60,11 @@ Deno.test("every mode through every client", async (t) => {
       assert.equal(await usage(false) - await usage(true), 3);
     });
 
-    await t.step("a batch of all of them", async () => {
+    await t.step("npm openai: a batch of all of them", async () => {
       const body = { model: MODEL, requests: all.map(({ messages, extra }) => ({ messages, ...extra })) };
-      const response = await fetch(`${url}/batch/chat/completions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-      });
-      const { data } = await response.json();
+      const client = new OpenAI({ baseURL: url, apiKey: "none", maxRetries: 0 });
+      // deno-lint-ignore no-explicit-any -- JSON
+      const { data } = await client.post<any>("/batch/chat/completions", { body });
       assert.deepEqual(
         // deno-lint-ignore no-explicit-any -- JSON
         data.map((item: any) => item.choices?.[0].message.content ?? item.error.message),
@@ -91,7 +91,8 @@ Deno.test("every mode through every client", async (t) => {
       const script = new URL("modes_client.py", import.meta.url).pathname;
       const { code, text } = await command(python, [script, url, MODEL], JSON.stringify(all));
       assert.equal(code, 0, text);
-      assert.match(text, new RegExp(`${all.length} modes, four ways: 0 wrong`));
+      assert.match(text, new RegExp(`${all.length} modes, five ways: 0 wrong`));
+      for (const clients of right.values()) clients.add("PyPI openai").add("LangChain");
     });
 
     const cli = (args: string[], input = "") =>
@@ -105,6 +106,16 @@ Deno.test("every mode through every client", async (t) => {
       assert.equal(combined.code, 0, combined.text);
       const moved = await cli(["chat", "--video", videoPath, "--segments", "6"], "Which way does the shape move?\n");
       assert.match(moved.text, /To the right\./);
+    });
+
+    await t.step("CLI: every mode as a conversation", async () => {
+      for (const mode of all) {
+        const { args, questions } = await asConversation(mode, folder);
+        const { code, text } = await cli(["chat", ...args], `${questions.join("\n")}\n`);
+        assert.equal(code, 0, text);
+        assert.ok(text.includes(mode.answer), `${mode.name}: ${text}`);
+        right.get(mode.name)!.add("CLI");
+      }
     });
 
     await t.step("CLI: captions as lines, in order; failures in the exit code; a second run goes on", async () => {
@@ -126,6 +137,33 @@ Deno.test("every mode through every client", async (t) => {
       const kept = (await Deno.readTextFile(output)).trim().split("\n").map((line) => JSON.parse(line).picture);
       assert.deepEqual(kept, paths);
     });
+
+    const clients = ["npm openai", "PyPI openai", "LangChain", "CLI"];
+    for (const [name, those] of right) {
+      const told = clients.map((client) => `${client} ${those.has(client) ? "right" : "WRONG"}`).join(", ");
+      await t.step(`${name}: ${told}`, () => assert.equal(those.size, clients.length));
+    }
   });
   await Deno.remove(folder, { recursive: true });
 });
+
+/** What `tessera chat` is called with and told for a mode; its pictures and videos become files. */
+async function asConversation({ messages, extra }: Mode, folder: string) {
+  const args: string[] = [];
+  const questions: string[] = [];
+  for (const { role, content } of messages) {
+    if (role !== "user") continue;
+    const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
+    for (const part of parts) {
+      if (part.type === "text") continue;
+      const { url, num_segments } = part[part.type];
+      const path = `${folder}/${crypto.randomUUID()}`;
+      await Deno.writeFile(path, Uint8Array.fromBase64(url.slice(url.indexOf(",") + 1)));
+      args.push(part.type === "image_url" ? "--image" : "--video", path);
+      if (num_segments !== undefined) args.push("--segments", String(num_segments));
+    }
+    questions.push(parts.at(-1).text);
+  }
+  if (extra["mm_processor_kwargs"] !== undefined) args.push("--combine");
+  return { args, questions };
+}
