@@ -52,11 +52,15 @@ export class LlamaSide implements Side {
     return `text-${TYPES[this.#type].toLowerCase()}.gguf`;
   }
 
+  /** Eight long prompts would take it minutes each time: the long context is compared alone. */
+  has(scenario: Scenario): boolean {
+    return scenario.kind === "vision" ? this.#type === "bf16" : scenario.context <= 1000 || scenario.batch === 1;
+  }
+
   async measure(scenario: Scenario): Promise<Figures> {
     const threads = String(this.#threads);
     const model = ["-m", `${this.#files}/${this.#file()}`, "-t", threads];
     if (scenario.kind === "vision") {
-      if (this.#type !== "bf16") return {};
       const projector = ["--mmproj", `${this.#files}/mmproj-bf16.gguf`, "--image", `${this.#files}/tile.png`];
       const said = await this.#run("llama-mtmd-cli", [...model, ...projector, "-p", "a", "-n", "1", "-c", "2048"]);
       const ms = said.match(/encod(?:ed|ing done) in (\d+) ms/)?.[1];
@@ -64,8 +68,6 @@ export class LlamaSide implements Side {
       return { visionMs: Number(ms) };
     }
     const { context, batch, steps, prefill } = scenario;
-    // Eight long prompts would take it minutes; the long context is compared alone.
-    if (context > 1000 && batch > 1) return {};
     const size = String(batch * (context + steps) + 64);
     const work = ["-npp", String(context), "-ntg", String(Math.max(1, steps)), "-npl", String(batch)];
     const said = await this.#run("llama-batched-bench", [

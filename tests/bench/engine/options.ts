@@ -16,6 +16,8 @@ export interface EngineBenchOptions {
   readonly steps: number;
   readonly transformers: boolean;
   readonly llama: boolean;
+  /** File for every run's figures. */
+  readonly json?: string;
   /** Folder of an existing llama.cpp source tree with `build/bin`; built from source where absent. */
   readonly llamaFolder?: string;
   /** A Python that has what requirements.txt lists; a private one is made where absent. */
@@ -29,6 +31,7 @@ export const USAGE = `usage: deno task bench engine [flags]
   --batch 1,8                    sequences decoded together (default both)
   --rounds N                     runs of each figure (default 5)
   --steps N                      decoding steps a run (default 24)
+  --json FILE                    every run's figures, for programs
   --threads N                    threads of every side (default all cores)
   --no-peers                     without transformers and llama.cpp
   --no-transformers, --no-llama  without one of them
@@ -50,6 +53,7 @@ export function parseOptions(args: readonly string[]): EngineBenchOptions {
       "no-peers": { type: "boolean", default: false },
       "no-transformers": { type: "boolean", default: false },
       "no-llama": { type: "boolean", default: false },
+      json: { type: "string" },
       llama: { type: "string" },
       python: { type: "string" },
     },
@@ -64,6 +68,7 @@ export function parseOptions(args: readonly string[]): EngineBenchOptions {
     threads: numbers("threads", values.threads)[0]!,
     transformers: !values["no-peers"] && !values["no-transformers"],
     llama: !values["no-peers"] && !values["no-llama"],
+    ...(values.json === undefined ? {} : { json: values.json }),
     ...(values.llama === undefined ? {} : { llamaFolder: values.llama }),
     ...(values.python === undefined ? {} : { python: values.python }),
   };

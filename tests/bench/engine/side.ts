@@ -26,7 +26,8 @@ export interface Figures {
 /** An implementation with one type of weights. */
 export interface Side {
   readonly name: string;
-  /** Empty where the side does not have the scenario. */
+  has(scenario: Scenario): boolean;
+  /** Of a scenario that it has. */
   measure(scenario: Scenario): Promise<Figures>;
   close(): Promise<void>;
 }

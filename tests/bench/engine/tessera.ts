@@ -43,6 +43,10 @@ export class TesseraSide implements Side {
     return new TesseraSide(dtype, engine);
   }
 
+  has(): boolean {
+    return true;
+  }
+
   async measure(scenario: Scenario): Promise<Figures> {
     if (scenario.kind === "vision") {
       const ms = await timed(() => this.#engine.encodeTiles(this.#pixels, Int32Array.of(0)));

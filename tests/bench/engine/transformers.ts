@@ -29,6 +29,10 @@ export class TransformersSide implements Side {
     return side;
   }
 
+  has(): boolean {
+    return true;
+  }
+
   async measure(scenario: Scenario): Promise<Figures> {
     await this.#input.write(new TextEncoder().encode(`${JSON.stringify(scenario)}\n`));
     return JSON.parse(await this.#next());
