@@ -85,14 +85,39 @@ int32_t draw_token(std::span<const float> logits, float max, const SamplingParam
   return pick(candidates, mass, count, uniform_draw(params.seed, params.position));
 }
 
+/** The largest of `n` numbers; NaN where one is. Rows are vocabularies: one comparison at a time took half a millisecond. */
+float max_of(const float* x, size_t n) {
+  constexpr size_t kLanes = 16;
+  typedef float Lanes __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+  typedef int32_t Masks __attribute__((vector_size(4 * kLanes)));
+  float max = -std::numeric_limits<float>::infinity();
+  size_t i = 0;
+  if (n >= kLanes) {
+    Lanes largest = *reinterpret_cast<const Lanes*>(x);
+    Masks unordered = {};
+    for (; i + kLanes <= n; i += kLanes) {
+      const Lanes v = *reinterpret_cast<const Lanes*>(x + i);
+      unordered |= v != v;
+      largest = v > largest ? v : largest;
+    }
+    for (size_t lane = 0; lane < kLanes; lane++) {
+      if (unordered[lane] != 0) return std::numeric_limits<float>::quiet_NaN();
+      max = std::max(max, largest[lane]);
+    }
+  }
+  for (; i < n; i++) {
+    if (std::isnan(x[i])) return x[i];
+    max = std::max(max, x[i]);
+  }
+  return max;
+}
+
 /** The largest logit, the lowest id on a tie; id -1 where one is NaN or the largest is infinite. */
 Candidate largest(std::span<const float> logits) {
-  Candidate best = {-1, -std::numeric_limits<float>::infinity()};
-  for (size_t id = 0; id < logits.size(); id++) {
-    if (std::isnan(logits[id])) return {-1, 0};
-    if (logits[id] > best.logit) best = {static_cast<int32_t>(id), logits[id]};
-  }
-  return std::isfinite(best.logit) ? best : Candidate{-1, 0};
+  const float max = max_of(logits.data(), logits.size());
+  if (!std::isfinite(max)) return {-1, 0};
+  const auto id = std::find(logits.begin(), logits.end(), max) - logits.begin();
+  return {static_cast<int32_t>(id), max};
 }
 
 /** The `count` largest, sorted. */

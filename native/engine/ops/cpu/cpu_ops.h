@@ -115,7 +115,7 @@ class CpuOps final : public Ops {
 
   // Costs are in multiply-adds at full rate. Waking threads takes some microseconds, and where other programs want the
   // cores a thread may come late: small work is done at once.
-  static constexpr double kWorthThreads = 2e6;
+  static constexpr double kWorthThreads = 1e6;
   /** An element read, changed and written: memory is that much slower. */
   static constexpr double kElementCost = 16;
   /** Rows up to which a product waits for its weights rather than for arithmetic. */
