@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "../bench/gemm.h"
 #include "../bench/machine.h"
 #include "ops/cpu/cpu_ops.h"
 #include "runtime/aligned_memory.h"
@@ -174,7 +175,8 @@ int print_machine(int num_threads) {
 }
 
 /**
- * Arguments: threads (default 1), `machine` for its limits alone, or dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak);
+ * Arguments: threads (default 1), `machine` for its limits alone, `gemm` for products on request, or
+ * dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak);
  * then what the names of operations must contain.
  * TESSERA_ISA chooses the kernels.
  */
@@ -182,6 +184,7 @@ int main(int argc, char** argv) {
   const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const std::string dtype = argc > 2 ? argv[2] : "bf16";
   if (dtype == "machine") return print_machine(num_threads);
+  if (dtype == "gemm") return bench::print_gemm(num_threads);
   const WeightType type = dtype == "int8"  ? WeightType::kInt8
                           : dtype == "nf4" ? WeightType::kNf4
                           : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
@@ -199,6 +202,9 @@ int main(int argc, char** argv) {
   bench.paged_attention(1, 2048, 512);
   for (size_t m : {1, 2, 4, 8, 16}) bench.decode(m, 4864, 896);
   bench.decode(1, 896, 4864);
+  bench.decode(1, 1152, 896);
+  bench.decode(1, 896, 896);
+  bench.decode(1, 9728, 896);
   for (size_t sequences : {1, 8}) {
     bench.paged_attention(sequences, 3400, 1);
     bench.paged_attention(sequences, 3400, 1, OpsBench::Order::kScattered);

@@ -3,6 +3,7 @@ import { benchBus } from "./bus.ts";
 import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
 import { benchLoad } from "./load/main.ts";
+import { benchGemm } from "./gemm/main.ts";
 import { benchMemory } from "./memory.ts";
 import { benchRouting } from "./routing.ts";
 import { benchScheduler } from "./scheduler.ts";
@@ -13,6 +14,7 @@ const BENCHES: Record<string, (args: readonly string[]) => Promise<void>> = {
   "routing": benchRouting,
   "engine": benchEngine,
   "load": benchLoad,
+  "gemm": benchGemm,
   "scheduler": benchScheduler,
   "tiler": benchTiler,
   "event-loop": benchEventLoop,
