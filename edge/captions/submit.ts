@@ -17,6 +17,8 @@ export interface SubmitCaption {
   readonly signal: AbortSignal;
   /** From now, in ms; what is not done by then expires. As long as jobs last when absent. */
   readonly expiresInMs?: number;
+  /** What is told of where its picture is from, where the URL that is fetched holds a signature. */
+  readonly toldUrl?: string;
   /** For whom the same event comes again: the caption of an id is made once. */
   readonly id?: string;
 }
@@ -40,7 +42,9 @@ export async function submitCaption(deps: EdgeDeps, submission: SubmitCaption): 
     id,
     model: job.model,
     created_ms: job.created_ms,
-    media: [...request.media],
+    media: request.media.map((media) =>
+      submission.toldUrl === undefined ? media : { ...media, url: submission.toldUrl }
+    ),
     prompt: request.prompt,
     preset: request.preset,
     language: request.language,

@@ -8,9 +8,15 @@ import type { StoreAccess } from "./sources.ts";
 const BUCKET = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const WAY = /(^|\/)\.{1,2}(\/|$)/;
 
+export interface ObjectUrl {
+  readonly url: string;
+  /** Without the signature: for people. */
+  readonly told: string;
+}
+
 /** @throws TesseraError `invalid_request` for a name that would lead somewhere else */
-export async function urlOf(place: EventItem["place"], store: StoreAccess | null): Promise<string> {
-  if ("url" in place) return place.url;
+export async function urlOf(place: EventItem["place"], store: StoreAccess | null): Promise<ObjectUrl> {
+  if ("url" in place) return { url: place.url, told: place.url };
   const { bucket, key } = place;
   if (!BUCKET.test(bucket) || WAY.test(key) || key.startsWith("/")) {
     throw new TesseraError("invalid_request", {
@@ -20,9 +26,10 @@ export async function urlOf(place: EventItem["place"], store: StoreAccess | null
   const { url, region, keys } = store!;
   const path = key.split("/").map(encodeURIComponent).join("/");
   const address = url.replaceAll("{bucket}", bucket).replaceAll("{key}", () => path);
-  if (keys === null) return address;
+  const told = new URL(address).href;
+  if (keys === null) return { url: told, told };
   const client = new AwsClient({ ...keys, region, service: "s3" });
-  const signed = new URL(address);
+  const signed = new URL(told);
   signed.searchParams.set("X-Amz-Expires", String(HOOK_URL_SECONDS));
-  return (await client.sign(signed.href, { method: "GET", aws: { signQuery: true } })).url;
+  return { url: (await client.sign(signed.href, { method: "GET", aws: { signQuery: true } })).url, told };
 }

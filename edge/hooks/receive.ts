@@ -51,12 +51,13 @@ async function receiveOne(reception: Reception, item: EventItem, index: number):
   try {
     // One that was heard and not made, because its edge died, is made now.
     if (isAgain && await deps.captions.find(owner, id) !== null) return { status: "duplicate", caption_id: id };
+    const { url, told: toldUrl } = await urlOf(item.place, source.store);
     const json = {
       ...options.caption,
-      image: await urlOf(item.place, source.store),
+      image: url,
       metadata: metadataOf(options.caption.metadata ?? {}, name, item),
     };
-    await submitCaption(deps, { owner, body: { json, blobs: new Map(), numBytes: 0 }, ticket, signal, id });
+    await submitCaption(deps, { owner, body: { json, blobs: new Map(), numBytes: 0 }, ticket, signal, id, toldUrl });
     return { status: "created", caption_id: id };
   } catch (thrown) {
     await seen.forget(name, eventId).catch(() => {});
