@@ -64,13 +64,17 @@ const SANITIZE_FLAGS: Readonly<Record<Sanitizer, readonly string[]>> = {
   thread: ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
 };
 
+/** What makes a shared library that JavaScript can load. */
+export const ADDON_LINK_FLAGS: readonly string[] = Deno.build.os === "darwin"
+  ? ["-dynamiclib", "-undefined", "dynamic_lookup"]
+  : ["-shared"];
+
 /** Builds the addon where anything changed; returns its path. */
 export async function buildAddon(options: AddonOptions = {}): Promise<string> {
   const output = join(outputFolder(options), options.name ?? "tessera.node");
-  const shared = Deno.build.os === "darwin" ? ["-dynamiclib", "-undefined", "dynamic_lookup"] : ["-shared"];
   const isForHere = options.sanitize === undefined && options.arch === undefined;
   const found = options.cuda === undefined && isForHere ? await findToolkit(options.progress) : undefined;
-  const target = { kind: "addon", output, linkFlags: shared } as const;
+  const target = { kind: "addon", output, linkFlags: ADDON_LINK_FLAGS } as const;
   try {
     const cuda = options.cuda ?? (found === undefined ? undefined : { toolkit: found.toolkit });
     return await build({ ...target, cuda }, options);
@@ -100,24 +104,10 @@ function outputFolder(options: BuildOptions): string {
 }
 
 async function build(target: Target, options: BuildOptions): Promise<string> {
-  const folder = outputFolder(options);
-  const objects = join(folder, "objects");
-  await Deno.mkdir(objects, { recursive: true });
-  // The kernel gives the lock up when its holder dies, however that happens.
-  using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
-  await lock.lock(true);
-  const toolchain = await findToolchain(folder, options.arch);
+  using _lock = await lockFolder(outputFolder(options));
+  const { toolchain, objects } = await compile(target, options);
   const { progress = () => {} } = options;
   const { cuda } = target;
-  const sources = (await listSources(target.kind, cuda !== undefined)).filter((source) => {
-    const set = instructionSet(source);
-    return set === undefined || set in toolchain.sets;
-  });
-  const jobs = sources.map((path) => ({
-    path,
-    flags: compileFlags(path, target, toolchain, options.sanitize),
-  }));
-  const paths = await compileAll(jobs, { toolchain, folder: objects, progress });
   const kernels = cuda === undefined ? [] : (await compileKernels({ ...cuda, toolchain, progress })).objects;
   const flags = [
     ...target.linkFlags,
@@ -125,8 +115,45 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
     ...(options.sanitize ? SANITIZE_FLAGS[options.sanitize] : toolchain.runtime),
   ];
   const libraries = cuda === undefined ? [] : linkFlags(cuda.toolkit);
-  await link({ output: target.output, objects: [...paths, ...kernels], flags, libraries, toolchain, progress });
+  await link({ output: target.output, objects: [...objects.values(), ...kernels], flags, libraries, toolchain, progress });
   return target.output;
+}
+
+/** Source and object of everything in a target without CUDA, for programs that link another backend to it. */
+export async function compileEngine(kind: TargetKind, options: Pick<BuildOptions, "progress"> = {}): Promise<Compiled> {
+  using _lock = await lockFolder(BUILD);
+  return await compile({ kind, output: "", linkFlags: [] }, options);
+}
+
+/** The kernel gives the lock up when its holder dies, however that happens. */
+async function lockFolder(folder: string): Promise<Deno.FsFile> {
+  await Deno.mkdir(join(folder, "objects"), { recursive: true });
+  const lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
+  await lock.lock(true);
+  return lock;
+}
+
+/** What a target is linked from. */
+export interface Compiled {
+  readonly toolchain: Toolchain;
+  /** Object of each source, in a fixed order. */
+  readonly objects: ReadonlyMap<string, string>;
+}
+
+async function compile(target: Target, options: BuildOptions): Promise<Compiled> {
+  const folder = outputFolder(options);
+  const toolchain = await findToolchain(folder, options.arch);
+  const { progress = () => {} } = options;
+  const sources = (await listSources(target.kind, target.cuda !== undefined)).filter((source) => {
+    const set = instructionSet(source);
+    return set === undefined || set in toolchain.sets;
+  });
+  const jobs = sources.map((path) => ({
+    path,
+    flags: compileFlags(path, target, toolchain, options.sanitize),
+  }));
+  const objects = await compileAll(jobs, { toolchain, folder: join(folder, "objects"), progress });
+  return { toolchain, objects: new Map(sources.map((source, i) => [source, objects[i]!])) };
 }
 
 function compileFlags(source: string, target: Target, toolchain: Toolchain, sanitize?: Sanitizer): string[] {

@@ -18,6 +18,8 @@ export type TargetKind = "addon" | "tests" | "bench";
 const CORE = ["model", "ops", "runtime"];
 /** A folder inside those that the addon goes without. */
 const REFERENCE = "reference";
+/** Tests that lie in those are programs of their own. */
+const TESTS = "tests";
 /** A folder inside those that needs CUDA's headers. */
 const CUDA = join(ENGINE, "ops/cuda");
 
@@ -39,11 +41,17 @@ export async function listFolder(
 /** `.cpp` files of a target, in a fixed order; those of the CUDA backend where `withCuda`. */
 export async function listSources(target: TargetKind, withCuda = false): Promise<string[]> {
   const enters = (name: string, path: string) =>
-    (name !== REFERENCE || target !== "addon") && (path !== CUDA || withCuda);
+    (name !== REFERENCE || target !== "addon") && (path !== CUDA || withCuda) && name !== TESTS;
   const folders = [...CORE.map((part) => join(ENGINE, part)), target === "bench" ? BENCH : join(ENGINE, target)];
   const files = (await Promise.all(folders.map((folder) => listFolder(folder, enters)))).flat();
   if (target === "bench") files.push(join(ENGINE, "tests/support.cpp"));
   return files.sort();
+}
+
+/** Host code and kernels of the CUDA backend, tests aside. */
+export async function listCudaSources(): Promise<string[]> {
+  const enters = (name: string) => name !== TESTS;
+  return [...await listFolder(CUDA, enters), ...await listFolder(CUDA, enters, ".cu")];
 }
 
 /** Whether a source needs CUDA's headers. */

@@ -1,8 +1,9 @@
 /** Builds programs whose CUDA kernels run on the emulator, as they are, with sanitizers, or with the race detector. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ADDON_LINK_FLAGS, compileEngine } from "../build.ts";
 import { compileAll, type CompileJob, link } from "../compile.ts";
-import { EMULATOR, ENGINE, listFolder } from "../sources.ts";
+import { EMULATOR, ENGINE, listCudaSources, listFolder } from "../sources.ts";
 import { findToolchain } from "../toolchain.ts";
 
 const BUILD = fileURLToPath(new URL("../build/emulated", import.meta.url));
@@ -25,6 +26,7 @@ const FLAGS = [
   // Kernels read bytes as what they are not; without this gcc makes silently wrong code of them.
   "-fno-strict-aliasing",
   "-DTESSERA_EMULATED_GPU",
+  "-fvisibility=hidden",
   "-pthread",
   "-fPIC",
   // Those for nvcc.
@@ -47,9 +49,15 @@ function flagsOf(source: string, variant: Variant, headers: string): string[] {
   if (variant === "fast") return [...flags, "-O2"];
   if (variant === "sanitize") return [...flags, "-O1", ...SANITIZE];
   const isEmulator = source.startsWith(join(EMULATOR, "device")) || source.startsWith(join(EMULATOR, "runtime")) ||
-    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(ENGINE, "tests")) ||
-    source.startsWith(join(ENGINE, "ops/reference")) || source === join(ENGINE, "ops/sampling.cpp");
+    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(EMULATOR, "libraries")) ||
+    (source.endsWith(".cpp") && source.startsWith(join(ENGINE, "ops"))) || source.startsWith(join(ENGINE, "tests"));
   return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : ["-O1", "-fsanitize=thread"])];
+}
+
+/** What is linked beside the emulator and the sources. */
+interface Beside {
+  readonly objects?: readonly string[];
+  readonly flags?: readonly string[];
 }
 
 /** Builds one program from the emulator and `sources`; returns its path. */
@@ -58,6 +66,7 @@ export async function buildEmulated(
   sources: readonly string[],
   variant: Variant,
   { headers, progress = () => {} }: EmulatedBuildOptions,
+  beside: Beside = {},
 ): Promise<string> {
   const folder = join(BUILD, variant);
   const objects = join(folder, "objects");
@@ -65,7 +74,7 @@ export async function buildEmulated(
   using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
   await lock.lock(true);
   const toolchain = await findToolchain(folder);
-  const parts = ["device", "runtime", ...(variant === "race" ? ["race"] : [])];
+  const parts = ["device", "libraries", "runtime", ...(variant === "race" ? ["race"] : [])];
   const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
   const jobs = [...emulator.flat(), ...sources].map((path): CompileJob => ({
     path,
@@ -74,8 +83,8 @@ export async function buildEmulated(
   const compiled = await compileAll(jobs, { toolchain, folder: objects, progress });
   const output = join(folder, name);
   // The race detector's hooks stand in for the sanitizer's own runtime.
-  const flags = ["-pthread", ...(variant === "sanitize" ? SANITIZE : [])];
-  await link({ output, objects: compiled, flags, toolchain, progress });
+  const flags = ["-pthread", ...(variant === "sanitize" ? SANITIZE : []), ...beside.flags ?? []];
+  await link({ output, objects: [...compiled, ...beside.objects ?? []], flags, toolchain, progress });
   return output;
 }
 
@@ -94,6 +103,14 @@ export async function buildKernelTests(variant: Variant, options: EmulatedBuildO
   // What defines results that kernels must give too.
   const definitions = ["engine/ops/sampling.cpp"].map(inNative);
   return buildEmulated("kernel_tests", [...kernels, ...reference, ...definitions, ...HARNESS], variant, options);
+}
+
+/** The addon with the whole CUDA backend in it, on emulated GPUs; all else are the objects of the engine's own addon. */
+export async function buildEmulatedAddon(options: EmulatedBuildOptions): Promise<string> {
+  const { toolchain, objects } = await compileEngine("addon", options);
+  const flags = [...ADDON_LINK_FLAGS, ...toolchain.runtime];
+  const beside = { objects: [...objects.values()], flags };
+  return buildEmulated("tessera_emulated.node", await listCudaSources(), "fast", options, beside);
 }
 
 /** Kernels and calls with faults that the emulator must find. */

@@ -36,6 +36,7 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
       .token_ids = batch.token_ids,
       .embedding_rows = batch.embedding_rows,
       .wanted = wanted,
+      .head_dim = config_.head_dim,
   };
   Rows x = x_.rows(ops_, batch.num_tokens(), config_.hidden_size);
   Ops* at = &ops_;

@@ -10,6 +10,7 @@
 #include "model/tile_slots.h"
 #include "model/vision_tower.h"
 #include "model/weights.h"
+#include "ops/backend.h"
 #include "ops/cpu/cpu_ops.h"
 
 namespace tessera {
@@ -19,7 +20,8 @@ namespace {
 class LocalEngine final : public Engine {
  public:
   explicit LocalEngine(const EngineOptions& options)
-      : config_(read_checked(options)), placement_(options.layer_devices, [&] { return make_ops(options); }),
+      : config_(read_checked(options)),
+        placement_(options.layer_devices, [&](int device) { return make_ops(options, device); }),
         ops_(placement_.first()),
         plan_(plan_weights(config_, options.dtype)),
         weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
@@ -108,9 +110,10 @@ class LocalEngine final : public Engine {
     return config;
   }
 
-  static std::unique_ptr<Ops> make_ops(const EngineOptions& options) {
-    const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
+  static std::unique_ptr<Ops> make_ops(const EngineOptions& options, int device) {
     const Dtype base = is_quantised(options.dtype) ? Dtype::kBf16 : options.dtype;
+    if (options.device == Device::kCuda) return cuda_backend()->make_ops(base, device);
+    const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
     return std::make_unique<cpu::CpuOps>(base, num_threads, cpu::choose_kernels());
   }
 

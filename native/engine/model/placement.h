@@ -16,11 +16,11 @@ namespace tessera {
 
 class Placement {
  public:
-  /** `layer_devices` [layers] or empty: all on the first. `open` makes a device. */
-  Placement(std::span<const int> layer_devices, const std::function<std::unique_ptr<Ops>()>& open)
+  /** `layer_devices` [layers] or empty: all on the first. `open` makes the device of a number. */
+  Placement(std::span<const int> layer_devices, const std::function<std::unique_ptr<Ops>(int)>& open)
       : layer_devices_(layer_devices.begin(), layer_devices.end()) {
     const int last = layer_devices_.empty() ? 0 : *std::max_element(layer_devices_.begin(), layer_devices_.end());
-    for (int i = 0; i <= last; i++) devices_.push_back(open());
+    for (int i = 0; i <= last; i++) devices_.push_back(open(i));
   }
 
   int num_devices() const { return static_cast<int>(devices_.size()); }

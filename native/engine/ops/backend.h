@@ -11,7 +11,7 @@ namespace tessera {
 struct Backend {
   /** Throws an Error that says what the machine lacks for this kind of device. */
   void (*check)();
-  /** Device `index`, with 16-bit or 32-bit values as its own type; null where `check` throws whatever the machine has. */
+  /** Device `index`, whose own type is `base`: a 16-bit or 32-bit one. Throws where it cannot be had. */
   std::unique_ptr<Ops> (*make_ops)(Dtype base, int index);
 };
 

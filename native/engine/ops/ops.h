@@ -137,6 +137,7 @@ struct StepLayout {
   std::span<const int32_t> token_ids;       // [T]
   std::span<const int32_t> embedding_rows;  // [T] -1 for text
   std::span<const int32_t> wanted;          // tokens that go on to the head
+  int head_dim = 0;
 };
 
 /** How patches of a tile become the projector's rows. */

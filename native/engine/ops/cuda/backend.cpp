@@ -5,7 +5,9 @@
 
 #include <string>
 
-#include "tessera/error.h"
+#include "ops/cuda/blas/cublaslt.h"
+#include "ops/cuda/cuda_error.h"
+#include "ops/cuda/cuda_ops.h"
 
 namespace tessera::cuda {
 
@@ -30,10 +32,20 @@ void check() {
     refuse(action, "device is cuda and there is no NVIDIA GPU", "one, or device cpu");
   }
   if (error != cudaSuccess) refuse(action, std::string("device is cuda and CUDA says ") + cudaGetErrorString(error), "a GPU");
-  refuse(action, "device is cuda, whose operations this build lacks", "cpu");
+  (void)lt::library();
 }
 
-const Backend kBackend = {.check = check, .make_ops = nullptr};
+std::unique_ptr<Ops> make_ops(Dtype base, int index) {
+  if (base != Dtype::kBf16) refuse("open the engine", "dtype is not bf16 on device cuda", "bf16, or device cpu");
+  int count = 0;
+  must(cudaGetDeviceCount(&count), "count devices");
+  if (index >= count) {
+    refuse("open the engine", "the machine has " + std::to_string(count) + " GPUs", std::to_string(index + 1) + " or more");
+  }
+  return std::make_unique<CudaOps>(index);
+}
+
+const Backend kBackend = {.check = check, .make_ops = make_ops};
 const CudaRegistration kRegistration(&kBackend);
 
 }  // namespace

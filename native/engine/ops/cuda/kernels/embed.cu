@@ -1,4 +1,4 @@
-/** Owns where the residual stream begins: token and tile embeddings, class row and positions. Memory is the limit. */
+/** Owns where the residual stream begins and ends: embeddings, class row and positions, rows for the head. Memory is the limit. */
 #include "ops/cuda/kernels/common.cuh"
 #include "ops/cuda/kernels/kernels.h"
 
@@ -15,6 +15,13 @@ __global__ void embed_kernel(const bf16* table, const float* tiles, const int32_
     x[token * width + i] = row >= 0 ? tiles[static_cast<size_t>(row) * width + i]
                                     : __bfloat162float(table[static_cast<size_t>(ids[token]) * width + i]);
   }
+}
+
+/** One block a row of the output. */
+__global__ void gather_rows_kernel(const float* x, const int32_t* rows, int width, float* y) {
+  const size_t row = blockIdx.x;
+  const size_t from = rows[row];
+  for (int i = threadIdx.x; i < width; i += blockDim.x) y[row * width + i] = x[from * width + i];
 }
 
 /** One block a row of the output. */
@@ -37,6 +44,13 @@ cudaError_t embed(const bf16* table, const float* tiles, const int32_t* ids, con
   const auto tokens = static_cast<unsigned>(num_tokens);
   return gpu::launch("embed", {.grid = dim3(tokens), .block = dim3(threads_for(width, 256)), .stream = stream},
                      embed_kernel, table, tiles, ids, rows, width, x);
+}
+
+cudaError_t gather_rows(const float* x, const int32_t* rows, int num_rows, int width, float* y, cudaStream_t stream) {
+  if (num_rows == 0) return cudaSuccess;
+  const gpu::LaunchShape shape = {
+      .grid = dim3(static_cast<unsigned>(num_rows)), .block = dim3(threads_for(width, 256)), .stream = stream};
+  return gpu::launch("gather_rows", shape, gather_rows_kernel, x, rows, width, y);
 }
 
 cudaError_t add_positions(const bf16* patches, const float* class_row, const float* positions, int num_tiles,

@@ -40,6 +40,8 @@ cudaError_t patchify(const uint8_t* pixels, int num_tiles, int tile_size, int pa
 /** x[t] = table[ids[t]], or tiles[rows[t]] where rows[t] is not -1. */
 cudaError_t embed(const __nv_bfloat16* table, const float* tiles, const int32_t* ids, const int32_t* rows,
                   int num_tokens, int width, float* x, cudaStream_t stream);
+/** y[i] = x[rows[i]]. */
+cudaError_t gather_rows(const float* x, const int32_t* rows, int num_rows, int width, float* y, cudaStream_t stream);
 /** Each tile's class row and patches, plus positions [1 + patches][width]. */
 cudaError_t add_positions(const __nv_bfloat16* patches, const float* class_row, const float* positions, int num_tiles,
                           int patches_per_tile, int width, float* x, cudaStream_t stream);
@@ -53,6 +55,8 @@ struct ResidualUpdate {
 /** y = norm(x + update), x updated in place; LayerNorm where `bias` is not null, RMSNorm otherwise. */
 cudaError_t norm(float* x, const ResidualUpdate& update, const float* weight, const float* bias, float eps, int rows,
                  int width, __nv_bfloat16* y, cudaStream_t stream);
+/** The update alone, where no norm follows. */
+cudaError_t add_update(float* x, const ResidualUpdate& update, int rows, int width, cudaStream_t stream);
 /** RMSNorm in place over `width` columns of rows `stride` apart: q and k of InternViT-6B. */
 cudaError_t norm_in_place(__nv_bfloat16* x, const float* weight, float eps, int rows, int width, int stride,
                           cudaStream_t stream);

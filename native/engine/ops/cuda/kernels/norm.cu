@@ -56,6 +56,15 @@ __global__ void norm_kernel(float* x, const bf16* delta, const float* scale, con
   }
 }
 
+/** One block a row. */
+__global__ void add_update_kernel(float* x, const bf16* delta, const float* scale, int width) {
+  const size_t first = static_cast<size_t>(blockIdx.x) * width;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) {
+    const float change = __bfloat162float(delta[first + i]);
+    x[first + i] += scale == nullptr ? change : scale[i] * change;
+  }
+}
+
 __global__ void norm_in_place_kernel(bf16* x, const float* weight, float eps, int width, int stride) {
   GPU_SHARED(float[32], partial);
   bf16* row = x + static_cast<size_t>(blockIdx.x) * stride;
@@ -84,6 +93,12 @@ cudaError_t norm(float* x, const ResidualUpdate& update, const float* weight, co
   if (width <= kMaxThreads * 8) return run(is_layer_norm ? norm_kernel<true, 8> : norm_kernel<false, 8>);
   if (width <= kMaxThreads * 32) return run(is_layer_norm ? norm_kernel<true, 32> : norm_kernel<false, 32>);
   return cudaErrorInvalidValue;
+}
+
+cudaError_t add_update(float* x, const ResidualUpdate& update, int rows, int width, cudaStream_t stream) {
+  const gpu::LaunchShape shape = {
+      .grid = dim3(static_cast<unsigned>(rows)), .block = dim3(threads_for(width, kMaxThreads)), .stream = stream};
+  return gpu::launch("add_update", shape, add_update_kernel, x, update.delta, update.scale, width);
 }
 
 cudaError_t norm_in_place(bf16* x, const float* weight, float eps, int rows, int width, int stride,

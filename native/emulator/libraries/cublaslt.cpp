@@ -1,0 +1,298 @@
+/**
+ * Checks what the real library checks, and some that it leaves to chance: sizes of attributes, types that go together,
+ * shapes, leading dimensions, promised alignment against the pointers given, workspace, and that every array lies whole
+ * in memory the device may touch. An algorithm is good for the configuration it was found for alone. Products are summed
+ * in fp32 along k, in an order that depends on k alone. GELU is the tanh approximation, as in the real one.
+ */
+#include "libraries/cublaslt.h"
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "device/access.h"
+#include "libraries/product.h"
+#include "runtime/runtime.h"
+
+using cuemu::Product;
+
+namespace {
+
+constexpr int kSuccess = 0;
+constexpr int kNotInitialized = 1;
+constexpr int kInvalidValue = 7;
+constexpr int kNotSupported = 15;
+
+constexpr int kCompute32F = 68;
+constexpr size_t kVersion = 130002;
+constexpr uint64_t kMagic = 0x6375626C61734C74;
+
+size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : 2; }
+
+int refuse(int status, const char* what) {
+  cuemu::warn(std::string("cuBLASLt: ") + what);
+  return status;
+}
+
+template <class T>
+int store(T& target, const void* value, size_t bytes) {
+  if (value == nullptr || bytes != sizeof target) return refuse(kInvalidValue, "an attribute of another size");
+  std::memcpy(&target, value, bytes);
+  return kSuccess;
+}
+
+}  // namespace
+
+struct cublasLtContext {
+  uint64_t magic = kMagic;
+  int device = 0;
+};
+struct cublasLtMatmulDescState {
+  int compute;
+  cudaDataType_t scale;
+  int32_t transposes[2] = {0, 0};
+  uint32_t epilogue = 1;
+  const void* bias = nullptr;
+  int32_t bias_type = -1;
+};
+struct cublasLtMatrixLayoutState {
+  cudaDataType_t type;
+  uint64_t rows;
+  uint64_t cols;
+  int64_t ld;
+
+  /** From the first element to the end of the last. */
+  size_t span_bytes() const { return cols == 0 ? 0 : ((cols - 1) * ld + rows) * bytes_of(type); }
+  bool operator==(const cublasLtMatrixLayoutState&) const = default;
+};
+struct cublasLtMatmulPreferenceState {
+  uint64_t workspace_bytes = 0;
+  uint32_t alignments[4] = {256, 256, 256, 256};
+};
+
+namespace {
+
+constexpr uint32_t kBiasFlag = 4;
+constexpr uint32_t kReluFlag = 2;
+constexpr uint32_t kGeluFlag = 32;
+
+/** What an algorithm is good for; kept inside it. */
+struct Recipe {
+  uint64_t magic;
+  uint64_t configuration;
+  uint64_t workspace_bytes;
+  uint32_t alignments[4];
+};
+static_assert(sizeof(Recipe) <= sizeof(cublasLtMatmulAlgo_t));
+
+uint64_t configuration_of(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
+  uint64_t hash = operation.epilogue * 31 + operation.transposes[0] * 7 + operation.transposes[1];
+  for (const auto* layout : layouts) {
+    for (const uint64_t part : {static_cast<uint64_t>(layout->type), layout->rows, layout->cols,
+                                static_cast<uint64_t>(layout->ld)}) {
+      hash = (hash ^ part) * 0x9E3779B97F4A7C15u + (hash >> 31);
+    }
+  }
+  return hash;
+}
+
+/** Whether op(a) op(b) fits c and d in shape and type. */
+int check(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
+  const auto& [a, b, c, d] = layouts;
+  if (operation.compute != kCompute32F || operation.scale != CUDA_R_32F) {
+    return refuse(kNotSupported, "a compute type other than CUBLAS_COMPUTE_32F with fp32 scales");
+  }
+  if (a->type != CUDA_R_16BF || b->type != CUDA_R_16BF) return refuse(kNotSupported, "factors other than bf16");
+  if (c->type != d->type || (d->type != CUDA_R_16BF && d->type != CUDA_R_32F)) {
+    return refuse(kNotSupported, "C and D of unlike types, or neither bf16 nor fp32");
+  }
+  const uint64_t m = operation.transposes[0] ? a->cols : a->rows;
+  const uint64_t k = operation.transposes[0] ? a->rows : a->cols;
+  const uint64_t n = operation.transposes[1] ? b->rows : b->cols;
+  const uint64_t b_k = operation.transposes[1] ? b->cols : b->rows;
+  if (m == 0 || n == 0 || k == 0) return refuse(kInvalidValue, "an empty product");
+  if (b_k != k || c->rows != m || d->rows != m || c->cols != n || d->cols != n) {
+    return refuse(kInvalidValue, "shapes that do not fit");
+  }
+  for (const auto* layout : layouts) {
+    if (layout->ld < static_cast<int64_t>(layout->rows)) return refuse(kInvalidValue, "a leading dimension below the rows");
+  }
+  constexpr uint32_t kKnown[] = {1, kReluFlag, kBiasFlag, kReluFlag | kBiasFlag, kGeluFlag, kGeluFlag | kBiasFlag};
+  bool is_known = false;
+  for (const uint32_t epilogue : kKnown) is_known = is_known || epilogue == operation.epilogue;
+  if (!is_known) return refuse(kNotSupported, "an epilogue that nothing here needs");
+  if ((operation.epilogue & kBiasFlag) != 0) {
+    if (operation.bias == nullptr) return refuse(kInvalidValue, "a bias epilogue without a bias");
+    if (operation.bias_type != -1 && operation.bias_type != static_cast<int32_t>(d->type)) {
+      return refuse(kNotSupported, "a bias of another type than D");
+    }
+  }
+  return kSuccess;
+}
+
+/** Few columns and a long sum are split over blocks, which need room for their parts. */
+uint64_t wanted_workspace(const cublasLtMatrixLayoutState& d, uint64_t k) {
+  return d.cols <= 64 && k >= 512 ? d.rows * d.cols * 4 * 2 : 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+size_t cublasLtGetVersion() { return kVersion; }
+
+int cublasLtCreate(cublasLtHandle_t* handle) {
+  if (cuemu::Runtime::instance().num_devices() == 0) return kNotInitialized;
+  *handle = new cublasLtContext{.device = cuemu::Runtime::device()};
+  return kSuccess;
+}
+int cublasLtDestroy(cublasLtHandle_t handle) {
+  if (handle == nullptr || handle->magic != kMagic) return refuse(kNotInitialized, "a handle that is none");
+  handle->magic = 0;
+  delete handle;
+  return kSuccess;
+}
+
+int cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* operation, int compute, cudaDataType_t scale) {
+  *operation = new cublasLtMatmulDescState{.compute = compute, .scale = scale};
+  return kSuccess;
+}
+int cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) {
+  delete operation;
+  return kSuccess;
+}
+int cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, int attribute, const void* value, size_t bytes) {
+  switch (attribute) {
+    case 3: return store(operation->transposes[0], value, bytes);
+    case 4: return store(operation->transposes[1], value, bytes);
+    case 7: return store(operation->epilogue, value, bytes);
+    case 8: return store(operation->bias, value, bytes);
+    case 26: return store(operation->bias_type, value, bytes);
+    default: return refuse(kNotSupported, "an attribute of products that nothing here needs");
+  }
+}
+
+int cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows, uint64_t cols,
+                               int64_t ld) {
+  *layout = new cublasLtMatrixLayoutState{type, rows, cols, ld};
+  return kSuccess;
+}
+int cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
+  delete layout;
+  return kSuccess;
+}
+
+int cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  *preference = new cublasLtMatmulPreferenceState;
+  return kSuccess;
+}
+int cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
+  delete preference;
+  return kSuccess;
+}
+int cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, int attribute, const void* value,
+                                         size_t bytes) {
+  if (attribute == 1) return store(preference->workspace_bytes, value, bytes);
+  if (attribute >= 5 && attribute <= 8) return store(preference->alignments[attribute - 5], value, bytes);
+  return refuse(kNotSupported, "a preference that nothing here needs");
+}
+
+int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,
+                                   cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                   cublasLtMatmulPreference_t preference, int wanted,
+                                   cublasLtMatmulHeuristicResult_t* results, int* found) {
+  *found = 0;
+  if (handle == nullptr || handle->magic != kMagic) return refuse(kNotInitialized, "a handle that is none");
+  if (wanted < 1) return refuse(kInvalidValue, "no algorithm wanted");
+  const cublasLtMatrixLayoutState* const layouts[4] = {a, b, c, d};
+  if (const int status = check(*operation, layouts); status != kSuccess) return status;
+  Recipe recipe = {kMagic, configuration_of(*operation, layouts), 0, {}};
+  const uint64_t k = operation->transposes[0] ? a->rows : a->cols;
+  if (const uint64_t bytes = wanted_workspace(*d, k); bytes <= preference->workspace_bytes) recipe.workspace_bytes = bytes;
+  for (int i = 0; i < 4; i++) {
+    const uint32_t alignment = preference->alignments[i];
+    const size_t element = bytes_of(layouts[i]->type);
+    if (alignment % element != 0 || (alignment & (alignment - 1)) != 0) {
+      return refuse(kInvalidValue, "an alignment that is no power of two, or less than an element");
+    }
+    // Wide loads at every line need lines that begin at multiples, too.
+    if (layouts[i]->cols > 1 && layouts[i]->ld * element % (alignment < 16 ? alignment : 16) != 0) {
+      return refuse(kInvalidValue, "a promised alignment that the leading dimension breaks");
+    }
+    recipe.alignments[i] = alignment;
+  }
+  results[0] = {};
+  std::memcpy(results[0].algo.data, &recipe, sizeof recipe);
+  results[0].workspaceSize = recipe.workspace_bytes;
+  *found = 1;
+  return kSuccess;
+}
+
+int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, const void* alpha, const void* a,
+                   cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
+                   const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
+                   const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
+  cuemu::Runtime& runtime = cuemu::Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  if (handle == nullptr || handle->magic != kMagic) return refuse(kNotInitialized, "a handle that is none");
+  if (handle->device != cuemu::Runtime::device()) return refuse(kInvalidValue, "a handle of another device");
+  const cublasLtMatrixLayoutState* const layouts[4] = {a_layout, b_layout, c_layout, d_layout};
+  if (const int status = check(*operation, layouts); status != kSuccess) return status;
+  if (alpha == nullptr || beta == nullptr || algorithm == nullptr) return refuse(kInvalidValue, "a null pointer");
+  Recipe recipe;
+  std::memcpy(&recipe, algorithm->data, sizeof recipe);
+  if (recipe.magic != kMagic || recipe.configuration != configuration_of(*operation, layouts)) {
+    return refuse(kInvalidValue, "an algorithm of another configuration");
+  }
+  if (workspace_bytes < recipe.workspace_bytes) return refuse(kInvalidValue, "less workspace than the algorithm needs");
+  const int device = handle->device;
+  const auto is_there = [&](const void* at, size_t bytes) {
+    const int where = runtime.memory.device_of(at, bytes);
+    return where >= 0 && runtime.memory.has_peer(device, where);
+  };
+  if (recipe.workspace_bytes > 0 &&
+      (reinterpret_cast<uintptr_t>(workspace) % 16 != 0 || !is_there(workspace, workspace_bytes))) {
+    return refuse(kInvalidValue, "a workspace that is not aligned, or not in device memory");
+  }
+  const void* const arrays[4] = {a, b, c, d};
+  for (int i = 0; i < 4; i++) {
+    if (reinterpret_cast<uintptr_t>(arrays[i]) % recipe.alignments[i] != 0) {
+      return refuse(kInvalidValue, "an array that is less aligned than promised");
+    }
+    if (!is_there(arrays[i], layouts[i]->span_bytes())) {
+      return refuse(kInvalidValue, "an array that is not, or not whole, in the device's memory");
+    }
+  }
+  const bool has_bias = (operation->epilogue & kBiasFlag) != 0;
+  if (has_bias && !is_there(operation->bias, d_layout->rows * bytes_of(d_layout->type))) {
+    return refuse(kInvalidValue, "a bias that is not, or not whole, in the device's memory");
+  }
+  if (c == d && c_layout->ld != d_layout->ld) return refuse(kInvalidValue, "C in place of D with another layout");
+  Product product = {
+      .m = d_layout->rows,
+      .n = d_layout->cols,
+      .k = operation->transposes[0] ? a_layout->rows : a_layout->cols,
+      .a = a, .a_ld = static_cast<size_t>(a_layout->ld), .a_transposed = operation->transposes[0] != 0,
+      .b = b, .b_ld = static_cast<size_t>(b_layout->ld), .b_transposed = operation->transposes[1] != 0,
+      .c = c, .c_ld = static_cast<size_t>(c_layout->ld),
+      .d = d, .d_ld = static_cast<size_t>(d_layout->ld),
+      .out_is_bf16 = d_layout->type == CUDA_R_16BF,
+      .bias = has_bias ? operation->bias : nullptr,
+      .relu = (operation->epilogue & kReluFlag) != 0,
+      .gelu = (operation->epilogue & kGeluFlag) != 0,
+  };
+  std::memcpy(&product.alpha, alpha, sizeof(float));
+  std::memcpy(&product.beta, beta, sizeof(float));
+  const size_t scribbled = recipe.workspace_bytes;
+  const cudaError_t error = runtime.enqueue(stream, {[=] {
+    const cuemu::Memory::Access access(cuemu::Runtime::instance().memory, device);
+    if (scribbled > 0) {
+      std::memset(workspace, 0xFF, scribbled);
+      cuemu::note_host_write(workspace, scribbled);
+    }
+    cuemu::multiply(product);
+  }, {}});
+  return error == cudaSuccess ? kSuccess : refuse(kInvalidValue, "a stream that is none");
+}
+
+}  // extern "C"

@@ -1,0 +1,71 @@
+/** Owns matrix products by cuBLASLt: one algorithm a shape, found once; bias and residual fused into the product. */
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "ops/cuda/blas/cublaslt.h"
+#include "ops/cuda/device.h"
+
+namespace tessera::cuda {
+
+/** y [m][n] = x [m][k] w [n][k]^T (+ bias) (+ y), row-major; x and w bf16, y and bias bf16 or fp32 alike. */
+struct Product {
+  size_t m = 0;
+  size_t n = 0;
+  size_t k = 0;
+  const void* x = nullptr;
+  size_t x_stride = 0;  // elements
+  const void* w = nullptr;
+  const void* bias = nullptr;  // [n] of y's type, or null
+  void* y = nullptr;
+  size_t y_stride = 0;
+  Element y_type = Element::kBf16;
+  bool adds = false;  // to what y holds
+};
+
+class Gemm {
+ public:
+  explicit Gemm(const Device& device);
+  ~Gemm();
+  Gemm(const Gemm&) = delete;
+  Gemm& operator=(const Gemm&) = delete;
+
+  /** Puts the product on the device's stream. */
+  void run(const Product& product);
+
+ private:
+  /** A product's descriptors and algorithm; pointers but the bias's are given with each run. */
+  struct Plan {
+    lt::Operation operation = nullptr;
+    lt::Layout x = nullptr, w = nullptr, y = nullptr;
+    lt::Candidate candidate = {};
+  };
+  struct Key {
+    uint64_t m, n, k, x_stride, y_stride;
+    uint32_t x_align, w_align, y_align, bias_align;
+    Element y_type;
+    bool adds, has_bias;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const;
+  };
+
+  Plan make(const Product& product, const Key& key) const;
+  void release(const Plan& plan) const;
+  void clear();
+
+  /** What NVIDIA advises for Hopper, the most of all. */
+  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+  /** Prompts come in any length: plans kept at most. */
+  static constexpr size_t kMaxPlans = 4096;
+
+  const Device& device_;
+  const lt::Library& lt_;
+  lt::Handle handle_ = nullptr;
+  Buffer workspace_;
+  std::unordered_map<Key, Plan, KeyHash> plans_;
+};
+
+}  // namespace tessera::cuda

@@ -1,0 +1,231 @@
+#include "ops/cuda/cuda_ops.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "ops/cpu/kernels.h"
+#include "ops/cuda/cuda_error.h"
+#include "ops/cuda/device_matrix.h"
+#include "ops/cuda/paged_kv.h"
+#include "ops/sampling.h"
+
+namespace tessera::cuda {
+
+namespace {
+
+__nv_bfloat16* bf16_of(const Rows& rows) {
+  expects(rows.element == Element::kBf16, "rows of bf16");
+  return reinterpret_cast<__nv_bfloat16*>(rows.data);
+}
+
+float* f32_of(const Rows& rows) {
+  expects(rows.element == Element::kF32 && rows.stride == rows.cols, "rows of fp32 without gaps");
+  return rows.data;
+}
+
+int count(size_t value) { return static_cast<int>(value); }
+
+}  // namespace
+
+CudaOps::CudaOps(int device) : device_(device), gemm_(device_), inputs_(device_) {}
+
+CudaOps::~CudaOps() {
+  (void)cudaSetDevice(device_.index());
+  (void)cudaStreamSynchronize(device_.stream());
+}
+
+void CudaOps::download(void* host, const float* device, size_t count) {
+  settle();
+  device_.use();
+  must(cudaMemcpyAsync(host, device, count * sizeof(float), cudaMemcpyDeviceToHost, device_.stream()), "copy results");
+  device_.synchronise();
+}
+
+void CudaOps::copy(const float* from, size_t count, float* to) {
+  settle();
+  device_.use();
+  must(cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, device_.stream()), "copy");
+}
+
+void CudaOps::receive(const Rows& x, Ops& from, const Rows& y) {
+  auto& other = static_cast<CudaOps&>(from);
+  other.settle();
+  settle();
+  // Behind what the other device computes, before what it does next with these rows.
+  Event computed, taken;
+  other.device_.use();
+  computed.record(other.device_.stream());
+  device_.use();
+  must(cudaStreamWaitEvent(device_.stream(), computed.get(), 0), "wait for another device");
+  must(cudaMemcpyPeerAsync(f32_of(y), device_.index(), f32_of(x), other.device_.index(),
+                           x.rows * x.cols * sizeof(float), device_.stream()),
+       "copy from another device");
+  taken.record(device_.stream());
+  other.device_.use();
+  must(cudaStreamWaitEvent(other.device_.stream(), taken.get(), 0), "wait for another device");
+}
+
+void CudaOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {
+  device_.use();
+  const auto& matrix = static_cast<const DeviceMatrix&>(w);
+  const bool has_delta = epilogue.scale != nullptr;
+  expects(epilogue.residual == nullptr ? !has_delta : epilogue.residual == y.data && epilogue.residual_stride == y.stride,
+          "a residual that is the result's own rows, and layer scale nowhere else");
+  settle();
+  const Rows out = has_delta ? delta(y.rows, y.cols) : y;
+  Product product = {
+      .m = x.rows, .n = w.rows, .k = w.cols, .x = bf16_of(x), .x_stride = x.stride, .w = matrix.data(),
+      .y = out.data, .y_stride = out.stride, .y_type = out.element,
+      .adds = epilogue.residual != nullptr && !has_delta,
+  };
+  if (epilogue.bias != nullptr) {
+    product.bias = out.element == Element::kF32 ? static_cast<const void*>(epilogue.bias) : epilogue.bias + w.rows;
+  }
+  gemm_.run(product);
+  if (epilogue.activation == Activation::kGelu) {
+    must(bias_gelu(bf16_of(y), nullptr, y.rows, count(y.cols), device_.stream()), "run GELU");
+  }
+  if (has_delta) pending_ = {y, epilogue.scale};
+}
+
+void CudaOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) {
+  const Rows wide = gate_up_.rows(*this, x.rows, gate_up.rows, Element::kBf16);
+  linear(x, gate_up, {.bias = bias}, wide);
+  must(swiglu(bf16_of(wide), y.rows, count(y.cols), bf16_of(y), device_.stream()), "run SwiGLU");
+}
+
+void CudaOps::settle() {
+  if (pending_.x.data == nullptr) return;
+  device_.use();
+  const Rows x = pending_.x;
+  const ResidualUpdate update = {bf16_of(delta(x.rows, x.cols)), pending_.scale};
+  pending_ = {};
+  must(add_update(f32_of(x), update, count(x.rows), count(x.cols), device_.stream()), "add to the residual stream");
+}
+
+void CudaOps::norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) {
+  device_.use();
+  if (x.element == Element::kBf16) {
+    expects(bias == nullptr && x.data == y.data && x.stride == y.stride, "an RMSNorm in place");
+    must(norm_in_place(bf16_of(x), weight, eps, count(x.rows), count(x.cols), count(x.stride), device_.stream()),
+         "normalise");
+    return;
+  }
+  ResidualUpdate update;
+  if (pending_.x.data == x.data) {
+    update = {bf16_of(delta(x.rows, x.cols)), pending_.scale};
+    pending_ = {};
+  } else {
+    settle();
+  }
+  must(cuda::norm(f32_of(x), update, weight, bias, eps, count(x.rows), count(x.cols), bf16_of(y), device_.stream()),
+       "normalise");
+}
+
+void CudaOps::layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) {
+  norm(x, weight, bias, eps, y);
+}
+
+void CudaOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) {
+  norm(x, weight, nullptr, eps, y);
+}
+
+void CudaOps::patchify(std::span<const uint8_t> pixels, int tile_size, int patch_size, const float mean[3],
+                       const float std[3], const Rows& patches) {
+  const Rows target = pixels_.rows(*this, 1, (pixels.size() + 3) / 4);
+  device_.upload(target.data, pixels.size(), [&](size_t first, size_t piece, char* out) {
+    std::memcpy(out, pixels.data() + first, piece);
+  });
+  const int num_tiles = count(pixels.size()) / (tile_size * tile_size * 3);
+  must(cuda::patchify(reinterpret_cast<const uint8_t*>(target.data), num_tiles, tile_size, patch_size, mean, std,
+                      bf16_of(patches), device_.stream()),
+       "cut patches");
+}
+
+void CudaOps::add_positions(const Rows& patches, const float* class_embedding, const float* positions,
+                            size_t patches_per_tile, const Rows& x) {
+  settle();
+  device_.use();
+  must(cuda::add_positions(bf16_of(patches), class_embedding, positions, count(patches.rows / patches_per_tile),
+                           count(patches_per_tile), count(x.cols), f32_of(x), device_.stream()),
+       "add positions");
+}
+
+void CudaOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const Rows& y) {
+  device_.use();
+  must(cuda::tile_attention(bf16_of(qkv), count(qkv.rows / tokens), count(tokens), num_heads,
+                            count(y.cols) / num_heads, bf16_of(y), device_.stream()),
+       "attend over tiles");
+}
+
+void CudaOps::shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias,
+                           float eps, const Rows& y) {
+  settle();
+  device_.use();
+  const size_t tokens = shuffle.grid * shuffle.grid + 1;
+  must(cuda::shuffle_norm(f32_of(x), count(x.rows / tokens), count(shuffle.grid), count(shuffle.factor), count(x.cols),
+                          shuffle.transposed, weight, bias, eps, bf16_of(y), device_.stream()),
+       "gather the projector's rows");
+}
+
+void CudaOps::begin_step(const StepLayout& step) { inputs_.send(step); }
+
+void CudaOps::embed(const Matrix& table, const StepLayout&, const float* tiles, const Rows& y) {
+  settle();
+  device_.use();
+  const auto& matrix = static_cast<const DeviceMatrix&>(table);
+  must(cuda::embed(matrix.data(), tiles, inputs_.token_ids(), inputs_.embedding_rows(), count(y.rows), count(y.cols),
+                   f32_of(y), device_.stream()),
+       "embed tokens");
+}
+
+std::unique_ptr<KvCache> CudaOps::make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) {
+  return std::make_unique<PagedKv>(device_, shape, budget_bytes, min_blocks);
+}
+
+void CudaOps::rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) {
+  device_.use();
+  must(cuda::rotate_and_store(bf16_of(qkv), inputs_.cos(), inputs_.sin(), inputs_.tables(), step.num_heads,
+                              static_cast<const PagedKv&>(cache).layer(layer), device_.stream()),
+       "write the KV cache");
+}
+
+void CudaOps::paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer, const Rows& y) {
+  device_.use();
+  const PagedLayer& pages = static_cast<const PagedKv&>(cache).layer(layer);
+  if (inputs_.has_prompts()) {
+    must(prefill_attention(bf16_of(qkv), inputs_.tables(), step.num_heads, pages, bf16_of(y), device_.stream()),
+         "attend over prompts");
+  }
+  if (inputs_.max_decode_keys() == 0) return;
+  StepTables tables = inputs_.tables();
+  tables.max_keys = inputs_.max_decode_keys();
+  const size_t bytes = decode_workspace_bytes(tables.num_sequences, tables.max_keys, step.num_heads, pages.head_dim);
+  const Rows workspace = workspace_.rows(*this, 1, (bytes + 3) / 4);
+  must(decode_attention(bf16_of(qkv), tables, step.num_heads, pages, workspace.data, bf16_of(y), device_.stream()),
+       "attend");
+}
+
+void CudaOps::gather_rows(const Rows& x, const StepLayout&, const Rows& y) {
+  settle();
+  device_.use();
+  must(cuda::gather_rows(f32_of(x), inputs_.wanted(), count(y.rows), count(y.cols), f32_of(y), device_.stream()),
+       "gather rows");
+}
+
+void CudaOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
+  const size_t bytes = logits.rows * logits.cols * sizeof(float);
+  if (bytes == 0) return device_.synchronise();
+  device_.use();
+  results_.reserve(bytes);
+  must(cudaMemcpyAsync(results_.data(), f32_of(logits), bytes, cudaMemcpyDeviceToHost, device_.stream()),
+       "copy logits");
+  device_.synchronise();
+  auto* values = reinterpret_cast<float*>(results_.data());
+  for (size_t row = 0; row < logits.rows; row++) {
+    out[row] = sample_token({values + row * logits.cols, logits.cols}, params[row], cpu::choose_kernels().exp_sum);
+  }
+}
+
+}  // namespace tessera::cuda

@@ -1,0 +1,76 @@
+/**
+ * Owns the CUDA device: the operations as kernels and cuBLASLt products on one stream. The residual stream, tile
+ * embeddings and logits are fp32, all else between operations is bf16. An operation returns once its work is in line;
+ * `download`, `receive` and `sample` wait for results.
+ */
+#pragma once
+
+#include "model/scratch.h"
+#include "ops/cuda/blas/gemm.h"
+#include "ops/cuda/device.h"
+#include "ops/cuda/kernels/kernels.h"
+#include "ops/cuda/step_inputs.h"
+#include "ops/ops.h"
+
+namespace tessera::cuda {
+
+class CudaOps final : public Ops {
+ public:
+  /** @throws Error where the device or cuBLASLt cannot be used */
+  explicit CudaOps(int device);
+  ~CudaOps() override;
+
+  std::string isa() const override { return device_.arch(); }
+  int num_threads() const override { return 1; }
+  Element activations() const override { return Element::kBf16; }
+
+  Buffer allocate(size_t bytes) override { return device_.allocate(bytes); }
+  /** Behind the fp32 vector lie its values in bf16: a product's bias is of the type of what it is added to. */
+  Buffer upload(const void* host, size_t bytes) override;
+  void download(void* host, const float* device, size_t count) override;
+  void copy(const float* from, size_t count, float* to) override;
+  void receive(const Rows& x, Ops& from, const Rows& y) override;
+  std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) override;
+
+  void linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) override;
+  void linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) override;
+  void layer_norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y) override;
+  void rms_norm(const Rows& x, const float* weight, float eps, const Rows& y) override;
+
+  void patchify(std::span<const uint8_t> pixels, int tile_size, int patch_size, const float mean[3],
+                const float std[3], const Rows& patches) override;
+  void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
+                     size_t patches_per_tile, const Rows& x) override;
+  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override;
+  void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
+                    const Rows& y) override;
+
+  void begin_step(const StepLayout& step) override;
+  void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override;
+  std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
+  void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
+  void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
+                       const Rows& y) override;
+  void gather_rows(const Rows& x, const StepLayout& step, const Rows& y) override;
+  void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
+
+ private:
+  /** x += scale * delta, which the norm that comes next does on its way, or else `settle`. */
+  struct Pending {
+    Rows x;
+    const float* scale = nullptr;
+  };
+
+  void norm(const Rows& x, const float* weight, const float* bias, float eps, const Rows& y);
+  void settle();
+  Rows delta(size_t rows, size_t cols) { return delta_.rows(*this, rows, cols, Element::kBf16); }
+
+  Device device_;
+  Gemm gemm_;
+  StepInputs inputs_;
+  Pending pending_;
+  Scratch delta_, gate_up_, pixels_, workspace_;
+  PinnedMemory results_;
+};
+
+}  // namespace tessera::cuda

@@ -1,0 +1,65 @@
+/** Owns the way of weights from a mapped checkpoint to the device: through pinned memory, converted to bf16 on the way. */
+#include <algorithm>
+#include <cstring>
+
+#include "ops/cpu/convert.h"
+#include "ops/cpu/half.h"
+#include "ops/cuda/cuda_error.h"
+#include "ops/cuda/cuda_ops.h"
+#include "ops/cuda/device_matrix.h"
+
+namespace tessera::cuda {
+
+namespace {
+
+constexpr size_t kBf16Bytes = 2;
+
+/** Bytes [first, first + count) of the part as bf16. */
+void read_bf16(const HostTensor& part, size_t first, size_t count, char* target) {
+  const char* data = static_cast<const char*>(part.data);
+  if (part.type == DiskType::kBf16) {
+    std::memcpy(target, data + first, count);
+    return;
+  }
+  constexpr size_t kRun = 4096;
+  float values[kRun];
+  for (size_t at = first / kBf16Bytes; at < (first + count) / kBf16Bytes; at += kRun) {
+    const size_t run = std::min(kRun, (first + count) / kBf16Bytes - at);
+    cpu::to_floats(data, part.type, at, run, values);
+    cpu::from_floats(values, run, DiskType::kBf16, target + at * kBf16Bytes - first);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Matrix> CudaOps::load_matrix(std::span<const HostTensor> parts, Join, WeightType type) {
+  if (type != WeightType::kBase) {
+    refuse("load tensor " + parts[0].name, "the GPU has no products of quantised weights", "dtype bf16");
+  }
+  size_t rows = 0;
+  for (const HostTensor& part : parts) rows += part.rows;
+  const size_t cols = parts[0].cols;
+  auto matrix = std::make_unique<DeviceMatrix>(device_.allocate_raw(rows * cols * kBf16Bytes), rows, cols);
+  auto* target = reinterpret_cast<char*>(const_cast<__nv_bfloat16*>(matrix->data()));
+  for (const HostTensor& part : parts) {
+    const size_t bytes = part.rows * cols * kBf16Bytes;
+    device_.upload(target, bytes, [&](size_t first, size_t count, char* out) { read_bf16(part, first, count, out); });
+    target += bytes;
+  }
+  return matrix;
+}
+
+Buffer CudaOps::upload(const void* host, size_t bytes) {
+  Buffer buffer = device_.allocate_raw(bytes + bytes / 2);
+  const size_t count = bytes / sizeof(float);
+  device_.upload(buffer.memory.get(), bytes, [&](size_t first, size_t piece, char* out) {
+    std::memcpy(out, static_cast<const char*>(host) + first, piece);
+  });
+  device_.upload(static_cast<char*>(buffer.memory.get()) + bytes, bytes / 2, [&](size_t first, size_t piece, char* out) {
+    const HostTensor values = {"", host, DiskType::kF32, 1, count};
+    read_bf16(values, first, piece, out);
+  });
+  return buffer;
+}
+
+}  // namespace tessera::cuda

@@ -1,0 +1,41 @@
+/** Owns what kernels know of a step: positions, sequences, block tables and rotations, sent to the device in one copy. */
+#pragma once
+
+#include "ops/cuda/device.h"
+#include "ops/cuda/kernels/kernels.h"
+#include "ops/ops.h"
+
+namespace tessera::cuda {
+
+class StepInputs {
+ public:
+  explicit StepInputs(Device& device) : device_(device) {}
+
+  /** Takes a step's arrays; what they said of the step before is overwritten behind its work. */
+  void send(const StepLayout& step);
+
+  const StepTables& tables() const { return tables_; }
+  const int32_t* token_ids() const { return token_ids_; }
+  const int32_t* embedding_rows() const { return embedding_rows_; }
+  const int32_t* wanted() const { return wanted_; }
+  const float* cos() const { return cos_; }
+  const float* sin() const { return sin_; }
+  bool has_prompts() const { return tables_.max_queries > 1; }
+  /** Keys of the longest sequence with one new token; 0 where there is none. */
+  int max_decode_keys() const { return max_decode_keys_; }
+
+ private:
+  Device& device_;
+  PinnedMemory host_;
+  Event sent_;
+  Buffer device_memory_;
+  StepTables tables_;
+  const int32_t* token_ids_ = nullptr;
+  const int32_t* embedding_rows_ = nullptr;
+  const int32_t* wanted_ = nullptr;
+  const float* cos_ = nullptr;
+  const float* sin_ = nullptr;
+  int max_decode_keys_ = 0;
+};
+
+}  // namespace tessera::cuda
