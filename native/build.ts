@@ -115,7 +115,14 @@ async function build(target: Target, options: BuildOptions): Promise<string> {
     ...(options.sanitize ? SANITIZE_FLAGS[options.sanitize] : toolchain.runtime),
   ];
   const libraries = cuda === undefined ? [] : linkFlags(cuda.toolkit);
-  await link({ output: target.output, objects: [...objects.values(), ...kernels], flags, libraries, toolchain, progress });
+  await link({
+    output: target.output,
+    objects: [...objects.values(), ...kernels],
+    flags,
+    libraries,
+    toolchain,
+    progress,
+  });
   return target.output;
 }
 

@@ -12,6 +12,7 @@ export { type Arch, ARCHS, compileKernels } from "./cuda/build.ts";
 export { findSpills, HOT_KERNELS, type KernelUsage, parsePtxas, shortName, usageTable } from "./cuda/ptxas.ts";
 export { chooseToolkit, findToolkit, readToolkit, type Toolkit } from "./cuda/toolkit.ts";
 export {
+  buildBackendTests,
   buildEmulatedAddon,
   buildEmulatorFaults,
   buildEmulatorTests,

@@ -1,6 +1,6 @@
 /** The engine's CUDA kernels on the emulated GPU: right at odd shapes, in any order of threads, without a race or overrun. */
 import assert from "node:assert/strict";
-import { buildKernelTests, type Variant } from "@tessera/native";
+import { buildBackendTests, buildKernelTests, type Variant } from "@tessera/native";
 import { ensureCudaHeaders } from "../infra/tools/cuda.ts";
 import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
 
@@ -21,6 +21,20 @@ Deno.test({ name: "CUDA kernels on the emulated GPU (x86-64 Linux only)", ignore
           const { ok, output } = await runEmulated(program, [], { CUEMU_SEED: `${seed}`, CUEMU_ASYNC: when });
           assert.ok(ok, `seed ${seed}, cp.async ${when}: ${output}`);
         }
+      }
+    });
+  }
+});
+
+Deno.test({ name: "the CUDA backend on emulated GPUs (x86-64 Linux only)", ignore: !hasEmulatedGpu }, async (t) => {
+  const headers = await ensureCudaHeaders();
+  for (const variant of Object.keys(SEEDS) as Variant[]) {
+    await t.step(`${variant}: as the CPU says, on one device and on several`, async () => {
+      const program = await buildBackendTests(variant, { headers });
+      for (const [seed, streams] of [["0", "lazy"], ["1", "eager"], ["2", "lazy"]] as const) {
+        const env = { CUEMU_SEED: seed, CUEMU_STREAMS: streams, CUEMU_DEVICES: "4", CUEMU_DEVICE_MB: "256" };
+        const { ok, output } = await runEmulated(program, [], env);
+        assert.ok(ok, `seed ${seed}, streams ${streams}: ${output}`);
       }
     });
   }

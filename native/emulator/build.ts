@@ -92,7 +92,8 @@ const HARNESS = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative
 
 /** The emulator's own tests. */
 export function buildEmulatorTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
-  const sources = ["emulator/tests/language_test.cpp", "emulator/tests/runtime_test.cpp"].map(inNative);
+  const names = ["language", "libraries", "runtime"];
+  const sources = names.map((name) => inNative(`emulator/tests/${name}_test.cpp`));
   return buildEmulated("emulator_tests", [...sources, ...HARNESS], variant, options);
 }
 
@@ -111,6 +112,17 @@ export async function buildEmulatedAddon(options: EmulatedBuildOptions): Promise
   const flags = [...ADDON_LINK_FLAGS, ...toolchain.runtime];
   const beside = { objects: [...objects.values()], flags };
   return buildEmulated("tessera_emulated.node", await listCudaSources(), "fast", options, beside);
+}
+
+/** The whole engine over the CUDA backend against the CPU, as a program that sanitizers can watch. */
+export async function buildBackendTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
+  const { objects } = await compileEngine("tests", options);
+  const harness = ["check", "main", "support", "tiny_model"].map((name) => join(ENGINE, `tests/${name}.cpp`));
+  const engine = [...objects].filter(([source]) =>
+    !source.startsWith(join(ENGINE, "tests")) || harness.includes(source)
+  );
+  const sources = [...await listCudaSources(), join(ENGINE, "ops/cuda/tests/backend_test.cpp")];
+  return buildEmulated("backend_tests", sources, variant, options, { objects: engine.map(([, object]) => object) });
 }
 
 /** Kernels and calls with faults that the emulator must find. */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Engine, EngineInfo, StepBatch } from "../../gpu-worker/engine/types.ts";
 import { tinyConfig } from "../support/checkpoint_config.ts";
 import { CounterStream } from "../support/counter_random.ts";
+import { hasEmulatedGpu } from "../support/emulated_gpu.ts";
 import { type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 import { whyNoNativeEngine, withNativeEngine } from "../support/native_engine.ts";
@@ -15,12 +16,19 @@ interface Implementation {
   with(use: (engine: Engine) => Promise<void>): Promise<void>;
 }
 
+const CUDA = { device: "cuda", dtype: "bf16", numTileSlots: 8 } as const;
+
 const IMPLEMENTATIONS: readonly Implementation[] = [
   { name: "fake", skip: undefined, with: (use) => use(new FakeEngine()) },
   {
     name: "native cpu",
     skip: whyNoNativeEngine(),
     with: (use) => withNativeEngine({ config: tinyConfig(), seed: 1 }, { numTileSlots: 8 }, use),
+  },
+  {
+    name: "native cuda, emulated",
+    skip: hasEmulatedGpu ? whyNoNativeEngine() : "emulated GPUs are for x86-64 Linux",
+    with: (use) => withNativeEngine({ config: tinyConfig(), seed: 1 }, CUDA, use),
   },
 ];
 

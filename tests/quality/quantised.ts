@@ -4,18 +4,15 @@
  *
  *     deno run --allow-all tests/quality/quantised.ts
  */
-import { createTilePool } from "../../edge/tile/mod.ts";
-import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
+import { findCheckpoint } from "../../gpu-worker/config.ts";
 import type { Dtype, Engine } from "../../gpu-worker/engine/types.ts";
-import { loadTokenizer } from "../../gpu-worker/prompt/load_tokenizer.ts";
-import { buildPrompt } from "../../gpu-worker/prompt/prompt.ts";
 import { type ChatConfig, tinyConfig } from "../support/checkpoint_config.ts";
 import { CounterStream, randomTile } from "../support/counter_random.ts";
 import { argmax, type DriverPrompt, EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { openNative, withNativeEngine } from "../support/native_engine.ts";
+import { picturePrompts } from "../support/picture_prompts.ts";
 
 const DTYPES: readonly Dtype[] = ["fp32", "int8", "nf4", "fp4"];
-const DEMO = new URL("../../infra/demo/", import.meta.url);
 
 /** A prompt with the tokens bf16 went on with. */
 interface Continued {
@@ -88,40 +85,6 @@ async function answers(
     said.push({ prompt, ids: ids[0]!.slice(0, end), rows: rows[0]!.slice(0, end) });
   }
   return said;
-}
-
-/** The demonstration's pictures, cut, on the engine, each with the question the demonstration asks. */
-async function picturePrompts(engine: Engine, folder: string) {
-  const tokenizer = await loadTokenizer(folder);
-  const facts = await readModelFacts(folder, engine.info, tokenizer);
-  const { tileSize, minTiles, maxTiles, thumbnail } = facts;
-  await using pool = createTilePool({ workers: 1 });
-  const prompts: DriverPrompt[] = [];
-  let slot = 0;
-  for (const name of Object.keys(JSON.parse(await Deno.readTextFile(new URL("captions.json", DEMO))))) {
-    const bytes = await Deno.readFile(new URL(name, DEMO));
-    const cut = await pool.tileImage(bytes, { tileSize, minTiles, maxTiles, thumbnail });
-    const first = slot;
-    for (const tile of cut.tiles) await engine.encodeTiles(tile, Int32Array.of(slot++));
-    const prompt = buildPrompt(
-      {
-        messages: [{
-          role: "user",
-          parts: [{ type: "image", image: 0 }, { type: "text", text: "Describe the picture." }],
-        }],
-        images: [{ ...cut, tile_size: tileSize, tiles: cut.hashes }],
-      },
-      tokenizer,
-      facts,
-    );
-    prompts.push({
-      tokenIds: [...prompt.tokenIds],
-      embeddingRows: [...prompt.tileOf].map((tile, i) =>
-        tile < 0 ? -1 : (first + tile) * facts.tokensPerTile + prompt.rowOf[i]!
-      ),
-    });
-  }
-  return { prompts, eosIds: facts.eosIds };
 }
 
 async function embeddedModel(): Promise<void> {

@@ -1,7 +1,22 @@
 /** Programs whose kernels run on the emulated GPU: where they can be built, and how they are run. */
+import { buildEmulatedAddon } from "@tessera/native";
+import { ensureCudaHeaders } from "../../infra/tools/cuda.ts";
 
 /** The emulator switches stacks in x86-64 assembly, and NVIDIA's headers come for Linux. */
 export const hasEmulatedGpu = Deno.build.arch === "x86_64" && Deno.build.os === "linux";
+
+/** Emulated GPUs that the addon finds. */
+const NUM_DEVICES = 4;
+
+let addon: Promise<string> | undefined;
+
+/** The addon with the CUDA backend on emulated GPUs, built where anything changed. */
+export function emulatedAddon(): Promise<string> {
+  // Read when the addon first looks for devices.
+  if (Deno.env.get("CUEMU_DEVICES") === undefined) Deno.env.set("CUEMU_DEVICES", `${NUM_DEVICES}`);
+  addon ??= ensureCudaHeaders().then((headers) => buildEmulatedAddon({ headers, progress: console.log }));
+  return addon;
+}
 
 export interface EmulatedRun {
   readonly ok: boolean;

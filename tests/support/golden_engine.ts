@@ -1,5 +1,6 @@
 /** Owns opening an engine on a golden's checkpoint with its tiles encoded, and running the golden's prompts on it. */
-import type { Dtype, Engine } from "../../gpu-worker/engine/types.ts";
+import type { Device, Dtype, Engine } from "../../gpu-worker/engine/types.ts";
+import { hasEmulatedGpu } from "./emulated_gpu.ts";
 import { type DriverPrompt, EngineDriver } from "./engine_driver.ts";
 import { driverPrompt, encodeGoldenTiles, type Golden, type GoldenPrompt } from "./goldens.ts";
 import { whyNoNativeEngine, withNativeEngine } from "./native_engine.ts";
@@ -18,6 +19,7 @@ export interface OpenGolden {
 export interface NativeVariant
   extends Partial<Pick<RandomCheckpointOptions, "layout" | "storage" | "numShards" | "change">> {
   readonly dtype: Dtype;
+  readonly device?: Device;
   readonly numThreads?: number;
   readonly numDevices?: number;
 }
@@ -46,12 +48,16 @@ export async function onNative(
   variant: NativeVariant,
   use: (open: OpenGolden) => Promise<void>,
 ): Promise<void> {
-  const { dtype, numThreads = 2, numDevices = 1, ...checkpoint } = variant;
+  const { dtype, device = "cpu", numThreads = 2, numDevices = 1, ...checkpoint } = variant;
   const { config, seed, features } = golden;
   try {
-    await withNativeEngine({ config, seed, ...checkpoint }, { dtype, numThreads, numDevices }, async (engine) => {
-      await use(await prepare(engine, golden));
-    });
+    await withNativeEngine(
+      { config, seed, ...checkpoint },
+      { dtype, device, numThreads, numDevices },
+      async (engine) => {
+        await use(await prepare(engine, golden));
+      },
+    );
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (!features.some((feature) => REFUSALS[feature]!.test(message))) throw error;
@@ -62,6 +68,12 @@ export async function onNative(
 /** A test of the native engine: ignored, with the reason in its name, where that cannot be opened. */
 export function nativeTest(name: string, fn: () => Promise<void>): void {
   const skip = whyNoNativeEngine();
+  Deno.test({ name: skip ? `${name} (skipped: ${skip})` : name, ignore: skip !== undefined, fn });
+}
+
+/** A test of the CUDA backend on emulated GPUs: ignored where these cannot be had. */
+export function emulatedTest(name: string, fn: () => Promise<void>): void {
+  const skip = hasEmulatedGpu ? whyNoNativeEngine() : "emulated GPUs are for x86-64 Linux";
   Deno.test({ name: skip ? `${name} (skipped: ${skip})` : name, ignore: skip !== undefined, fn });
 }
 

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Engine, EngineOptions } from "../../gpu-worker/engine/types.ts";
+import { emulatedAddon } from "./emulated_gpu.ts";
 import { type RandomCheckpointOptions, writeRandomCheckpoint } from "./random_checkpoint.ts";
 
 const OPENER = new URL("../../gpu-worker/engine/native.ts", import.meta.url);
@@ -16,11 +17,14 @@ export function whyNoNativeEngine(): string | undefined {
   return isBuilt ? undefined : "the addon is not built";
 }
 
-/** Opens the native engine. */
+/** Opens the native engine; device cuda is an emulated GPU. */
 export async function openNative(options: EngineOptions): Promise<Engine> {
   // By URL, not by a static import: these tests must also load where the file or its addon is missing.
-  const module: { openNativeEngine(options: EngineOptions): Promise<Engine> } = await import(OPENER.href);
-  return await module.openNativeEngine(options);
+  const module: { openNativeEngine(options: EngineOptions, addon?: string): Promise<Engine> } = await import(
+    OPENER.href
+  );
+  if (options?.device !== "cuda") return await module.openNativeEngine(options);
+  return await module.openNativeEngine(options, await emulatedAddon());
 }
 
 /** Runs `use` on the native engine of a random checkpoint in a temporary folder; closes and removes both. */

@@ -55,6 +55,7 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
     ops_.receive(x, *at, returned);
     x = returned;
   }
+  if (wanted.empty()) return logits_.rows(ops_, 0, config_.vocab_size);
   const Rows last = last_.rows(ops_, wanted.size(), config_.hidden_size);
   ops_.gather_rows(x, step, last);
   const Rows normal = normal_.activations(ops_, wanted.size(), config_.hidden_size);

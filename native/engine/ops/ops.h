@@ -188,6 +188,9 @@ class Ops {
   /** What rows between two operations of a layer are stored as. */
   virtual Element activations() const { return Element::kF32; }
 
+  /** Refuses heads that attention cannot take; `group` query heads share a key head. Before memory is taken. */
+  virtual void check_heads(int head_dim, int group) const { (void)head_dim, (void)group; }
+
   virtual Buffer allocate(size_t bytes) = 0;
   virtual Buffer upload(const void* host, size_t bytes) = 0;
   virtual void download(void* host, const float* device, size_t count) = 0;

@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kVision = 16;
 constexpr int kHidden = 24;
-constexpr int kKeys = 12;
+constexpr int kHeads = 6;
+constexpr int kKeyHeads = 3;
 constexpr int kInner = 40;
 constexpr int kVocab = 61;
 
@@ -69,16 +70,17 @@ void write_vision(Writer& writer) {
   writer.linear("mlp1.3", kHidden, kHidden);
 }
 
-void write_decoder(Writer& writer, int num_layers) {
+void write_decoder(Writer& writer, int num_layers, int head_dim) {
+  const int queries = kHeads * head_dim, keys = kKeyHeads * head_dim;
   const std::string decoder = "language_model.model.";
   writer.tensor(decoder + "embed_tokens.weight", {kVocab, kHidden});
   for (int i = 0; i < num_layers; i++) {
     const std::string layer = decoder + "layers." + std::to_string(i) + ".";
     writer.norm(layer + "input_layernorm", kHidden, false);
-    writer.linear(layer + "self_attn.q_proj", kHidden, kHidden);
-    writer.linear(layer + "self_attn.k_proj", kKeys, kHidden);
-    writer.linear(layer + "self_attn.v_proj", kKeys, kHidden);
-    writer.linear(layer + "self_attn.o_proj", kHidden, kHidden, false);
+    writer.linear(layer + "self_attn.q_proj", queries, kHidden);
+    writer.linear(layer + "self_attn.k_proj", keys, kHidden);
+    writer.linear(layer + "self_attn.v_proj", keys, kHidden);
+    writer.linear(layer + "self_attn.o_proj", kHidden, queries, false);
     writer.norm(layer + "post_attention_layernorm", kHidden, false);
     writer.linear(layer + "mlp.gate_proj", kInner, kHidden, false);
     writer.linear(layer + "mlp.up_proj", kInner, kHidden, false);
@@ -98,10 +100,10 @@ void write_tiny_model(const Folder& folder, const TinyModel& model) {
                R"("num_attention_heads":6,"num_key_value_heads":3,"intermediate_size":40,"rope_theta":10000.0,)"
                R"("rope_scaling":{"rope_type":"dynamic","factor":2.0},"num_hidden_layers":)" +
                    std::to_string(model.num_layers) + R"(,"max_position_embeddings":)" +
-                   std::to_string(model.trained_length) + "}}");
+                   std::to_string(model.trained_length) + R"(,"head_dim":)" + std::to_string(model.head_dim) + "}}");
   Writer writer(model.seed);
   write_vision(writer);
-  write_decoder(writer, model.num_layers);
+  write_decoder(writer, model.num_layers, model.head_dim);
   folder.write("model.safetensors", writer.bytes());
 }
 

@@ -9,10 +9,11 @@
 
 namespace tessera::tests {
 
-/** Sizes a test may vary; the rest is fixed: 8 px tiles of 2 x 2 patches, 1 token a tile, 61 ids, 3 key heads of 4. */
+/** Sizes a test may vary; the rest is fixed: 8 px tiles of 2 x 2 patches, 1 token a tile, 61 ids, 6 heads over 3 key heads. */
 struct TinyModel {
   int num_layers = 2;
   int trained_length = 96;
+  int head_dim = 4;
   uint64_t seed = 1;
 };
 

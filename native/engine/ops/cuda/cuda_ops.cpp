@@ -35,6 +35,17 @@ CudaOps::~CudaOps() {
   (void)cudaStreamSynchronize(device_.stream());
 }
 
+void CudaOps::check_heads(int head_dim, int group) const {
+  if (head_dim % 8 != 0 || head_dim > kMaxHeadDim) {
+    refuse("open the engine", "attention's heads have " + std::to_string(head_dim) + " values",
+           "a multiple of 8 up to " + std::to_string(kMaxHeadDim) + " on device cuda");
+  }
+  if (group > kMaxHeadGroup) {
+    refuse("open the engine", std::to_string(group) + " query heads share a key head",
+           "at most " + std::to_string(kMaxHeadGroup) + " on device cuda");
+  }
+}
+
 void CudaOps::download(void* host, const float* device, size_t count) {
   settle();
   device_.use();

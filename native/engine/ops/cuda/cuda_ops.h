@@ -24,6 +24,7 @@ class CudaOps final : public Ops {
   int num_threads() const override { return 1; }
   Element activations() const override { return Element::kBf16; }
 
+  void check_heads(int head_dim, int group) const override;
   Buffer allocate(size_t bytes) override { return device_.allocate(bytes); }
   /** Behind the fp32 vector lie its values in bf16: a product's bias is of the type of what it is added to. */
   Buffer upload(const void* host, size_t bytes) override;

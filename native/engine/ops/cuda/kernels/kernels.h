@@ -11,6 +11,10 @@ namespace tessera::cuda {
 /** Tokens of a page: the engine's KV block. */
 inline constexpr int kPageTokens = 32;
 
+/** What attention takes: values of a head, in eights, and query heads that share a key head. */
+inline constexpr int kMaxHeadDim = 128;
+inline constexpr int kMaxHeadGroup = 16;
+
 /** One layer's paged keys and values: [page][kv_head][keys | values][32][head_dim]. */
 struct PagedLayer {
   __nv_bfloat16* pages = nullptr;

@@ -1,0 +1,151 @@
+/** Owns tests of the whole engine on GPUs: near the CPU, split over several, and nothing lost when it cannot open. */
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "tests/check.h"
+#include "tests/tiny_model.h"
+
+namespace {
+
+using namespace tessera;
+using namespace tessera::tests;
+
+/** bf16 between operations on one side, fp32 on the other, relative to the largest logit. */
+constexpr float kTolerance = 0.04f;
+
+/** New tokens of some sequences; each has two blocks of its own. */
+struct Batch {
+  std::vector<int32_t> token_ids, positions, embedding_rows, query_starts = {0}, block_tables, prompt_lengths, top_k;
+  std::vector<uint8_t> sample;
+  std::vector<float> temperature, top_p;
+  std::vector<uint64_t> seed;
+
+  void add(int sequence, int first, int count, int tile_row = -1) {
+    for (int i = 0; i < count; i++) {
+      token_ids.push_back((7 * sequence + 3 * (first + i)) % 61);
+      positions.push_back(first + i);
+      embedding_rows.push_back(first + i == 5 ? tile_row : -1);
+    }
+    query_starts.push_back(static_cast<int32_t>(token_ids.size()));
+    block_tables.insert(block_tables.end(), {2 * sequence + 1, 2 * sequence});
+    prompt_lengths.push_back(40);
+    sample.push_back(1);
+    temperature.push_back(0);
+    top_p.push_back(1);
+    top_k.push_back(0);
+    seed.push_back(sequence);
+  }
+  StepBatch view() const {
+    StepBatch out;
+    out.token_ids = token_ids, out.positions = positions, out.embedding_rows = embedding_rows;
+    out.query_starts = query_starts, out.block_tables = block_tables, out.max_blocks = 2;
+    out.prompt_lengths = prompt_lengths, out.sample = sample, out.temperature = temperature;
+    out.top_p = top_p, out.top_k = top_k, out.seed = seed;
+    return out;
+  }
+};
+
+/** Prompts with tiles, then steps in which some decode while others still have a prompt; logits of all. */
+std::vector<float> run(Engine& engine) {
+  const EngineInfo& info = engine.info();
+  std::vector<uint8_t> pixels(2 * info.tile_size * info.tile_size * 3);
+  for (size_t i = 0; i < pixels.size(); i++) pixels[i] = static_cast<uint8_t>(i * 41 % 256);
+  engine.encode_tiles(pixels, std::vector<int32_t>{1, 0});
+  std::vector<float> out;
+  const auto step = [&](const Batch& batch) {
+    const std::vector<float> logits = engine.logits(batch.view());
+    out.insert(out.end(), logits.begin(), logits.end());
+  };
+  Batch prompts;
+  prompts.add(0, 0, 40, 1);
+  prompts.add(1, 0, 7, 0);
+  prompts.add(2, 0, 1);
+  step(prompts);
+  Batch mixed;
+  mixed.add(0, 40, 1);
+  mixed.add(1, 7, 30);
+  mixed.add(2, 1, 1);
+  step(mixed);
+  for (int i = 0; i < 2; i++) {
+    Batch decode;
+    decode.add(0, 41 + i, 1);
+    decode.add(1, 37 + i, 1);
+    decode.add(2, 2 + i, 1);
+    step(decode);
+  }
+  return out;
+}
+
+EngineOptions options_of(const Folder& folder, Device device) {
+  EngineOptions options = tiny_options(folder);
+  options.dtype = Dtype::kBf16;
+  options.device = device;
+  return options;
+}
+
+float largest(const std::vector<float>& values) {
+  float most = 0;
+  for (const float value : values) most = std::max(most, std::fabs(value));
+  return most;
+}
+
+size_t free_bytes(int device) {
+  size_t free = 0, total = 0;
+  cudaSetDevice(device);
+  cudaMemGetInfo(&free, &total);
+  return free;
+}
+
+}  // namespace
+
+TEST(the_engine_on_a_gpu_is_near_the_cpu) {
+  const Folder folder;
+  write_tiny_model(folder, {.trained_length = 192, .head_dim = 8});
+  const auto expected = run(*Engine::open(options_of(folder, Device::kCpu)));
+  const size_t before = free_bytes(0);
+  {
+    const auto engine = Engine::open(options_of(folder, Device::kCuda));
+    CHECK_EQUAL(engine->info().isa, std::string("sm_90"));
+    const auto got = run(*engine);
+    CHECK_EQUAL(got.size(), expected.size());
+    for (size_t i = 0; i < got.size(); i++) {
+      if (!(std::fabs(got[i] - expected[i]) <= kTolerance * largest(expected))) {
+        CHECK_EQUAL(got[i], expected[i]);
+        break;
+      }
+    }
+  }
+  CHECK_EQUAL(free_bytes(0), before);
+}
+
+TEST(layers_split_over_gpus_compute_the_same_bits) {
+  const Folder folder;
+  write_tiny_model(folder, {.num_layers = 4, .trained_length = 192, .head_dim = 8});
+  const auto one = run(*Engine::open(options_of(folder, Device::kCuda)));
+  for (const std::vector<int>& split : {std::vector<int>{0, 1, 1, 0}, {0, 1, 2, 0}, {0, 1, 2, 3}}) {
+    EngineOptions options = options_of(folder, Device::kCuda);
+    options.layer_devices = split;
+    CHECK(run(*Engine::open(options)) == one);
+  }
+}
+
+TEST(an_engine_that_does_not_fit_leaves_nothing_behind) {
+  const Folder folder;
+  write_tiny_model(folder, {.trained_length = 192, .head_dim = 8});
+  const size_t before = free_bytes(0);
+  EngineOptions options = options_of(folder, Device::kCuda);
+  options.kv_cache_bytes = uint64_t{1} << 40;
+  CHECK_REFUSES("out of memory", Engine::open(options));
+  CHECK_EQUAL(free_bytes(0), before);
+  options.kv_cache_bytes = 0;
+  CHECK(run(*Engine::open(options)).size() > 0);
+  options.layer_devices = {0, 9};
+  CHECK_REFUSES("4 GPUs", Engine::open(options));
+  options.layer_devices = {};
+  options.dtype = Dtype::kFp32;
+  CHECK_REFUSES("dtype", Engine::open(options));
+  CHECK_EQUAL(free_bytes(0), before);
+}
