@@ -97,7 +97,6 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlag
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
-  if (event->num_completed < event->num_recorded) runtime.wait_for(*event, event->num_recorded);
   delete event;
   return cudaSuccess;
 }
@@ -113,7 +112,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   }
   event->capture = nullptr;
   const uint64_t record = ++event->num_recorded;
-  return runtime.enqueue(stream, {[=] { event->num_completed = std::max(event->num_completed, record); }, {}});
+  return runtime.enqueue(stream, {[completed = event->num_completed, record] {
+    *completed = std::max(*completed, record);
+  }, {}});
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -122,7 +123,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
   if (event->capture != nullptr) return join(stream, *event);
   const uint64_t record = event->num_recorded;
-  return runtime.enqueue(stream, {[] {}, [=] { return event->num_completed >= record; }});
+  return runtime.enqueue(stream, {[] {}, [completed = event->num_completed, record] { return *completed >= record; }});
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
@@ -136,7 +137,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   runtime.may_advance();
-  return event->num_completed >= event->num_recorded ? cudaSuccess : cudaErrorNotReady;
+  return *event->num_completed >= event->num_recorded ? cudaSuccess : cudaErrorNotReady;
 }
 
 /** Time passes only on a device: what is measured here is nothing. */

@@ -85,7 +85,7 @@ void Runtime::drain_device(int device) {
 }
 
 void Runtime::wait_for(const CUevent_st& event, uint64_t record) {
-  while (event.num_completed < record) {
+  while (*event.num_completed < record) {
     if (!advance_any()) fail("nothing left that would complete the event", {"event", 0});
   }
 }

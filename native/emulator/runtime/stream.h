@@ -37,7 +37,8 @@ struct CUstream_st {
 
 struct CUevent_st {
   uint64_t num_recorded = 0;   // records asked for
-  uint64_t num_completed = 0;  // the newest record that has run
+  /** The newest record that has run. Work that was told to wait outlives the event. */
+  std::shared_ptr<uint64_t> num_completed = std::make_shared<uint64_t>(0);
   std::shared_ptr<cuemu::Capture> capture;  // where it was recorded, if in a capture
   CUstream_st* captured_on = nullptr;
 };

@@ -63,6 +63,23 @@ TEST(events_order_streams) {
   must(cudaEventDestroy(done));
 }
 
+TEST(an_event_may_go_before_what_waits_for_it) {
+  Stream first, second;
+  Array<int> data(std::vector<int>(8, 0));
+  Pinned host(8);
+  for (int i = 1; i <= 4; i++) {
+    cudaEvent_t done;
+    must(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
+    must(add_on(i % 2 == 0 ? first : second, data.data(), 1));
+    must(cudaEventRecord(done, i % 2 == 0 ? first : second));
+    must(cudaStreamWaitEvent(i % 2 == 0 ? second : first, done, 0));
+    must(cudaEventDestroy(done));
+  }
+  must(cudaMemcpyAsync(host.data, data.data(), 32, cudaMemcpyDeviceToHost, second));
+  must(cudaStreamSynchronize(second));
+  CHECK_EQUAL(host.data[0], 4);
+}
+
 TEST(graphs_replay_what_was_recorded) {
   Stream stream, side;
   Array<int> data(std::vector<int>(8, 0));

@@ -64,17 +64,16 @@ void CudaOps::receive(const Rows& x, Ops& from, const Rows& y) {
   other.settle();
   settle();
   // Behind what the other device computes, before what it does next with these rows.
-  Event computed, taken;
   other.device_.use();
-  computed.record(other.device_.stream());
+  other.computed_.record(other.device_.stream());
   device_.use();
-  must(cudaStreamWaitEvent(device_.stream(), computed.get(), 0), "wait for another device");
+  must(cudaStreamWaitEvent(device_.stream(), other.computed_.get(), 0), "wait for another device");
   must(cudaMemcpyPeerAsync(f32_of(y), device_.index(), f32_of(x), other.device_.index(),
                            x.rows * x.cols * sizeof(float), device_.stream()),
        "copy from another device");
-  taken.record(device_.stream());
+  taken_.record(device_.stream());
   other.device_.use();
-  must(cudaStreamWaitEvent(other.device_.stream(), taken.get(), 0), "wait for another device");
+  must(cudaStreamWaitEvent(other.device_.stream(), taken_.get(), 0), "wait for another device");
 }
 
 void CudaOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {

@@ -72,6 +72,7 @@ class CudaOps final : public Ops {
   Pending pending_;
   Scratch delta_, gate_up_, pixels_, workspace_;
   PinnedMemory results_;
+  Event computed_, taken_;  // of `receive`: by this device for another, and from another
 };
 
 }  // namespace tessera::cuda
