@@ -15,6 +15,7 @@ const FAULTS: Readonly<Record<string, Partial<Record<Variant, "all" | "some">>>>
   half_skips_the_barrier: { race: "all" },
   missing_syncwarp: { race: "all" },
   race_between_blocks: { race: "all" },
+  race_of_rounded_stores: { race: "all" },
   diverged_barrier: { fast: "all", sanitize: "all", race: "all" },
   diverged_collective: { fast: "all", sanitize: "all", race: "all" },
   deadlock: { fast: "all", sanitize: "all", race: "all" },

@@ -32,6 +32,8 @@ const FLAGS = [
   // Those for nvcc.
   "-Wno-unknown-pragmas",
 ];
+/** What a called function returns gcc stores unwatched, so small ones must be inlined. */
+const WATCHED = ["-O1", "-finline-functions", "-finline-small-functions", "-fsanitize=thread"];
 const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
 
 /** Flags of a source. Kernels are instrumented for the race detector; the emulator itself, which reports to it, is not. */
@@ -51,7 +53,7 @@ function flagsOf(source: string, variant: Variant, headers: string): string[] {
   const isEmulator = source.startsWith(join(EMULATOR, "device")) || source.startsWith(join(EMULATOR, "runtime")) ||
     source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(EMULATOR, "libraries")) ||
     (source.endsWith(".cpp") && source.startsWith(join(ENGINE, "ops"))) || source.startsWith(join(ENGINE, "tests"));
-  return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : ["-O1", "-fsanitize=thread"])];
+  return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : WATCHED)];
 }
 
 /** What is linked beside the emulator and the sources. */
@@ -76,7 +78,10 @@ export async function buildEmulated(
   const toolchain = await findToolchain(folder);
   const parts = ["device", "libraries", "runtime", ...(variant === "race" ? ["race"] : [])];
   const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
-  const jobs = [...emulator.flat(), ...sources].map((path): CompileJob => ({
+  // Of an inline function the linker keeps its first copy: let that be a kernel's, which the race detector watches.
+  const isKernel = (path: string) => path.endsWith(".cu");
+  const all = [...sources.filter(isKernel), ...sources.filter((path) => !isKernel(path)), ...emulator.flat()];
+  const jobs = all.map((path): CompileJob => ({
     path,
     flags: flagsOf(path, variant, headers),
   }));

@@ -76,6 +76,9 @@ __global__ void read_unset_shared(float* out) {
 
 __global__ void copy_floats(float* out, const float* in) { out[threadIdx.x] = in[threadIdx.x]; }
 
+/** What a function returns is stored as well. */
+__global__ void all_blocks_round(bf16* out) { out[threadIdx.x] = __float2bfloat16(static_cast<float>(threadIdx.x)); }
+
 __global__ void all_blocks_write(int* out) { out[threadIdx.x] = blockIdx.x; }
 
 __global__ void diverge_in_warp(int* out) {
@@ -204,6 +207,10 @@ int run(std::string_view fault) {
   if (fault == "unset_device_memory") must(gpu::launch("copy", kTwoWarps, copy_floats, floats.data(), unset.data()));
   if (fault == "race_between_blocks") {
     must(gpu::launch("all_blocks_write", {.grid = dim3(2), .block = dim3(32)}, all_blocks_write, out.data()));
+  }
+  if (fault == "race_of_rounded_stores") {
+    auto* rounded = reinterpret_cast<bf16*>(out.data());
+    must(gpu::launch("all_blocks_round", {.grid = dim3(2), .block = dim3(32)}, all_blocks_round, rounded));
   }
   if (fault == "diverged_collective") must(gpu::launch("diverge", kOneWarp, diverge_in_warp, out.data()));
   if (fault == "misaligned_load") must(gpu::launch("load_misaligned", kOneWarp, load_misaligned, out.data()));
