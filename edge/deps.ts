@@ -17,6 +17,7 @@ import type { LoaderOptions } from "./media/load_pictures.ts";
 import type { Answers } from "./resume/answers.ts";
 import type { Idempotency } from "./resume/idempotency.ts";
 import type { FetchSettings } from "./media/picture_bytes.ts";
+import type { VideoMemory } from "./media/video_memory.ts";
 import { takeFrames } from "./media/video_frames.ts";
 import type { OutboundSettings } from "./outbound/request.ts";
 import type { TilePool } from "./tile/mod.ts";
@@ -33,6 +34,7 @@ export interface EdgeDeps {
   readonly directory: WorkerDirectory;
   readonly dispatcher: Dispatcher;
   readonly tilePool: TilePool;
+  readonly videoMemory: VideoMemory;
   /** Answers that can be taken up again. */
   readonly answers: Answers;
   readonly idempotency: Idempotency;
@@ -84,9 +86,10 @@ export function fetchSettings({ config, outbound, files }: EdgeDeps, owner: stri
 
 /** How pictures and videos become tiles. */
 export function loaderOptions(deps: EdgeDeps, owner: string): LoaderOptions {
-  const { bus, tilePool } = deps;
+  const { bus, tilePool, videoMemory } = deps;
   return {
     pool: tilePool,
+    videoMemory,
     ...fetchSettings(deps, owner),
     takeFrames: (request, taker) => takeFrames(bus.connection, bus.maxPayload, request, taker),
   };

@@ -30,6 +30,7 @@ import { Answers } from "./resume/answers.ts";
 import { Idempotency } from "./resume/idempotency.ts";
 import { keptResponse } from "./resume/response.ts";
 import { listen } from "./http_server.ts";
+import { VideoMemory } from "./media/video_memory.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
@@ -99,6 +100,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     directory,
     dispatcher: new Dispatcher({ edgeId, bus, directory, waits: config.waits, log }),
     tilePool,
+    videoMemory: new VideoMemory(),
     answers,
     idempotency,
     jobs,

@@ -34,6 +34,8 @@ export const VIDEO_ROOM_MS = 15_000;
 export const VIDEO_REPLY_MS = 10_000;
 /** Workers an edge tries with one video: one may die meanwhile. */
 export const VIDEO_ATTEMPTS = 3;
+/** What an edge keeps of videos for the next round, in bytes of tiles: six of eight frames at 448 pixels. */
+export const MAX_KEPT_VIDEO_BYTES = 32 * 1024 * 1024;
 /** Tiles of all pictures in one request. */
 export const MAX_TILES = 256;
 /** Requests in one batch, and how many of them an edge has under way at once. */

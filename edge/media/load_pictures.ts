@@ -99,11 +99,26 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
     });
     return { image: jobImage(tiled, cut), timings: timingsOf(tiled, fetchMs) };
   };
+  /** Takes tiles that were cut for an earlier request. */
+  const recall = (images: readonly JobImage[], known: readonly JobTile[], param: string) => {
+    // A frame that stands in two places was counted once.
+    numTiles += new Set(images.map(({ tiles }) => tiles.join())).size * (images[0]?.tiles.length ?? 0);
+    if (numTiles > MAX_TILES) throw tooManyTiles(param);
+    for (const tile of known) {
+      if (tiles.has(tile.hash)) continue;
+      request.ticket.hold(tile.pixels.length);
+      tiles.set(tile.hash, tile);
+    }
+  };
   const load = async (source: MediaSource, index: number) => {
     const cut = cuts[index]!;
     if (isVideo(source)) {
-      const frame = (bmp: Uint8Array<ArrayBuffer>) => cutFile(bmp, cut, source.param);
-      const video = await loadVideo(source, options, { ...request, signal }, frame);
+      const video = await loadVideo(source, options, { ...request, signal }, {
+        options: cut,
+        cut: (bmp) => cutFile(bmp, cut, source.param),
+        recall: (kept) => recall(kept.images, kept.tiles, source.param),
+        tilesOf: (images) => [...new Set(images.flatMap(({ tiles }) => tiles))].map((hash) => tiles.get(hash)!),
+      });
       [images[index], pictureTimings[index], videos[index]] = [video.images, video.timings, [video.facts]];
       return;
     }

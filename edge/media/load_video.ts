@@ -4,6 +4,7 @@ import type { VideoSource } from "../api/videos.ts";
 import { VIDEO } from "./kind.ts";
 import type { CutPicture, LoadRequest, PictureTimings } from "./load_pictures.ts";
 import { type FetchSettings, pictureBytes } from "./picture_bytes.ts";
+import { type KeptVideo, VideoMemory } from "./video_memory.ts";
 import type { FrameTaker, VideoRequest } from "./video_frames.ts";
 
 /** Has a worker decode a video. */
@@ -28,23 +29,43 @@ export interface LoadedVideo {
 }
 
 export interface VideoSettings extends FetchSettings {
+  readonly videoMemory: VideoMemory;
   readonly takeFrames: TakeFrames;
 }
 
 const NO_TIME: PictureTimings = { fetch_ms: 0, wait_ms: 0, decode_ms: 0, resize_ms: 0, cut_ms: 0, hash_ms: 0 };
 
+/** How a video's frames are cut, by whoever holds the request's tiles. */
+export interface FrameCutter {
+  /** All that decides about the tiles of a frame. */
+  readonly options: unknown;
+  /** Tiles one frame and keeps its tiles. */
+  cut(bmp: Uint8Array<ArrayBuffer>): Promise<CutPicture>;
+  /** Takes the tiles of a video that was seen lately. */
+  recall(kept: KeptVideo): void;
+  /** The tiles of these pictures. */
+  tilesOf(images: readonly JobImage[]): KeptVideo["tiles"];
+}
+
 /**
- * @param cut tiles one frame and keeps its tiles
  * @throws TesseraError naming the part
  */
 export async function loadVideo(
   source: VideoSource,
   settings: VideoSettings,
   request: LoadRequest,
-  cut: (bmp: Uint8Array<ArrayBuffer>) => Promise<CutPicture>,
+  cutter: FrameCutter,
 ): Promise<LoadedVideo> {
   const { ticket, signal, wish } = request;
   const { bytes, fetchMs } = await pictureBytes(source, settings, { ...request, kind: VIDEO });
+  const key = await VideoMemory.key(bytes, [source.video, !wish.exact, cutter.options]);
+  const kept = settings.videoMemory.get(key);
+  if (kept !== null) {
+    cutter.recall(kept);
+    ticket.release(bytes.length);
+    const timings = kept.images.map((_, place) => place === 0 ? { ...NO_TIME, fetch_ms: fetchMs } : NO_TIME);
+    return { images: [...kept.images], timings, facts: kept.facts };
+  }
   let plan: VideoPlan | null = null;
   const frames = new Map<number, CutPicture>();
   const began = performance.now();
@@ -55,7 +76,7 @@ export async function loadVideo(
     },
     frame: async (index, bmp) => {
       ticket.hold(bmp.length);
-      frames.set(index, await cut(bmp));
+      frames.set(index, await cutter.cut(bmp));
     },
   });
   const { num_frames, fps, indices, width, height } = plan!;
@@ -72,11 +93,10 @@ export async function loadVideo(
     const decodeMs = frame.decode_ms + (place === 0 ? Math.max(0, videoMs - tileMs) : 0);
     return { ...frame, fetch_ms: place === 0 ? fetchMs : 0, decode_ms: decodeMs };
   });
-  return {
-    images: indices.map((index) => frames.get(index)!.image),
-    timings,
-    facts: { num_frames, fps, duration_s: num_frames / fps, indices, width, height },
-  };
+  const images = indices.map((index) => frames.get(index)!.image);
+  const facts = { num_frames, fps, duration_s: num_frames / fps, indices, width, height };
+  settings.videoMemory.set(key, { images, tiles: cutter.tilesOf(images), facts });
+  return { images, timings, facts };
 }
 
 function sumOf(timings: PictureTimings): number {

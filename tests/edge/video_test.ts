@@ -81,9 +81,24 @@ Deno.test("video: frames behind their names, one tile each, and the plan in the 
         await server.shutdown();
       }
     });
-    await t.step("the same video again has the same tiles", async () => {
-      const [first, second] = [await answered([videoPart(url)]), await answered([videoPart(url)])];
-      assert.deepEqual(first.job.images, second.job.images);
+    await t.step("the same video again is not decoded again; with another wish it is", async () => {
+      const spy = await connect({ servers: harness.natsUrl });
+      let numOpened = 0;
+      spy.subscribe(VIDEO_OPEN, { callback: () => void numOpened++ });
+      await spy.flush();
+      const asked = async (fields: object) => {
+        const { job, tessera } = await answered([videoPart(dataUrl(await read("hevc.mp4")), fields)]);
+        await spy.flush();
+        return { images: job.images, indices: tessera.videos[0].indices, numOpened };
+      };
+      const first = await asked({});
+      assert.equal(first.numOpened, 1);
+      assert.deepEqual(await asked({}), first);
+      assert.equal((await asked({ num_segments: 3 })).numOpened, 2);
+      assert.equal((await asked({ max_dynamic_patch: 6 })).numOpened, 3);
+      assert.deepEqual(await asked({}), { ...first, numOpened: 3 });
+      assert.equal(harness.edge.deps.admission.heldBytes, 0);
+      await spy.close();
     });
     await t.step("by the id of a file, and pictures the same way", async () => {
       const uploaded = async (name: string) => {
