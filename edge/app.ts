@@ -5,6 +5,7 @@ import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
 import { resumeStream } from "./resume/route.ts";
+import { cancelBatch, createBatch, getBatch, listBatches } from "./routes/batches.ts";
 import { cancelCaption, createCaption, deleteCaption, getCaption, listCaptions } from "./routes/captions.ts";
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from "./routes/files.ts";
 import { inspectImages } from "./routes/inspect.ts";
@@ -43,6 +44,10 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/webhooks/dead_letters", listDeadLetters(deps));
   app.post("/v1/webhooks/test", testWebhook(deps));
   app.post("/v1/hooks/:source", receiveHook(deps));
+  app.post("/v1/batches", createBatch(deps));
+  app.get("/v1/batches", listBatches(deps));
+  app.get("/v1/batches/:id", getBatch(deps));
+  app.post("/v1/batches/:id/cancel", cancelBatch(deps));
   app.post("/v1/files", uploadFile(deps));
   app.get("/v1/files", listFiles(deps));
   app.get("/v1/files/:id", getFile(deps));
@@ -65,6 +70,9 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/webhooks/dead_letters", "GET"],
       ["/v1/webhooks/test", "POST"],
       ["/v1/hooks/:source", "POST"],
+      ["/v1/batches", "GET, POST"],
+      ["/v1/batches/:id", "GET"],
+      ["/v1/batches/:id/cancel", "POST"],
       ["/v1/files", "GET, POST"],
       ["/v1/files/:id", "GET, DELETE"],
       ["/v1/files/:id/content", "GET"],

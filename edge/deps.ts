@@ -6,6 +6,8 @@ import type { Caller } from "./auth/caller.ts";
 import type { Gate } from "./auth/gate.ts";
 import type { KeyRing } from "./auth/key_ring.ts";
 import type { Meter } from "./auth/meter.ts";
+import type { Batches } from "./batches/batches.ts";
+import type { BatchResults } from "./batches/results.ts";
 import type { Captions } from "./captions/captions.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { Bus } from "./dispatch/bus.ts";
@@ -44,6 +46,8 @@ export interface EdgeDeps {
   readonly captions: Captions;
   /** What became of captions' webhooks. */
   readonly webhooks: Webhooks;
+  readonly batches: Batches;
+  readonly results: BatchResults;
   /** Files kept for later requests. */
   readonly files: FileStore;
 }

@@ -15,6 +15,9 @@ import { Gate } from "./auth/gate.ts";
 import { KeyRing } from "./auth/key_ring.ts";
 import { Meter } from "./auth/meter.ts";
 import { createApp } from "./app.ts";
+import { Batches } from "./batches/batches.ts";
+import { BatchResults } from "./batches/results.ts";
+import { BatchRunner } from "./batches/runner.ts";
 import { Captions } from "./captions/captions.ts";
 import { type EdgeConfig, needsKeys } from "./config.ts";
 import type { EdgeDeps } from "./deps.ts";
@@ -106,6 +109,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     jobs,
     captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS, (id) => webhooks.forget(id)),
     webhooks,
+    batches: new Batches(bus),
+    results: new BatchResults(bus),
     files: new FileStore(bus),
     outbound: {
       ...outboundSettings(config.outbound, config.allowPrivateUrls),
@@ -119,13 +124,16 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   });
   bus.start();
   const sweeper = new Sweeper(bus, log, [deps.captions, deps.files]);
+  const runner = new BatchRunner(deps);
   const { port } = server;
   const host = config.host.includes(":") ? `[${config.host}]` : config.host;
 
   const shutDown = async () => {
+    // Before the doors close: what it was about to do is another edge's now.
+    const ended = runner.close();
     const idle = deps.admission.drain();
     deps.dispatcher.close();
-    await within(idle, LAST_WORDS_MS);
+    await Promise.all([within(idle, LAST_WORDS_MS), ended]);
     directory.close();
     keys.close();
     await Promise.all([

@@ -163,6 +163,7 @@ export const VARIABLES = {
   ),
   TESSERA_LOG_FORMAT: variable("json", "Shape of a log line: json, text.", z.enum(["json", "text"])),
   TESSERA_URL: variable("http://127.0.0.1:8000", "Server the command line talks to.", z.url()),
+  TESSERA_API_KEY: variable("", "API key that the command line sends, where the server asks for one.", z.string()),
   TESSERA_DATA_DIR: variable(
     ".tessera",
     "Folder for what the tools download and workers keep.",

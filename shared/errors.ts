@@ -87,6 +87,7 @@ const TABLE = {
     retryAfterS: 1,
     message: "A request with this Idempotency-Key is being run. Try again in a moment.",
   },
+  batch_ended: bad("The batch has ended already.", 409),
   idempotency_mismatch: bad("The Idempotency-Key was used with another request body. Use a new key.", 422),
   client_closed: bad("The client closed the request.", 499),
   no_worker: server("No worker is serving this model now. Try again in a moment.", 503, 5),

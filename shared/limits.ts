@@ -106,12 +106,29 @@ export const LOST_MS = 2 * ACK_WAIT_MS;
 export const EDGE_GONE_MS = 5_000;
 /** Least urgent a durable job can be asked to be: within a worker, whatever a client waits for goes first. */
 export const DURABLE_PRIORITY = 50;
+/** And a request of a batch: behind captions, for whose end somebody waits. */
+export const BATCH_PRIORITY = 100;
 /** Durable jobs that may wait; above it a submission is refused with 429. */
 export const MAX_DURABLE_JOBS = 100_000;
 /** Longest life of a durable job and its tiles: what is not done by then is not worth doing. */
 export const DURABLE_MAX_AGE_MS = 24 * 3_600_000;
 /** How long the state of a durable job, its answer included, is kept after its last change. */
 export const RECORD_MAX_AGE_MS = 7 * 24 * 3_600_000;
+/** Requests of one batch file, and characters of a `custom_id`, as OpenAI's; faults of a file that are told. */
+export const MAX_BATCH_LINES = 50_000;
+export const MAX_CUSTOM_ID_CHARS = 256;
+export const MAX_BATCH_FAULTS = 100;
+/** How long a batch may take: the only window OpenAI has. Its place in the queue is kept twice as long. */
+export const BATCH_WINDOW_MS = 24 * 3_600_000;
+/** Requests of one batch that wait as durable jobs: enough for a worker's idle places, few enough to cancel quickly. */
+export const BATCH_IN_FLIGHT = 16;
+/** Batches one edge runs at once; others wait for it, or for another edge. */
+export const BATCHES_PER_EDGE = 2;
+/** An edge says so often that it still runs a batch; after that long without a word another one takes it. */
+export const BATCH_HEARTBEAT_MS = 5_000;
+export const BATCH_ACK_WAIT_MS = 3 * BATCH_HEARTBEAT_MS;
+/** What became of running batches' requests; NATS reserves the bytes on disk. */
+export const BATCH_RESULTS_MAX_BYTES = 512 * 1024 * 1024;
 /** Longest wait for a caption that one request may ask for; and the shortest time its job may be given. */
 export const MAX_PREFER_WAIT_MS = 60_000;
 export const MIN_CANCEL_AFTER_MS = 5_000;

@@ -4,6 +4,9 @@ import {
   ANNOUNCEMENT_TTL_MS,
   ANSWER_MAX_AGE_MS,
   ANSWERS_MAX_BYTES,
+  BATCH_ACK_WAIT_MS,
+  BATCH_RESULTS_MAX_BYTES,
+  BATCH_WINDOW_MS,
   DEAD_MAX_AGE_MS,
   DEAD_MAX_BYTES,
   DEFAULT_DEADLINE_MS,
@@ -26,6 +29,12 @@ import {
 import {
   ANSWERS_STREAM,
   ANSWERS_WILDCARD,
+  BATCH_RESULTS_STREAM,
+  BATCH_RESULTS_WILDCARD,
+  BATCHES_BUCKET,
+  BATCHES_CONSUMER,
+  BATCHES_STREAM,
+  BATCHES_WILDCARD,
   CAPTIONS_BUCKET,
   DEAD_STREAM,
   DEAD_WILDCARD,
@@ -198,6 +207,46 @@ export const JOBS_BUCKET_CONFIG = {
 export const FILES_BUCKET_CONFIG = {
   name: FILES_BUCKET,
   options: { ttl: FILE_MAX_AGE_MS * NANOS_PER_MS, storage: "file", max_bytes: FILES_MAX_BYTES },
+} as const;
+
+/** States of batches, kept as long as the files they make. */
+export const BATCHES_BUCKET_CONFIG = {
+  name: BATCHES_BUCKET,
+  options: { ttl: FILE_MAX_AGE_MS, storage: "file", history: 1 },
+} as const;
+
+/** Batches to run: on disk, each handed to one edge, gone when it has ended. */
+export const BATCHES_STREAM_CONFIG = {
+  name: BATCHES_STREAM,
+  subjects: [BATCHES_WILDCARD],
+  storage: "file",
+  retention: "workqueue",
+  discard: "new",
+  max_msgs: MAX_DURABLE_JOBS,
+  max_age: 2 * BATCH_WINDOW_MS * NANOS_PER_MS,
+  duplicate_window: 2 * 60_000 * NANOS_PER_MS,
+} as const;
+
+/** Handed out again as often as edges are lost: what is done of a batch is not done again. */
+export const BATCHES_CONSUMER_CONFIG = {
+  durable_name: BATCHES_CONSUMER,
+  ack_policy: "explicit",
+  ack_wait: BATCH_ACK_WAIT_MS * NANOS_PER_MS,
+  max_deliver: -1,
+  max_ack_pending: MAX_DURABLE_JOBS,
+} as const;
+
+/** What became of running batches' requests. */
+export const BATCH_RESULTS_STREAM_CONFIG = {
+  name: BATCH_RESULTS_STREAM,
+  subjects: [BATCH_RESULTS_WILDCARD],
+  storage: "file",
+  retention: "limits",
+  discard: "new",
+  allow_direct: true,
+  max_msgs_per_subject: 1,
+  max_age: 2 * BATCH_WINDOW_MS * NANOS_PER_MS,
+  max_bytes: BATCH_RESULTS_MAX_BYTES,
 } as const;
 
 /** What captions were asked for; a day more than the states of their jobs, which decide. */

@@ -123,6 +123,20 @@ export const NEWS_STREAM = "TESSERA_NEWS";
 export const NEWS_WILDCARD = "tessera.news.*.*";
 export const newsSubject = (status: string, jobId: string): string => `tessera.news.${status}.${jobId}`;
 
+/** KV bucket of batches; the key is owner and batch id. */
+export const BATCHES_BUCKET = "tessera_batches";
+/** File-backed work queue of batches to run, and the consumer all edges share. */
+export const BATCHES_STREAM = "TESSERA_BATCHES";
+export const BATCHES_CONSUMER = "batches";
+export const BATCHES_WILDCARD = "tessera.batches.run.*.*";
+export const batchRunSubject = (owner: string, batchId: string): string => `tessera.batches.run.${owner}.${batchId}`;
+/** File-backed stream of what became of each request of a running batch, by outcome and line. */
+export const BATCH_RESULTS_STREAM = "TESSERA_BATCH_RESULTS";
+export const BATCH_RESULTS_WILDCARD = "tessera.batches.result.*.*.*";
+export const batchResultSubject = (batchId: string, outcome: "ok" | "failed", line: number): string =>
+  `tessera.batches.result.${batchId}.${outcome}.${line}`;
+export const batchResultsOf = (batchId: string): string => `tessera.batches.result.${batchId}.*.*`;
+
 /** KV bucket of captions' requests; the key is owner and caption id, which is the job's. */
 export const CAPTIONS_BUCKET = "tessera_captions";
 /** Object store of files' bytes, and KV bucket of what is known of them; the key is owner and file id. */

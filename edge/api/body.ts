@@ -23,15 +23,22 @@ export async function readJsonBody(request: Request, ticket: Ticket, timeoutMs: 
   if (!/^application\/([\w.+-]+\+)?json\s*(;|$)/i.test(contentType)) throw new TesseraError("unsupported_media_type");
   const limit = timeLimit(timeoutMs, request.signal, () => new TesseraError("request_timeout"));
   try {
-    const body = await readAll(request, ticket, limit.signal);
-    const { rest, blobs } = extractBlobs(body);
-    ticket.hold(rest.length * COPIES_WHILE_PARSING);
-    const json = parse(rest, blobs);
-    ticket.release(rest.length * COPIES_WHILE_PARSING);
-    return { json, blobs, numBytes: body.length };
+    return parseJsonBytes(await readAll(request, ticket, limit.signal), ticket);
   } finally {
     limit.clear();
   }
+}
+
+/**
+ * JSON that is in memory already.
+ * @throws TesseraError `invalid_json`
+ */
+export function parseJsonBytes(body: Uint8Array<ArrayBuffer>, ticket?: Ticket): JsonBody {
+  const { rest, blobs } = extractBlobs(body);
+  ticket?.hold(rest.length * COPIES_WHILE_PARSING);
+  const json = parse(rest, blobs);
+  ticket?.release(rest.length * COPIES_WHILE_PARSING);
+  return { json, blobs, numBytes: body.length };
 }
 
 /** The whole body, every byte held on the ticket before it is kept. */

@@ -1,10 +1,11 @@
 /** From a caption's request to a job that lasts: its pictures in tiles, its webhook checked, all of it stored. */
-import { DURABLE_PRIORITY, newListId, TesseraError } from "@tessera/shared";
+import { DURABLE_PRIORITY, type Job, newListId, TesseraError, type WebhookTarget } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import type { JsonBody } from "../api/body.ts";
 import { type CaptionRequest, inCaption, parseCaptionRequest } from "../api/caption_request.ts";
 import type { EdgeDeps } from "../deps.ts";
 import { jobOf, understand } from "../jobs/prepare.ts";
+import type { LoadedPictures } from "../media/load_pictures.ts";
 import { webhookTarget } from "../webhooks/target.ts";
 import type { CaptionRecord } from "./caption_record.ts";
 import { type Caption, CAPTION_PREFIX } from "./captions.ts";
@@ -36,23 +37,9 @@ export async function submitCaption(deps: EdgeDeps, submission: SubmitCaption): 
   ticket.release(body.numBytes);
   if (signal.aborted) throw new TesseraError("client_closed");
   const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
-  const { images, timings } = prepared.pictures;
-  const caption: CaptionRecord = {
-    v: 1,
-    id,
-    model: job.model,
-    created_ms: job.created_ms,
-    media: request.media.map((media) =>
-      submission.toldUrl === undefined ? media : { ...media, url: submission.toldUrl }
-    ),
-    prompt: request.prompt,
-    preset: request.preset,
-    language: request.language,
-    metadata: request.metadata,
-    webhook,
-    images: images.map(({ width, height, cols, rows, tiles }) => ({ width, height, cols, rows, tiles: tiles.length })),
-    timings: { ...timings },
-  };
+  const { toldUrl } = submission;
+  const media = request.media.map((each) => (toldUrl === undefined ? each : { ...each, url: toldUrl }));
+  const caption = captionRecord({ ...request, media }, job, prepared.pictures, webhook);
   return await deps.captions.create(
     owner,
     caption,
@@ -62,6 +49,29 @@ export async function submitCaption(deps: EdgeDeps, submission: SubmitCaption): 
         ...(webhook === null ? {} : { webhook: { ...webhook, owner, caption_id: id } }),
       }),
   );
+}
+
+/** What is kept of a request whose job is made. */
+export function captionRecord(
+  request: CaptionRequest,
+  job: Job,
+  { images, timings }: LoadedPictures,
+  webhook: WebhookTarget | null,
+): CaptionRecord {
+  return {
+    v: 1,
+    id: job.id,
+    model: job.model,
+    created_ms: job.created_ms,
+    media: [...request.media],
+    prompt: request.prompt,
+    preset: request.preset,
+    language: request.language,
+    metadata: request.metadata,
+    webhook,
+    images: images.map(({ width, height, cols, rows, tiles }) => ({ width, height, cols, rows, tiles: tiles.length })),
+    timings: { ...timings },
+  };
 }
 
 async function prepare(deps: EdgeDeps, request: CaptionRequest, { owner, body, ticket, signal }: SubmitCaption) {

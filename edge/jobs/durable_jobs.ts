@@ -67,13 +67,14 @@ export class DurableJobs {
     const bytes = encodeMessage({ ...job, priority: Math.max(job.priority, DURABLE_PRIORITY) }, maxPayload);
     for (const { pixels } of tiles) checkPayload(pixels.length, maxPayload);
     const record = newRecord(job, options);
+    const subject = durableJobSubject(job.model, job.tenant, job.id);
     const existing = await createRecord(kv, record, maxPayload);
-    if (existing !== null) return existing;
+    if (existing !== null && !await isHalfStored(manager, existing, subject)) return existing;
     try {
       await storeTiles(nc, job.id, tiles);
       const stored = { msgID: job.id, timeout: PUBLISH_TIMEOUT_MS };
-      await jetstream(nc).publish(durableJobSubject(job.model, job.tenant, job.id), bytes, stored);
-      return record;
+      await jetstream(nc).publish(subject, bytes, stored);
+      return existing ?? record;
     } catch (cause) {
       await Promise.allSettled([kv.purge(job.id), dropTiles(manager, job.id)]);
       throw refusal(cause);
@@ -200,6 +201,13 @@ function newRecord(job: Job, { expiresInMs = DURABLE_MAX_AGE_MS, metadata = {}, 
     metadata: { ...metadata },
     webhook: webhook ?? null,
   };
+}
+
+/** Whether its submitter was lost between the state and the queue; what nobody has begun would then wait for ever. */
+async function isHalfStored(manager: JetStreamManager, record: JobRecord, subject: string): Promise<boolean> {
+  if (record.status !== "queued" || record.attempt !== null) return false;
+  const { state } = await manager.streams.info(DURABLE_STREAM, { subjects_filter: subject });
+  return (state.subjects?.[subject] ?? 0) === 0;
 }
 
 /** Null when it was made; the one that is there already. */

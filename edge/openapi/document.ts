@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { corePaths } from "./core_paths.ts";
 import { captionPaths } from "./caption_paths.ts";
+import { batchPaths } from "./batch_paths.ts";
 import { filePaths } from "./file_paths.ts";
 import { usagePaths } from "./usage_paths.ts";
 import { hookPaths } from "./hook_paths.ts";
@@ -27,8 +28,18 @@ export function openApiDocument(): Document {
     },
     servers: [{ url: "/" }],
     security: ANY_KEY,
-    tags: ["Answers", "Captions", "Webhooks", "Files", "Costs", "Models", "Server"].map((name) => ({ name })),
-    paths: { ...corePaths(), ...captionPaths(), ...webhookPaths(), ...hookPaths(), ...filePaths(), ...usagePaths() },
+    tags: ["Answers", "Captions", "Webhooks", "Batches", "Files", "Costs", "Models", "Server"].map((name) => ({
+      name,
+    })),
+    paths: {
+      ...corePaths(),
+      ...captionPaths(),
+      ...webhookPaths(),
+      ...hookPaths(),
+      ...batchPaths(),
+      ...filePaths(),
+      ...usagePaths(),
+    },
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
       schemas: {

@@ -6,6 +6,7 @@ import { CaptionBody } from "../api/caption_request.ts";
 import { InspectListBody, InspectOneBody } from "../api/inspect_request.ts";
 import { ChatBody } from "../api/schema.ts";
 import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.ts";
+import { CreateBatchBody } from "../routes/batches.ts";
 import { FileForm } from "../routes/files.ts";
 import { UsageAnswer } from "./usage_paths.ts";
 import { WebhookTestBody } from "../routes/webhooks.ts";
@@ -13,6 +14,7 @@ import { DeliveryAnswer, DeliveryListAnswer } from "../webhooks/delivery_body.ts
 import * as answers from "./answers.ts";
 import { CaptionAnswer, CaptionDeletedAnswer, CaptionListAnswer } from "./caption_answers.ts";
 import { HookReceiptAnswer } from "./hook_answers.ts";
+import { FileBatchAnswer, FileBatchListAnswer } from "./batch_answers.ts";
 import { FileAnswer, FileDeletedAnswer, FileListAnswer } from "./file_answers.ts";
 
 export type Json = Readonly<Record<string, unknown>>;
@@ -48,6 +50,7 @@ export const REQUESTS = {
   TokenizeRequest: z.union([TokenizeTextBody, TokenizeMessagesBody]),
   CaptionRequest: CaptionBody,
   CaptionForm: CaptionFormBody,
+  CreateBatchRequest: CreateBatchBody,
   FileUpload: FileForm,
   WebhookTest: WebhookTestBody,
 };
@@ -62,6 +65,8 @@ export const ANSWERS = {
   Delivery: DeliveryAnswer,
   DeliveryList: DeliveryListAnswer,
   HookReceipt: HookReceiptAnswer,
+  FileBatch: FileBatchAnswer,
+  FileBatchList: FileBatchListAnswer,
   File: FileAnswer,
   FileList: FileListAnswer,
   FileDeleted: FileDeletedAnswer,
@@ -89,7 +94,7 @@ export const REFUSALS: Readonly<Record<string, string>> = {
   404: "No such model, file or route.",
   405: "The route does not accept the method.",
   408: "The body came too slowly.",
-  409: "A request with this Idempotency-Key is being run.",
+  409: "A request with this Idempotency-Key is being run, or the batch has ended.",
   413: "The body or the text is too large.",
   415: "The body is not declared to be what the route takes.",
   422: "The Idempotency-Key was used with another body.",

@@ -1,4 +1,5 @@
 /** A small client of the server's HTTP API: streams one answer, says clearly what went wrong. */
+import { readEnv } from "@tessera/shared";
 
 export type ContentPart =
   | { readonly type: "text"; readonly text: string }
@@ -43,14 +44,14 @@ interface Chunk {
 
 /** Sends a GET and returns its JSON. @throws ApiError */
 export async function getJson<T>(base: string, path: string): Promise<T> {
-  const response = await request(base, path, {});
+  const response = await send(base, path, {});
   return await response.json() as T;
 }
 
 /** Sends a POST of JSON and returns the JSON of the answer. @throws ApiError */
 export async function postJson<T>(base: string, path: string, body: unknown): Promise<T> {
   const headers = { "content-type": "application/json" };
-  const response = await request(base, path, { method: "POST", headers, body: JSON.stringify(body) });
+  const response = await send(base, path, { method: "POST", headers, body: JSON.stringify(body) });
   return await response.json() as T;
 }
 
@@ -69,7 +70,7 @@ export async function* streamAnswer(
   messages: readonly Message[],
   options: { readonly maxTokens?: number; readonly combineImages?: boolean; readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<AnswerPiece> {
-  const response = await request(base, "/v1/chat/completions", {
+  const response = await send(base, "/v1/chat/completions", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({
@@ -94,6 +95,15 @@ export async function* streamAnswer(
     if (text) yield { type: "text", text };
   }
   throw new ApiError("The answer broke off: the connection ended before the server was done.");
+}
+
+/** Sends any request, with the key of the environment. @throws ApiError */
+export async function send(base: string, path: string, init: RequestInit): Promise<Response> {
+  const { TESSERA_API_KEY: key } = readEnv(["TESSERA_API_KEY"], (name) => Deno.env.get(name));
+  if (key === "") return await request(base, path, init);
+  const headers = new Headers(init.headers);
+  headers.set("authorization", `Bearer ${key}`);
+  return await request(base, path, { ...init, headers });
 }
 
 async function request(base: string, path: string, init: RequestInit): Promise<Response> {

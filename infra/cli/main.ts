@@ -2,11 +2,14 @@
 import { EnvError, envTable, readEnv } from "@tessera/shared";
 import { parseArgs } from "node:util";
 import { fail } from "../tools/terminal.ts";
+import { batchCommand } from "./batch.ts";
 import { caption } from "./caption.ts";
 import { captionLines } from "./caption_lines.ts";
 import { chat } from "./chat.ts";
 import { ApiError, getJson } from "./client.ts";
 import { doctorCommand } from "./doctor.ts";
+import { filesCommand } from "./files.ts";
+import { jobsCommand, submitCaptions } from "./jobs.ts";
 import { keysCommand } from "./keys.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
@@ -16,6 +19,9 @@ import { UsageError, wholeNumber } from "./usage.ts";
 const HELP = `Usage: deno task tessera <command>
 
   caption <picture...>   describe pictures (files or https: addresses)
+  jobs [<id>]            captions as jobs: list, look at, --wait, --cancel, --delete
+  files <command>        files kept by the server: list, upload, get, delete
+  batch <file>           run a file of requests in idle capacity and fetch the answers
   chat                   talk, with --image <picture> and --video <video> (repeatable) about them
   models                 list what the server serves
   tokenize <text>        count tokens, with --image <picture> of a whole question
@@ -29,6 +35,7 @@ Options:
   --url <url>            server (TESSERA_URL, default http://127.0.0.1:8000)
   --model <id>           model (default: the first the server lists)
   --prompt <text>        caption: what to ask (default "Describe the picture.")
+  --webhook <url>        caption: submit jobs that last, and have their ends told there; prints their ids
   --jsonl                caption: one JSON line each, several pictures at once, a bar on a terminal
   --output <file>        caption: lines go there; run again, it goes on where it was
   --concurrency <n>      caption: pictures at once with --jsonl or --output (default 4)
@@ -42,7 +49,10 @@ Options:
 
 /** Commands with options of their own. */
 const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
+  batch: batchCommand,
   doctor: doctorCommand,
+  files: filesCommand,
+  jobs: jobsCommand,
   keys: keysCommand,
   plan: planCommand,
   pull: pullCommand,
@@ -60,6 +70,7 @@ async function main(args: string[]): Promise<number> {
       url: { type: "string" },
       model: { type: "string" },
       prompt: { type: "string", default: "Describe the picture." },
+      webhook: { type: "string" },
       jsonl: { type: "boolean", default: false },
       output: { type: "string" },
       concurrency: { type: "string", default: "4" },
@@ -90,6 +101,10 @@ async function main(args: string[]): Promise<number> {
   switch (command) {
     case "caption":
       if (rest.length === 0) throw new ApiError("Which picture? Usage: deno task tessera caption photo.jpg");
+      if (values.webhook !== undefined) {
+        const { webhook, prompt } = values;
+        return await submitCaptions({ ...common, pictures: rest, prompt, webhook }) > 0 ? 1 : 0;
+      }
       if (values.jsonl || values.output !== undefined) {
         const numFailed = await captionLines({
           ...common,

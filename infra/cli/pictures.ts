@@ -25,7 +25,8 @@ export async function videoPart(source: string, numSegments?: number): Promise<C
   return { type: "video_url", video_url: { url: await urlOf(source), ...segments } };
 }
 
-async function urlOf(source: string): Promise<string> {
+/** The URL of a picture or video as a request names it. @throws ApiError when the file cannot be read */
+export async function urlOf(source: string): Promise<string> {
   return /^(https?|data):/.test(source) ? source : await dataUrl(source);
 }
 

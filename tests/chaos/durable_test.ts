@@ -1,11 +1,13 @@
 /** Durable jobs outlive whoever submitted them, the workers that run them and the server that keeps them. */
 import { jetstreamManager } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
 import {
   DEAD_STREAM,
   DURABLE_STREAM,
   Job,
   type JobRecord,
+  JOBS_BUCKET,
   newId,
   NEWS_STREAM,
   sha256Hex,
@@ -154,4 +156,21 @@ Deno.test("durable: the submitter, the worker and the server die, the answers ar
     });
     assert.ok(ended.some((record) => record.attempt!.number > 1), "nobody went on");
     await second.bus.close();
+  }));
+
+Deno.test("durable: a job whose submitter was lost between state and queue is stored whole by the next", () =>
+  Fleet.run(async (fleet) => {
+    const { jobs, bus } = await submitter(fleet.nats.url);
+    const tiles = [await makeTile(1)];
+    const [whole, half] = [makeJob("whole", tiles, 8), makeJob("half", tiles, 8)];
+    const record = await jobs.submit(whole, tiles);
+    // The state alone, as a submitter leaves it that is killed a moment later.
+    const bucket = await new Kvm(bus.connection).open(JOBS_BUCKET);
+    await bucket.put(half.id, JSON.stringify({ ...record, id: half.id }));
+    await jobs.submit(half, tiles);
+    await jobs.submit(half, tiles);
+    assert.equal(await count(fleet.nats.url, DURABLE_STREAM), 2);
+    await fleet.worker();
+    for (const { id } of [whole, half]) assert.equal((await end(jobs, id)).status, "succeeded");
+    await bus.close();
   }));

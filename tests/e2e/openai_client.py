@@ -5,6 +5,7 @@ Usage: openai_client.py BASE_URL MODEL QUESTION < cases.json, where cases are [{
 
 import json
 import sys
+import time
 
 import openai
 
@@ -44,6 +45,32 @@ def check_files(client: openai.OpenAI) -> None:
         raise AssertionError("a deleted file was read")
 
 
+def check_batches(client: openai.OpenAI, model: str, question: str, cases: list[dict]) -> None:
+    """Runs the cases as a batch from a file; one of a model that there is not comes back in the error file."""
+    lines = []
+    for i, case in enumerate([*cases, {"url": cases[0]["url"], "model": "no-such-model"}]):
+        content = [{"type": "image_url", "image_url": {"url": case["url"]}}, {"type": "text", "text": question}]
+        body = {"model": case.get("model", model), "messages": [{"role": "user", "content": content}]}
+        lines.append(json.dumps({"custom_id": f"{i}", "method": "POST", "url": "/v1/chat/completions", "body": body}))
+    file = client.files.create(file=("in.jsonl", "\n".join(lines).encode()), purpose="batch")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"of": "a test"}
+    )
+    end = time.monotonic() + 60
+    while batch.status != "completed":
+        assert time.monotonic() < end and batch.status not in ("failed", "expired", "cancelled"), batch
+        time.sleep(0.1)
+        batch = client.batches.retrieve(batch.id)
+    assert batch.request_counts is not None and batch.request_counts.completed == len(cases), batch
+    answers = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    assert [answer["response"]["body"]["choices"][0]["message"]["content"] for answer in answers] == [
+        case["caption"] for case in cases
+    ]
+    error = json.loads(client.files.content(batch.error_file_id).text)
+    assert error["custom_id"] == f"{len(cases)}" and error["response"]["status_code"] == 404, error
+    assert batch.id in [each.id for each in client.batches.list(limit=1)]
+
+
 def main() -> int:
     base_url, model, question = sys.argv[1:4]
     cases = json.load(sys.stdin)
@@ -65,7 +92,8 @@ def main() -> int:
         print("an unknown model was answered", file=sys.stderr)
         return 1
     check_files(client)
-    print(f"{len(cases)} pictures, streamed and not, and files: all right")
+    check_batches(client, model, question, cases)
+    print(f"{len(cases)} pictures, streamed and not, files and batches: all right")
     return 0
 
 

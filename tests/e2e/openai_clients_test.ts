@@ -107,6 +107,37 @@ Deno.test("OpenAI clients: captions over the whole path", async (t) => {
       await assert.rejects(client.files.retrieve(uploaded.id), { status: 404 });
     });
 
+    await t.step("npm: batches", async () => {
+      const lines = pictures.map(({ name, url }) =>
+        JSON.stringify({
+          custom_id: name,
+          method: "POST",
+          url: "/v1/chat/completions",
+          body: { model, messages: [about(url, QUESTION)] },
+        })
+      );
+      const file = await client.files.create({ file: new File([lines.join("\n")], "in.jsonl"), purpose: "batch" });
+      const wish = { endpoint: "/v1/chat/completions", completion_window: "24h" } as const;
+      let batch = await client.batches.create({ input_file_id: file.id, ...wish, metadata: { of: "a test" } });
+      const end = performance.now() + 60_000;
+      while (batch.status !== "completed" && performance.now() < end) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        batch = await client.batches.retrieve(batch.id);
+      }
+      assert.deepEqual(batch.request_counts, { total: pictures.length, completed: pictures.length, failed: 0 });
+      assert.deepEqual(batch.metadata, { of: "a test" });
+      const text = await (await client.files.content(batch.output_file_id!)).text();
+      const answers = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+      assert.deepEqual(
+        answers.map(({ custom_id, response }) => [custom_id, response.body.choices[0].message.content]),
+        pictures.map(({ name, caption }) => [name, caption]),
+      );
+      const ids: string[] = [];
+      for await (const { id } of client.batches.list({ limit: 1 })) ids.push(id);
+      assert.deepEqual(ids, [batch.id]);
+      await assert.rejects(client.batches.cancel(batch.id), { status: 409 });
+    });
+
     await t.step("PyPI: streaming and not", async () => {
       const python = await ensurePythonClient();
       const script = new URL("openai_client.py", import.meta.url).pathname;
@@ -124,7 +155,7 @@ Deno.test("OpenAI clients: captions over the whole path", async (t) => {
       assert.equal(code, 0, new TextDecoder().decode(stderr));
       assert.match(
         new TextDecoder().decode(stdout),
-        new RegExp(`${cases.length} pictures, streamed and not, and files: all right`),
+        new RegExp(`${cases.length} pictures, streamed and not, files and batches: all right`),
       );
     });
   });

@@ -133,7 +133,7 @@ Deno.test("captions: pages by cursor", () =>
   }));
 
 Deno.test("captions: webhooks are taken where there is a secret to sign with, by the rules for addresses", async () => {
-  const webhook = "https://93.184.215.14/hook";
+  const webhook = "https://hooks.invalid/hook";
   await withEdge({}, async (harness) => {
     const error = await errorOf(await post(harness, { image: fakePicture(1, 1), webhook }), 400);
     assert.deepEqual([error.code, error.param], ["webhooks_unavailable", "webhook"]);

@@ -246,6 +246,8 @@ Deno.test("every code a client can meet was met", () => {
     "invalid_api_key",
     "insufficient_scope",
     "insufficient_quota",
+    "batch_ended",
+    "signature_invalid",
   ];
   const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
   assert.deepEqual(missing, []);

@@ -1,0 +1,164 @@
+/** One request of a batch: its job made and waited for, its answer or refusal as a line of the output. */
+import { BATCH_PRIORITY, isFinal, type JobRecord, sha256Hex, TesseraError, toTesseraError } from "@tessera/shared";
+import { parseCaptionRequest } from "../api/caption_request.ts";
+import { completion, tesseraFacts } from "../api/response.ts";
+import { captionBody } from "../captions/caption_body.ts";
+import type { CaptionRecord } from "../captions/caption_record.ts";
+import { captionRecord } from "../captions/submit.ts";
+import type { EdgeDeps } from "../deps.ts";
+import { jobOf, type Prepared, understand } from "../jobs/prepare.ts";
+import { sleep } from "../wait.ts";
+import type { BatchRecord } from "./batch_record.ts";
+import type { BatchRequest } from "./input.ts";
+import type { BatchResult } from "./results.ts";
+
+/** Not the request's fault: it is tried again until the batch ends. */
+const PASSING = new Set(["rate_limited", "no_worker", "shutting_down", "worker_lost"]);
+const RETRY_MS = 500;
+/** How long the state of a job is watched before it is read again, whatever the bus did meanwhile. */
+const WATCH_MS = 15_000;
+
+/**
+ * @param signal the batch is cancelled, over, or another edge's: the job is left as it is
+ * @returns null when the signal came first
+ */
+export async function runLine(
+  deps: EdgeDeps,
+  batch: BatchRecord,
+  { customId, body }: BatchRequest,
+  line: number,
+  signal: AbortSignal,
+): Promise<BatchResult | null> {
+  const id = jobIdOfLine(batch, line);
+  const requestId = `batch_req_${(await sha256Hex(new TextEncoder().encode(id))).slice(0, 24)}`;
+  const result = (status_code: number, answer: unknown): BatchResult => ({
+    id: requestId,
+    custom_id: customId,
+    response: { status_code, request_id: requestId, body: answer },
+    error: null,
+  });
+  while (!signal.aborted) {
+    try {
+      const { job, answer } = await submitLine(deps, batch, body, id, signal);
+      const ended = await endOf(deps, id, job, signal);
+      if (ended === null) return null;
+      if (batch.key_id !== null && ended.usage !== null) void deps.meter.record(batch.key_id, ended.usage, Date.now());
+      if (ended.status === "succeeded") return result(200, answer(ended));
+      throw failure(ended);
+    } catch (thrown) {
+      const error = toTesseraError(thrown);
+      if (signal.aborted) return null;
+      if (PASSING.has(error.code)) {
+        // What ended badly by chance begins anew.
+        await deps.jobs.remove(id).catch(() => {});
+        await sleep(RETRY_MS, signal);
+        continue;
+      }
+      if (error.status >= 500) deps.log.error("batch_request_failed", { batch_id: batch.id, line, error });
+      return result(error.status, error.toBody());
+    }
+  }
+  return null;
+}
+
+/** The durable job of a line; the same whichever edge runs it. */
+export function jobIdOfLine(batch: Pick<BatchRecord, "id">, line: number): string {
+  return `${batch.id}-${line}`;
+}
+
+interface Submitted {
+  readonly job: JobRecord;
+  /** What the endpoint would have answered. */
+  readonly answer: (ended: JobRecord) => unknown;
+}
+
+async function submitLine(
+  deps: EdgeDeps,
+  batch: BatchRecord,
+  body: BatchRequest["body"],
+  id: string,
+  signal: AbortSignal,
+): Promise<Submitted> {
+  // Nobody's share but the server's: a batch waits for room, it takes none from its owner's own requests.
+  const ticket = deps.admission.admit();
+  try {
+    ticket.hold(body.numBytes);
+    const { owner } = batch;
+    const caption = batch.endpoint === "/v1/captions" ? parseCaptionRequest(body.json) : null;
+    if (caption?.webhook != null) {
+      throw new TesseraError("unsupported_parameter", {
+        message: "A caption of a batch has no webhook.",
+        param: "webhook",
+      });
+    }
+    const json = caption === null ? body.json : {
+      ...caption.chat,
+      model: (caption.model === null ? deps.directory.only() : deps.directory.find(caption.model)).model,
+    };
+    const prepared = await understand(deps, owner, { ...body, json }, ticket, signal);
+    if (prepared.request.sampling.logprobs !== null) {
+      throw new TesseraError("unsupported_parameter", {
+        message: "A request of a batch has no log-probabilities.",
+        param: "logprobs",
+      });
+    }
+    const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
+    const record = caption === null ? null : captionRecord(caption, job, prepared.pictures, null);
+    const expiresInMs = Math.max(1, batch.expires_ms - Date.now());
+    const behind = { ...job, priority: Math.max(job.priority, BATCH_PRIORITY) };
+    const submitted = await deps.jobs.submit(behind, prepared.pictures.tiles, { expiresInMs });
+    const answer = record === null ? completionOf(prepared, job.id) : captionOf(record);
+    return { job: submitted, answer };
+  } finally {
+    ticket.close();
+  }
+}
+
+/** Null when the signal came first. */
+async function endOf(deps: EdgeDeps, id: string, job: JobRecord, signal: AbortSignal): Promise<JobRecord | null> {
+  let state: JobRecord | null = job;
+  while (!isFinal(state.status)) {
+    if (signal.aborted) return null;
+    state = await deps.jobs.wait(id, AbortSignal.any([signal, AbortSignal.timeout(WATCH_MS)]));
+    if (state === null) throw new TesseraError("worker_lost", { diagnostic: `The job ${id} is gone` });
+  }
+  return state;
+}
+
+function completionOf({ pictures, model }: Prepared, id: string): Submitted["answer"] {
+  return (ended) => {
+    const { usage, timings, choices, started_ms, completed_ms, created_ms } = ended;
+    const end = { usage: usage!, timings: timings!, finishReason: choices[0]!.finish_reason! };
+    const facts = tesseraFacts(end, {
+      images: pictures.images,
+      pictureTimings: pictures.pictureTimings,
+      load: pictures.timings,
+      videos: pictures.videos,
+      queueMs: Math.max(0, (started_ms ?? created_ms) - created_ms),
+      firstTokenMs: 0,
+      totalMs: Math.max(0, (completed_ms ?? created_ms) - created_ms),
+    });
+    // Nobody was there to see the first token.
+    delete facts.timings["first_token_ms"];
+    const head = { id: `chatcmpl-${id}`, created: Math.floor(created_ms / 1000), model: model.model };
+    const whole = choices.map(({ text, finish_reason }) => ({
+      content: text,
+      finishReason: finish_reason!,
+      logprobs: null,
+    }));
+    return completion(head, whole, end, facts);
+  };
+}
+
+function captionOf(record: CaptionRecord): Submitted["answer"] {
+  return (ended) => {
+    // There is no such caption to ask about: its place is this line.
+    const { urls: _, ...body } = captionBody(record, ended);
+    return body;
+  };
+}
+
+function failure({ status, error }: JobRecord): TesseraError {
+  if (error !== null) return new TesseraError(error.code, { message: error.message, param: error.param });
+  return new TesseraError(status === "canceled" ? "client_closed" : "deadline_exceeded");
+}
