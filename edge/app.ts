@@ -9,10 +9,12 @@ import { cancelBatch, createBatch, getBatch, listBatches } from "./routes/batche
 import { cancelCaption, createCaption, deleteCaption, getCaption, listCaptions } from "./routes/captions.ts";
 import { deleteFile, getFile, getFileContent, listFiles, uploadFile } from "./routes/files.ts";
 import { inspectImages } from "./routes/inspect.ts";
-import { healthz, home, readyz } from "./routes/health.ts";
+import { fleet } from "./routes/fleet.ts";
+import { healthz, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
 import { receiveHook } from "./routes/hooks.ts";
+import { playground } from "./routes/playground.ts";
 import { tokenize } from "./routes/tokenize.ts";
 import { usage } from "./routes/usage.ts";
 import { listDeadLetters, listDeliveries, redeliver, testWebhook } from "./routes/webhooks.ts";
@@ -24,7 +26,9 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.use(identify(deps.log));
   app.use(deps.gate.middleware());
   app.use(deps.idempotency.middleware());
-  app.get("/", home);
+  const pages = playground(deps);
+  app.get("/", pages.page);
+  app.get("/playground/:file", pages.file);
   app.get("/healthz", healthz);
   app.get("/readyz", readyz(deps));
   app.get("/v1/models", listModels(deps));
@@ -54,6 +58,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.delete("/v1/files/:id", deleteFile(deps));
   app.get("/v1/files/:id/content", getFileContent(deps));
   app.get("/v1/usage", usage(deps));
+  app.get("/v1/fleet", fleet(deps));
   app.get("/openapi.json", openApiJson);
   app.get("/docs", docsPage);
   for (
@@ -78,6 +83,8 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/files/:id/content", "GET"],
       ["/v1/models", "GET"],
       ["/v1/usage", "GET"],
+      ["/v1/fleet", "GET"],
+      ["/playground/:file", "GET"],
       ["/v1/models/*", "GET"],
       ["/", "GET"],
       ["/openapi.json", "GET"],

@@ -19,6 +19,7 @@ export interface GateOptions {
 const SCOPE_OF_PATH: readonly (readonly [prefix: string, scope: Scope | null])[] = [
   ["/v1/models", null],
   ["/v1/usage", null],
+  ["/v1/fleet", null],
   ["/v1/captions", "captions"],
   ["/v1/webhooks", "captions"],
   ["/v1/files", "files"],

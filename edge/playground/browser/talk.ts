@@ -1,0 +1,299 @@
+/** The conversation: composer, turns, the words as they come. */
+import { ApiError, ask, askJson, items } from "./api.ts";
+import { byId, make } from "./dom.ts";
+import { fromAddress, fromFile, look, type Medium } from "./media.ts";
+import { bodyOf, type Settings, type Turn } from "./request.ts";
+import { type Language, LANGUAGES, snippet } from "./snippets.ts";
+import { timingsView } from "./timings.ts";
+
+const DEFAULT_PROMPT = "Describe the picture.";
+/** How long the composer rests before its cost is asked for, in ms. */
+const REST_MS = 300;
+
+const prompt = byId("prompt", HTMLTextAreaElement);
+const turnsList = byId("turns", HTMLOListElement);
+const mediaList = byId("media", HTMLUListElement);
+const send = byId("send", HTMLButtonElement);
+const stop = byId("stop", HTMLButtonElement);
+const fresh = byId("new-talk", HTMLButtonElement);
+const fault = byId("fault", HTMLParagraphElement);
+const cost = byId("cost", HTMLSpanElement);
+const model = byId("model", HTMLSelectElement);
+
+let turns: Turn[] = [];
+let media: Medium[] = [];
+let running: AbortController | null = null;
+let language: Language = "curl";
+let restTimer: ReturnType<typeof setTimeout> | undefined;
+/** Counts questions after the cost, so that a late answer does not overwrite a newer one. */
+let costAsked = 0;
+
+const number = (id: string, fallback: number) => {
+  const value = byId(id, HTMLInputElement).valueAsNumber;
+  return Number.isFinite(value) ? value : fallback;
+};
+
+function settings(): Settings {
+  return {
+    model: model.value,
+    maxTiles: number("max-tiles", 12),
+    segments: number("segments", 8),
+    maxTokens: number("max-tokens", 256),
+    temperature: number("temperature", 0),
+  };
+}
+
+/** The conversation with the question that is being written. */
+function asked(): Turn[] {
+  return [...turns, { role: "user", text: prompt.value.trim() || DEFAULT_PROMPT, media }];
+}
+
+export function startTalk(): void {
+  byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
+    event.preventDefault();
+    void answer();
+  });
+  prompt.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    void answer();
+  });
+  prompt.addEventListener("input", changed);
+  stop.addEventListener("click", () => running?.abort());
+  fresh.addEventListener("click", startAnew);
+  for (const id of ["max-tiles", "segments", "max-tokens", "temperature"]) {
+    byId(id, HTMLInputElement).addEventListener("change", () => {
+      for (const medium of media) void inspect(medium);
+      changed();
+    });
+  }
+  model.addEventListener("change", changed);
+  takeFiles();
+  makeTabs();
+  void listModels();
+  changed();
+}
+
+/** Asks again after the key was changed. */
+export async function listModels(): Promise<void> {
+  try {
+    const { data } = await askJson<{ data: { id: string }[] }>("v1/models");
+    model.replaceChildren(...data.map(({ id }) => make("option", { value: id }, id)));
+    say(data.length === 0 ? "No model is served yet." : null);
+    changed();
+  } catch (error) {
+    say(wordsOf(error));
+  }
+}
+
+function takeFiles(): void {
+  const files = byId("files", HTMLInputElement);
+  files.addEventListener("change", () => {
+    void add([...files.files ?? []]);
+    files.value = "";
+  });
+  addEventListener("paste", (event) => {
+    const pasted = [...event.clipboardData?.files ?? []];
+    if (pasted.length === 0) return;
+    event.preventDefault();
+    void add(pasted);
+  });
+  const curtain = byId("drop", HTMLDivElement);
+  const over = (event: DragEvent) => {
+    event.preventDefault();
+    curtain.hidden = false;
+  };
+  addEventListener("dragenter", over);
+  addEventListener("dragover", over);
+  addEventListener("dragleave", (event) => curtain.hidden = event.relatedTarget === null);
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    curtain.hidden = true;
+    void add([...event.dataTransfer?.files ?? []]);
+  });
+  byId("from-url", HTMLButtonElement).addEventListener("click", () => {
+    const address = globalThis.prompt("Address of a picture or video (https:)");
+    if (address !== null && address.trim() !== "") addMedium(fromAddress(address.trim()));
+  });
+}
+
+async function add(files: readonly File[]): Promise<void> {
+  for (const file of files) {
+    if (/^(image|video)\//.test(file.type)) addMedium(await fromFile(file));
+    else say(`${file.name} is neither a picture nor a video.`);
+  }
+}
+
+function addMedium(medium: Medium): void {
+  media.push(medium);
+  showMedia();
+  void inspect(medium);
+}
+
+async function inspect(medium: Medium): Promise<void> {
+  try {
+    await look(medium, model.value, number("max-tiles", 12));
+  } catch (error) {
+    medium.isBad = true;
+    medium.note = wordsOf(error);
+  }
+  showMedia();
+}
+
+function showMedia(): void {
+  mediaList.replaceChildren(...media.map((medium) => {
+    const remove = make("button", { type: "button" }, "×");
+    remove.setAttribute("aria-label", `Remove ${medium.name}`);
+    remove.addEventListener("click", () => {
+      media = media.filter((other) => other !== medium);
+      showMedia();
+    });
+    return make("li", {}, medium.view, remove, make("p", { className: medium.isBad ? "bad" : "" }, medium.note));
+  }));
+  changed();
+}
+
+/** The question changed: its code at once, its cost when the writer rests. */
+function changed(): void {
+  showCode();
+  clearTimeout(restTimer);
+  restTimer = setTimeout(() => void showCost(), REST_MS);
+}
+
+async function showCost(): Promise<void> {
+  const mine = ++costAsked;
+  if (model.value === "" || media.some(({ isBad }) => isBad)) return void (cost.textContent = "");
+  try {
+    const { messages, mm_processor_kwargs } = bodyOf(asked(), settings(), ({ url }) => url);
+    const body = { model: model.value, messages, mm_processor_kwargs, return_tokens: false };
+    const { count, max_model_len } = await askJson<{ count: number; max_model_len: number }>("v1/tokenize", body);
+    if (mine === costAsked) cost.textContent = `${count} of ${max_model_len} tokens`;
+  } catch {
+    // Told when it is sent.
+    if (mine === costAsked) cost.textContent = "";
+  }
+}
+
+async function answer(): Promise<void> {
+  if (running !== null) return;
+  const now = asked();
+  const question = now.at(-1)!;
+  running = new AbortController();
+  setBusy(true);
+  say(null);
+  showTurn("You", question.text, question.media, "user");
+  const words = showTurn(model.value, "", [], "assistant");
+  let text = "";
+  try {
+    const body = {
+      ...bodyOf(now, settings(), ({ url }) => url),
+      stream: true,
+      stream_options: { include_usage: true },
+    };
+    prompt.value = "";
+    media = [];
+    showMedia();
+    let numTokens = 0;
+    let timings: Record<string, number> | null = null;
+    for await (const item of items(await ask("v1/chat/completions", body, running.signal))) {
+      const choices = item["choices"] as { delta: { content?: string } }[];
+      text += choices[0]?.delta.content ?? "";
+      words.textContent = text;
+      timings = (item["tessera"] as { timings: Record<string, number> } | undefined)?.timings ?? timings;
+      numTokens = (item["usage"] as { completion_tokens: number } | null | undefined)?.completion_tokens ?? numTokens;
+    }
+    turns = [...now, { role: "assistant", text, media: [] }];
+    if (timings !== null) byId("timings", HTMLDivElement).replaceChildren(timingsView(timings, numTokens));
+  } catch (error) {
+    // What was said so far stays; a question without any answer comes back to the composer.
+    if (text === "") {
+      turnsList.lastElementChild?.remove();
+      turnsList.lastElementChild?.remove();
+      prompt.value = question.text;
+      media = [...question.media];
+      showMedia();
+    } else {
+      turns = [...now, { role: "assistant", text, media: [] }];
+    }
+    if (!running.signal.aborted) say(wordsOf(error));
+  }
+  running = null;
+  setBusy(false);
+  changed();
+  prompt.focus();
+}
+
+function showTurn(who: string, text: string, shown: readonly Medium[], kind: Turn["role"]): HTMLElement {
+  byId("welcome", HTMLDivElement).hidden = true;
+  const words = make("p", { className: "words" }, text);
+  const figures = shown.map(({ view, note }) => make("figure", {}, view, make("figcaption", {}, note)));
+  turnsList.append(make("li", { className: kind }, make("p", { className: "who" }, who), ...figures, words));
+  words.scrollIntoView({ block: "nearest" });
+  return words;
+}
+
+function startAnew(): void {
+  turns = [];
+  turnsList.replaceChildren();
+  byId("welcome", HTMLDivElement).hidden = false;
+  fresh.hidden = true;
+  changed();
+  prompt.focus();
+}
+
+function setBusy(isBusy: boolean): void {
+  send.disabled = isBusy;
+  stop.hidden = !isBusy;
+  fresh.hidden = isBusy || turnsList.childElementCount === 0;
+}
+
+function say(words: string | null): void {
+  fault.hidden = words === null;
+  fault.textContent = words ?? "";
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof ApiError && error.status === 401) return `${error.message} Set one with the button "API key".`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function makeTabs(): void {
+  const list = byId("code-tabs", HTMLDivElement);
+  const tabs = LANGUAGES.map((name) => {
+    const tab = make("button", { type: "button", id: `tab-${name}` }, name);
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", "code");
+    tab.addEventListener("click", () => choose(name));
+    return tab;
+  });
+  const choose = (name: Language) => {
+    language = name;
+    for (const [index, tab] of tabs.entries()) {
+      const isChosen = LANGUAGES[index] === name;
+      tab.setAttribute("aria-selected", String(isChosen));
+      tab.tabIndex = isChosen ? 0 : -1;
+    }
+    byId("code", HTMLPreElement).setAttribute("aria-labelledby", `tab-${name}`);
+    showCode();
+  };
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined) return;
+    const next = (LANGUAGES.indexOf(language) + step + LANGUAGES.length) % LANGUAGES.length;
+    choose(LANGUAGES[next]!);
+    tabs[next]!.focus();
+  });
+  list.append(...tabs);
+  choose(language);
+  const copy = byId("copy", HTMLButtonElement);
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(byId("code", HTMLPreElement).textContent ?? "");
+    copy.textContent = "Copied";
+    setTimeout(() => copy.textContent = "Copy", 1500);
+  });
+}
+
+function showCode(): void {
+  const base = new URL(".", document.baseURI).href;
+  byId("code", HTMLPreElement).textContent = snippet(language, asked(), settings(), base);
+}
