@@ -125,3 +125,23 @@ export const HealthAnswer = z.object({ status: z.literal("ok") });
 export const ReadyAnswer = z.object({ status: z.literal("ready") });
 export const NotReadyAnswer = z.object({ status: z.literal("not_ready"), reasons: z.array(z.string()) });
 export const HomeAnswer = z.looseObject({ name: z.string(), about: z.string(), routes: z.array(z.string()) });
+
+export const FleetAnswer = z.looseObject({
+  object: z.literal("fleet"),
+  edge: z.looseObject({
+    id: z.string(),
+    draining: z.boolean(),
+    inflight: Count,
+    held_bytes: Count,
+    tiles: z.object({ workers: Count, running: Count, queued: Count, memory_bytes: Count }),
+  }).describe("The edge that answers."),
+  workers: z.array(z.looseObject({
+    id: z.string(),
+    model: z.string(),
+    device: z.string(),
+    dtype: z.string(),
+    capacity: Count,
+    running: Count,
+    draining: z.boolean(),
+  })),
+});

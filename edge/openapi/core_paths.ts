@@ -100,6 +100,14 @@ export function corePaths(): Document["paths"] {
         responses: { 200: answer("The model.", "Model"), ...refusals(400, 404, 500, 503) },
       },
     },
+    "/v1/fleet": {
+      get: {
+        operationId: "getFleet",
+        tags: ["Server"],
+        summary: "Workers that live, and what this edge has to do",
+        responses: { 200: answer("Both.", "Fleet"), ...refusals(500) },
+      },
+    },
     "/healthz": {
       get: {
         operationId: "getHealth",

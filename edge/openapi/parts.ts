@@ -75,6 +75,7 @@ export const ANSWERS = {
   Inspection: answers.InspectionAnswer,
   Tokenization: answers.TokenizationAnswer,
   Usage: UsageAnswer,
+  Fleet: answers.FleetAnswer,
   Home: answers.HomeAnswer,
   Health: answers.HealthAnswer,
   Ready: answers.ReadyAnswer,

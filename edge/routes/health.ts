@@ -27,6 +27,8 @@ export function home(c: Context<EdgeContext>): Response {
       "DELETE /v1/files/{id}",
       "GET /v1/models",
       "GET /v1/models/{id}",
+      "GET /v1/fleet",
+      "GET /v1/usage",
       "GET /openapi.json",
       "GET /docs",
       "GET /healthz",

@@ -1,5 +1,6 @@
 /** All set-up, each part done once: npm packages, nats-server, FFmpeg, the engine's addon; for tests Python's packages too. */
 import { ensureNatsServer } from "../nats/binary.ts";
+import { ensureBrowser } from "./browser.ts";
 import { ensureCudaHeaders, ensureCudaToolkit } from "./cuda.ts";
 import { ensureFfmpeg } from "./ffmpeg.ts";
 import { ROOT } from "./paths.ts";
@@ -35,6 +36,8 @@ export async function setUp(options: SetUpOptions = {}): Promise<void> {
   }
   if (options.forTests) {
     await step("Python's openai package", ensurePythonClient);
+    // Its test says so where it cannot be had.
+    await step("Chromium", ensureBrowser).catch(() => {});
     if (Deno.build.arch === "x86_64" && Deno.build.os === "linux") await step("CUDA headers", ensureCudaHeaders);
     // Its test says so where it cannot be had.
     if (Deno.build.os === "linux") await step("CUDA's compiler", ensureCudaToolkit).catch(() => {});

@@ -61,20 +61,24 @@ function medium(kind: Medium["kind"], name: string, url: string, type: string): 
 }
 
 /** Asks for the tiles of a picture and draws them over it. */
-export async function look(medium: Medium, model: string, maxTiles: number): Promise<void> {
+export async function look(medium: Medium, model: string, maxTiles: number | null): Promise<void> {
   if (medium.kind === "video") return;
   const { data } = await askJson<{ data: Inspection[] }>("v1/images/inspect", {
-    images: [{ url: medium.url, max_dynamic_patch: maxTiles }],
+    images: [{ url: medium.url, ...(maxTiles === null ? {} : { max_dynamic_patch: maxTiles }) }],
     ...(model === "" ? {} : { model }),
   });
   const found = data[0]!;
   medium.isBad = found.error !== undefined;
   medium.note = found.error?.message ??
-    `${found.width} × ${found.height}, ${found.cols} × ${found.rows} tiles` +
-      `${found.tiles > found.cols * found.rows ? " and the whole" : ""}, ${found.tokens} tokens`;
+    `${found.width} × ${found.height}: ${gridText(found)}, ${found.tokens} tokens`;
   const canvas = medium.view as HTMLCanvasElement;
   canvas.setAttribute("aria-label", `${medium.name}: ${medium.note}`);
   await draw(canvas, medium.url, medium.isBad ? null : found);
+}
+
+function gridText({ cols, rows, tiles }: Inspection): string {
+  if (tiles === 1) return "one tile";
+  return `${cols} × ${rows} tiles${tiles > cols * rows ? " and the whole" : ""}`;
 }
 
 async function draw(canvas: HTMLCanvasElement, url: string, grid: Inspection | null): Promise<void> {

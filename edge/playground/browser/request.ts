@@ -9,7 +9,8 @@ export interface Turn {
 
 export interface Settings {
   readonly model: string;
-  readonly maxTiles: number;
+  /** null: as many as the model takes. */
+  readonly maxTiles: number | null;
   readonly segments: number;
   readonly maxTokens: number;
   readonly temperature: number;
@@ -30,7 +31,7 @@ export function bodyOf(turns: readonly Turn[], settings: Settings, urlOf: (mediu
     })),
     max_tokens: settings.maxTokens,
     temperature: settings.temperature,
-    mm_processor_kwargs: { max_dynamic_patch: settings.maxTiles },
+    ...(settings.maxTiles === null ? {} : { mm_processor_kwargs: { max_dynamic_patch: settings.maxTiles } }),
   };
 }
 

@@ -46,7 +46,11 @@ def data_url(path, mime):
 ${load.join("\n")}
 `;
   const { mm_processor_kwargs, ...rest } = body;
-  const named = Object.entries({ ...rest, stream: true, extra_body: { mm_processor_kwargs } })
+  const named = Object.entries({
+    ...rest,
+    stream: true,
+    ...(mm_processor_kwargs === undefined ? {} : { extra_body: { mm_processor_kwargs } }),
+  })
     .map(([name, value]) => `    ${name}=${filled(pythonLiteral(value, 1), files, (index) => `file_${index}`)},`);
   return `${helper}from openai import OpenAI
 

@@ -6,6 +6,11 @@ import { bodyOf, type Settings, type Turn } from "./request.ts";
 import { type Language, LANGUAGES, snippet } from "./snippets.ts";
 import { timingsView } from "./timings.ts";
 
+interface Model {
+  readonly id: string;
+  readonly tessera: { readonly max_tiles: number; readonly context_length: number };
+}
+
 const DEFAULT_PROMPT = "Describe the picture.";
 /** How long the composer rests before its cost is asked for, in ms. */
 const REST_MS = 300;
@@ -20,6 +25,7 @@ const fault = byId("fault", HTMLParagraphElement);
 const cost = byId("cost", HTMLSpanElement);
 const model = byId("model", HTMLSelectElement);
 
+let models: readonly Model[] = [];
 let turns: Turn[] = [];
 let media: Medium[] = [];
 let running: AbortController | null = null;
@@ -36,11 +42,29 @@ const number = (id: string, fallback: number) => {
 function settings(): Settings {
   return {
     model: model.value,
-    maxTiles: number("max-tiles", 12),
+    maxTiles: maxTiles(),
     segments: number("segments", 8),
     maxTokens: number("max-tokens", 256),
     temperature: number("temperature", 0),
   };
+}
+
+/** What another model takes. */
+function chosen(): void {
+  const facts = models.find(({ id }) => id === model.value)?.tessera;
+  if (facts !== undefined) {
+    const tiles = byId("max-tiles", HTMLInputElement);
+    tiles.max = tiles.value = String(facts.max_tiles);
+    byId("max-tokens", HTMLInputElement).max = String(facts.context_length);
+  }
+  for (const medium of media) void inspect(medium);
+  changed();
+}
+
+/** null: as many as the model takes. */
+function maxTiles(): number | null {
+  const { max, value } = byId("max-tiles", HTMLInputElement);
+  return value === max || value === "" ? null : Number(value);
 }
 
 /** The conversation with the question that is being written. */
@@ -67,7 +91,7 @@ export function startTalk(): void {
       changed();
     });
   }
-  model.addEventListener("change", changed);
+  model.addEventListener("change", chosen);
   takeFiles();
   makeTabs();
   void listModels();
@@ -77,10 +101,11 @@ export function startTalk(): void {
 /** Asks again after the key was changed. */
 export async function listModels(): Promise<void> {
   try {
-    const { data } = await askJson<{ data: { id: string }[] }>("v1/models");
+    const { data } = await askJson<{ data: Model[] }>("v1/models");
+    models = data;
     model.replaceChildren(...data.map(({ id }) => make("option", { value: id }, id)));
     say(data.length === 0 ? "No model is served yet." : null);
-    changed();
+    chosen();
   } catch (error) {
     say(wordsOf(error));
   }
@@ -132,7 +157,7 @@ function addMedium(medium: Medium): void {
 
 async function inspect(medium: Medium): Promise<void> {
   try {
-    await look(medium, model.value, number("max-tiles", 12));
+    await look(medium, model.value, maxTiles());
   } catch (error) {
     medium.isBad = true;
     medium.note = wordsOf(error);
