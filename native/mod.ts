@@ -8,16 +8,29 @@ export {
   type BuildOptions,
   type Sanitizer,
 } from "./build.ts";
-export { type Arch, ARCHS, compileKernels } from "./cuda/build.ts";
+export { ASSUMED, type Card, CARDS, type Efficiencies, findCard } from "./bench/cards.ts";
+export {
+  type Expectation,
+  expectSpeed,
+  kvTokenBytes,
+  type Load,
+  WEIGHT_TYPES,
+  weightBytes,
+  weightCounts,
+  type WeightType,
+} from "./bench/roofline.ts";
+export { type Arch, ARCHS, buildDevicePrograms, compileKernels, type DevicePrograms } from "./cuda/build.ts";
 export { findSpills, HOT_KERNELS, type KernelUsage, parsePtxas, shortName, usageTable } from "./cuda/ptxas.ts";
 export { chooseToolkit, findToolkit, readToolkit, type Toolkit } from "./cuda/toolkit.ts";
 export {
   buildBackendTests,
   buildEmulatedAddon,
+  buildEmulatedBench,
   buildEmulatorFaults,
   buildEmulatorTests,
   buildKernelTests,
   type EmulatedBuildOptions,
   type Variant,
 } from "./emulator/build.ts";
+export { type ChangedProgram, openKernelWorkshop, type SourceChange } from "./emulator/changed.ts";
 export { ARM64 } from "./toolchain.ts";

@@ -6,6 +6,12 @@ import { fileURLToPath } from "node:url";
 /** Root of the engine's sources; includes are written from here. */
 export const ENGINE = fileURLToPath(new URL("./engine", import.meta.url));
 
+/** What defines results that CUDA kernels must give too: linked into their tests. */
+export const KERNEL_DEFINITIONS: readonly string[] = [
+  join(ENGINE, "ops/quantise.cpp"),
+  join(ENGINE, "ops/sampling.cpp"),
+];
+
 /** Root of the GPU emulator's sources. */
 export const EMULATOR = fileURLToPath(new URL("./emulator", import.meta.url));
 

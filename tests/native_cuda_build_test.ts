@@ -54,6 +54,11 @@ Deno.test("a spill in a hot kernel is a fault, and so is a hot kernel that is no
   const usages = parsePtxas(PRINTED);
   assert.deepEqual(findSpills(usages, ["_Z4fastPf"]), []);
   assert.match(findSpills(usages, ["_Z4slowPf"]).join(), /_Z4slowPf spills 28 bytes on sm_80/);
+  const onStack = usages.map((usage) => ({ ...usage, spillBytes: 0 }));
+  assert.match(
+    findSpills(onStack, ["_Z4slowPf", "_Z4fastPf"]).join(),
+    /^_Z4slowPf keeps 24 bytes on its stack on sm_80$/,
+  );
   assert.match(findSpills(usages, ["gone_kernel"]).join(), /gone_kernel was not compiled/);
 });
 

@@ -1,8 +1,16 @@
 /** The engine's CUDA kernels on the emulated GPU: right at odd shapes, in any order of threads, without a race or overrun. */
 import assert from "node:assert/strict";
-import { buildBackendTests, buildKernelTests, type Variant } from "@tessera/native";
+import { buildBackendTests, buildEmulatedBench, buildKernelTests, type Variant } from "@tessera/native";
 import { ensureCudaHeaders } from "../infra/tools/cuda.ts";
+import { injectFaults } from "./kernels/inject.ts";
 import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
+
+/** One fault for each build; `deno task faults:kernels` puts in all. */
+const TESTED_FAULTS = [
+  "flash attention: the block table of another sequence",
+  "norm: a row's last value and one beyond",
+  "sampling: penalties before all biases are added",
+];
 
 /** Orders of threads and blocks; the race detector needs few, because it does not wait for a race to happen. */
 const SEEDS: Readonly<Record<Variant, readonly number[]>> = {
@@ -24,6 +32,21 @@ Deno.test({ name: "CUDA kernels on the emulated GPU (x86-64 Linux only)", ignore
       }
     });
   }
+
+  await t.step("faults that are put in are noticed", async () => {
+    const results = await injectFaults((name) => TESTED_FAULTS.includes(name), console.log);
+    assert.equal(results.length, TESTED_FAULTS.length);
+    for (const { name, verdict } of results) assert.equal(verdict.outcome, "caught", name);
+  });
+
+  await t.step("the kernels' benchmark runs", async () => {
+    const { ok, output } = await runEmulated(await buildEmulatedBench({ headers }), ["--small"], {});
+    assert.ok(ok, output);
+    const lines = output.trimEnd().split("\n").map((line) => JSON.parse(line) as { kernel: string; bytes: number });
+    for (const name of ["peak_copy", "tile_attention", "decode_attention", "sample"]) {
+      assert.ok(lines.some(({ kernel }) => kernel === name), name);
+    }
+  });
 });
 
 Deno.test({ name: "the CUDA backend on emulated GPUs (x86-64 Linux only)", ignore: !hasEmulatedGpu }, async (t) => {

@@ -1,11 +1,13 @@
 /** `tessera plan`: whether a model fits the GPUs, and how it lies on them, without its weights. */
 import { findInternVL3, INTERNVL3_MODELS, type ModelShape, readEnv } from "@tessera/shared";
+import { ASSUMED, CARDS, findCard } from "@tessera/native";
 import { parseArgs } from "node:util";
 import { MAX_DEVICES } from "../../gpu-worker/plan/split_layers.ts";
 import { findCheckpoint } from "../../gpu-worker/config.ts";
 import { planMemory, type PlanRequest, QUANTISATIONS } from "../plan/memory.ts";
 import { readShape } from "../plan/read_shape.ts";
 import { overviewText, planText, requestText } from "../plan/report.ts";
+import { planSpeeds, speedText } from "../plan/speed.ts";
 import { UsageError, wholeNumber } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera plan [model] [options]
@@ -15,6 +17,7 @@ const HELP = `Usage: deno task tessera plan [model] [options]
 
 Options:
   --gpus <n>x<GiB>     GPUs and the memory of each (default 1x80)
+  --card <name>        one GPU: ${CARDS.map(({ name }) => name).join(", ")}; adds its memory, and speeds expected of it
   --context <tokens>   longest sequence, prompt and answer (default: the model's)
   --tile-slots <n>     tiles whose embeddings stay (TESSERA_TILE_SLOTS)
   --step <tokens>      new tokens of one step (TESSERA_TOKEN_BUDGET)
@@ -29,7 +32,8 @@ export async function planCommand(args: string[]): Promise<number> {
     args,
     allowPositionals: true,
     options: {
-      gpus: { type: "string", default: "1x80" },
+      gpus: { type: "string" },
+      card: { type: "string" },
       context: { type: "string" },
       "tile-slots": { type: "string" },
       step: { type: "string" },
@@ -45,9 +49,15 @@ export async function planCommand(args: string[]): Promise<number> {
     ["TESSERA_TILE_SLOTS", "TESSERA_TOKEN_BUDGET", "TESSERA_MAX_SEQUENCES"],
     (name) => Deno.env.get(name),
   );
+  const card = values.card === undefined ? undefined : findCard(values.card);
+  if (values.card !== undefined && (card === undefined || values.gpus !== undefined)) {
+    const what = card === undefined ? `no ${values.card}` : "--gpus names memory too";
+    throw new UsageError(`Cannot read --card: ${what}, expected one of ${CARDS.map(({ name }) => name).join(", ")}.`);
+  }
+  const gpus = card === undefined ? values.gpus ?? "1x80" : `1x${(card.memory / 2 ** 30).toFixed(1)}`;
   const requestFor = (shape: ModelShape): PlanRequest => ({
     shape,
-    ...gpusOf(values.gpus),
+    ...gpusOf(gpus),
     context: values.context === undefined
       ? shape.contextLength
       : wholeNumber("context", values.context, 1, shape.contextLength),
@@ -62,17 +72,19 @@ export async function planCommand(args: string[]): Promise<number> {
   const shapes = positionals[0] === undefined ? INTERNVL3_MODELS : [await shapeOf(positionals[0])];
   const rows = shapes.map((shape) => {
     const request = requestFor(shape);
-    return { request, plans: QUANTISATIONS.map((quantisation) => planMemory(request, quantisation)) };
+    const plans = QUANTISATIONS.map((quantisation) => planMemory(request, quantisation));
+    return { request, plans, ...(card === undefined ? {} : { speeds: planSpeeds(request, plans, card) }) };
   });
-  if (values.json) console.log(JSON.stringify(rows.map(({ request, plans }) => ({ ...request, plans })), null, 2));
+  if (values.json) console.log(JSON.stringify(rows.map(({ request, ...rest }) => ({ ...request, ...rest })), null, 2));
   else if (positionals[0] === undefined) {
     console.log(
-      `On ${values.gpus.replace("x", " GPUs of ")} GiB: weights, and tokens that all sequences may have together.\n`,
+      `On ${gpus.replace("x", " GPUs of ")} GiB: weights, and tokens that all sequences may have together.\n`,
     );
     console.log(overviewText(rows));
   } else {
-    const { request, plans } = rows[0]!;
-    console.log([requestText(request), ...plans.map((plan) => planText(request, plan))].join("\n\n"));
+    const { request, plans, speeds } = rows[0]!;
+    const speed = card === undefined || speeds === undefined ? [] : [speedText(card, speeds, ASSUMED)];
+    console.log([requestText(request), ...plans.map((plan) => planText(request, plan)), ...speed].join("\n\n"));
   }
   return rows.some(({ plans }) => plans.some(({ fits }) => fits)) ? 0 : 1;
 }

@@ -16,8 +16,8 @@ export interface KernelUsage {
 }
 
 /**
- * Kernels in which every spill is a fault: each runs once a layer, or reads all weights. A name that matches no compiled
- * kernel is a fault too.
+ * Kernels in which every spill is a fault, and so is an array on the stack, whose index the compiler does not know: each
+ * runs once a layer, or reads all weights. A name that matches no compiled kernel is a fault too.
  */
 export const HOT_KERNELS: readonly string[] = [
   "flash_kernel",
@@ -28,6 +28,9 @@ export const HOT_KERNELS: readonly string[] = [
   "rotate_and_store_kernel",
   "sample_parts_kernel",
   "draw_kernel",
+  "coded_product_kernel",
+  "int8_product_kernel",
+  "quantise_rows_kernel",
 ];
 
 /** Reads what `ptxas -v` printed. Names are as ptxas gives them. @throws Error where a kernel's figures are missing */
@@ -83,14 +86,17 @@ export async function withSourceNames(usages: readonly KernelUsage[]): Promise<K
   return usages.map((usage, i) => ({ ...usage, kernel: shortName(names[i]!) }));
 }
 
-/** What is wrong with the figures: spills in hot kernels, hot kernels that are not there. */
+/** What is wrong with the figures: memory for want of registers in hot kernels, hot kernels that are not there. */
 export function findSpills(usages: readonly KernelUsage[], hot: readonly string[] = HOT_KERNELS): string[] {
   const nameOf = ({ kernel }: KernelUsage) => kernel.split("<")[0]!;
   const missing = hot.filter((name) => !usages.some((usage) => nameOf(usage) === name));
-  const spilled = usages.filter((usage) => hot.includes(nameOf(usage)) && usage.spillBytes > 0);
+  const inHot = usages.filter((usage) => hot.includes(nameOf(usage)));
+  const spilled = inHot.filter(({ spillBytes }) => spillBytes > 0);
+  const stacked = inHot.filter(({ spillBytes, stackBytes }) => spillBytes === 0 && stackBytes > 0);
   return [
     ...missing.map((name) => `${name} was not compiled, expected it among the kernels`),
     ...spilled.map(({ kernel, arch, spillBytes }) => `${kernel} spills ${spillBytes} bytes on ${arch}`),
+    ...stacked.map(({ kernel, arch, stackBytes }) => `${kernel} keeps ${stackBytes} bytes on its stack on ${arch}`),
   ];
 }
 
@@ -101,7 +107,11 @@ export function usageTable(usages: readonly KernelUsage[]): string {
   const cell = (kernel: string, arch: string): string => {
     const usage = usages.find((each) => each.kernel === kernel && each.arch === arch);
     if (usage === undefined) return "-";
-    const spills = usage.spillBytes > 0 ? `, spills ${usage.spillBytes}` : "";
+    const spills = usage.spillBytes > 0
+      ? `, spills ${usage.spillBytes}`
+      : usage.stackBytes > 0
+      ? `, stack ${usage.stackBytes}`
+      : "";
     return `${usage.registers} / ${usage.sharedBytes}${spills}`;
   };
   const rows = [

@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ADDON_LINK_FLAGS, compileEngine } from "../build.ts";
 import { compileAll, type CompileJob, link } from "../compile.ts";
-import { EMULATOR, ENGINE, listCudaSources, listFolder } from "../sources.ts";
+import { EMULATOR, ENGINE, KERNEL_DEFINITIONS, listCudaSources, listFolder } from "../sources.ts";
 import { findToolchain } from "../toolchain.ts";
 
-const BUILD = fileURLToPath(new URL("../build/emulated", import.meta.url));
+/** Where programs lie, a folder a variant. */
+export const BUILD: string = fileURLToPath(new URL("../build/emulated", import.meta.url));
 
 /** `fast`; `sanitize`: address and undefined behaviour; `race`: what no barrier orders, and memory nobody wrote. */
 export type Variant = "fast" | "sanitize" | "race";
@@ -34,10 +35,11 @@ const FLAGS = [
 ];
 /** What a called function returns gcc stores unwatched, so small ones must be inlined. */
 const WATCHED = ["-O1", "-finline-functions", "-finline-small-functions", "-fsanitize=thread"];
-const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
+/** Compiler and linker flags of the sanitizers. */
+export const SANITIZE: readonly string[] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
 
 /** Flags of a source. Kernels are instrumented for the race detector; the emulator itself, which reports to it, is not. */
-function flagsOf(source: string, variant: Variant, headers: string): string[] {
+export function flagsOf(source: string, variant: Variant, headers: string): string[] {
   const language = source.endsWith(".cu") ? ["-x", "c++"] : [];
   const flags = [
     ...FLAGS,
@@ -106,9 +108,13 @@ export function buildEmulatorTests(variant: Variant, options: EmulatedBuildOptio
 export async function buildKernelTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
   const kernels = await listFolder(join(ENGINE, "ops/cuda"), undefined, ".cu");
   const reference = await listFolder(join(ENGINE, "ops/reference"));
-  // What defines results that kernels must give too.
-  const definitions = ["engine/ops/sampling.cpp"].map(inNative);
-  return buildEmulated("kernel_tests", [...kernels, ...reference, ...definitions, ...HARNESS], variant, options);
+  return buildEmulated("kernel_tests", [...kernels, ...reference, ...KERNEL_DEFINITIONS, ...HARNESS], variant, options);
+}
+
+/** The kernels' benchmark, to see that it runs; its times mean nothing here. */
+export async function buildEmulatedBench(options: EmulatedBuildOptions): Promise<string> {
+  const kernels = await listFolder(join(ENGINE, "ops/cuda/kernels"), undefined, ".cu");
+  return buildEmulated("kernel_bench", [...kernels, inNative("bench/gpu/kernels.cu")], "fast", options);
 }
 
 /** The addon with the whole CUDA backend in it, on emulated GPUs; all else are the objects of the engine's own addon. */

@@ -31,3 +31,16 @@ Deno.test("tessera plan: code 1 where nothing fits; wrong options are told", asy
   await assert.rejects(planCommand(["InternVL3-8B", "--context", "40000"]), /from 1 to 32768/);
   await assert.rejects(planCommand(["InternVL3-3B"]), /none of InternVL3-1B/);
 });
+
+Deno.test("tessera plan --card: its memory, and speeds that are said to be expected, not measured", async () => {
+  const { code, text } = await captured(() => planCommand(["InternVL3-8B", "--card", "h100"]));
+  assert.equal(code, 0);
+  assert.match(text, /^InternVL3-8B on 1 GPU of 74\.5 GiB/);
+  assert.match(text, /Expected of one H100 by bytes and flops, not measured/);
+  assert.equal(text.match(/^(bf16|int8|4bit) +1 +\d.*$/gm)?.length, 3);
+  const json = await captured(() => planCommand(["InternVL3-1B", "--card", "L4", "--json"]));
+  const [row] = JSON.parse(json.text) as [{ speeds: { batch: number; decodeTokensPerSecond: number }[] }];
+  assert.ok(row.speeds.every(({ decodeTokensPerSecond }) => decodeTokensPerSecond > 0));
+  await assert.rejects(planCommand(["InternVL3-8B", "--card", "K80"]), /no K80, expected one of A100/);
+  await assert.rejects(planCommand(["InternVL3-8B", "--card", "L4", "--gpus", "1x24"]), /--gpus names memory too/);
+});

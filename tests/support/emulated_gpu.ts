@@ -23,15 +23,20 @@ export interface EmulatedRun {
   readonly output: string;
 }
 
-/** Runs a program on two devices with the emulator's settings in `env`. */
+/**
+ * Runs a program on two devices with the emulator's settings in `env`; one that computes longer than
+ * `limitSeconds` is ended.
+ */
 export async function runEmulated(
   program: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  limitSeconds?: number,
 ): Promise<EmulatedRun> {
   // A report must not wait for a core dump, nor a symbol server.
-  const { success, stdout, stderr } = await new Deno.Command(program, {
-    args: [...args],
+  const limited = ["-c", `ulimit -t ${limitSeconds}; exec "$0" "$@"`, program, ...args];
+  const { success, stdout, stderr } = await new Deno.Command(limitSeconds === undefined ? program : "sh", {
+    args: limitSeconds === undefined ? [...args] : limited,
     env: { CUEMU_DEVICES: "2", ASAN_OPTIONS: "detect_leaks=0:symbolize=0:disable_coredump=1", ...env },
   }).output();
   const text = new TextDecoder();

@@ -1,4 +1,4 @@
-/** Owns the checkpoint that every side runs: random weights of the 1B's shape, and what a run over them costs. */
+/** Owns the checkpoints that every side runs: random weights of a published shape, and what a run over the 1B costs. */
 import { dataDir } from "../../../infra/tools/paths.ts";
 import { type ChatConfig, configJson, tinyConfig } from "../../support/checkpoint_config.ts";
 import { checkpointTensors, type Tensor, toTransformersTensors } from "../../support/checkpoint_tensors.ts";
@@ -7,8 +7,29 @@ import { encodeValues } from "../../support/random_checkpoint.ts";
 
 const SEED = 1;
 
-/** InternVL3-1B as published, without rope scaling, which changes nothing within the trained length. */
-export function trueConfig(): ChatConfig {
+/** Decoders as published. */
+const DECODERS = {
+  "1B": {
+    hidden_size: 896,
+    num_hidden_layers: 24,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    intermediate_size: 4864,
+  },
+  "8B": {
+    hidden_size: 3584,
+    num_hidden_layers: 28,
+    num_attention_heads: 28,
+    num_key_value_heads: 4,
+    intermediate_size: 18_944,
+  },
+} as const;
+
+/** Shapes that checkpoints are written of. */
+export type TrueShape = keyof typeof DECODERS;
+
+/** InternVL3 as published, without rope scaling, which changes nothing within the trained length. */
+export function trueConfig(shape: TrueShape = "1B"): ChatConfig {
   return tinyConfig({
     tileSize: 448,
     vision: {
@@ -20,21 +41,17 @@ export function trueConfig(): ChatConfig {
     },
     decoder: {
       vocab_size: 151_674,
-      hidden_size: 896,
-      num_hidden_layers: 24,
-      num_attention_heads: 14,
-      num_key_value_heads: 2,
-      intermediate_size: 4864,
+      ...DECODERS[shape],
       max_position_embeddings: 32_768,
     },
   });
 }
 
 /** The folder with the checkpoint in transformers' layout, which all sides read; written where it is missing. */
-export async function ensureCheckpoint(): Promise<string> {
-  const folder = `${dataDir()}/bench-engine/model`;
+export async function ensureCheckpoint(shape: TrueShape = "1B"): Promise<string> {
+  const folder = `${dataDir()}/bench-engine/model${shape === "1B" ? "" : `-${shape}`}`;
   const stamp = `${folder}/whole.txt`;
-  const config = trueConfig();
+  const config = trueConfig(shape);
   const wanted = JSON.stringify([SEED, config]);
   if (await Deno.readTextFile(stamp).catch(() => "") === wanted) return folder;
   console.log(`Writing random weights of the true shape to ${folder}`);

@@ -1,11 +1,11 @@
 /** Owns what a side of the engine's benchmark is asked and answers: one scenario at a time, in figures of time. */
 
 /**
- * `vision`: one tile through tower and projector. `text`: prompts of `context` tokens, decoded `batch` together for
+ * `vision`: tiles (one, where not said) through tower and projector. `text`: prompts of `context` tokens, decoded `batch` together for
  * `steps` steps; `prefill` where the time of the prompt is wanted, so that nobody spends it otherwise.
  */
 export type Scenario =
-  | { readonly kind: "vision" }
+  | { readonly kind: "vision"; readonly tiles?: number }
   | {
     readonly kind: "text";
     readonly context: number;

@@ -18,8 +18,9 @@ export class TransformersSide implements Side {
     this.#output = lines(child.stdout);
   }
 
-  static async open(python: string, modelPath: string, threads: number): Promise<TransformersSide> {
-    const args = [SCRIPT, modelPath, String(threads)];
+  /** `device` as torch names it. */
+  static async open(python: string, modelPath: string, threads: number, device = "cpu"): Promise<TransformersSide> {
+    const args = [SCRIPT, modelPath, String(threads), device];
     // Its threads would otherwise spin into the next side's run.
     const env = { OMP_WAIT_POLICY: "passive", OMP_NUM_THREADS: String(threads), TRANSFORMERS_VERBOSITY: "error" };
     const child = new Deno.Command(python, { args, env, stdin: "piped", stdout: "piped", stderr: "null" }).spawn();

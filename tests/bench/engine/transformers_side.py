@@ -8,10 +8,11 @@ import torch
 import transformers
 from transformers import DynamicCache, InternVLForConditionalGeneration
 
-folder, threads = sys.argv[1], int(sys.argv[2])
+folder, threads, device = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+torch.set_default_device(device)
 torch.set_num_threads(threads)
 torch.manual_seed(0)
-model = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
+model = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
 text = model.config.text_config
 
 
@@ -28,15 +29,22 @@ def forward(ids, cache):
     return model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].argmax(-1, keepdim=True)
 
 
+def wait():
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
 def timed(work):
+    wait()
     start = time.perf_counter()
     result = work()
+    wait()
     return time.perf_counter() - start, result
 
 
 def measure(scenario):
     if scenario["kind"] == "vision":
-        pixels = torch.randn(1, 3, 448, 448, dtype=torch.bfloat16)
+        pixels = torch.randn(scenario.get("tiles", 1), 3, 448, 448, dtype=torch.bfloat16)
         seconds, _ = timed(lambda: model.model.get_image_features(pixel_values=pixels))
         return {"visionMs": seconds * 1000}
     context, batch, steps = scenario["context"], scenario["batch"], scenario["steps"]
@@ -51,9 +59,11 @@ def measure(scenario):
         ids = torch.randint(0, text.vocab_size, (batch, 1))
     if steps > 0:
         ids = forward(ids, cache)
+        wait()
         start = time.perf_counter()
         for _ in range(steps):
             ids = forward(ids, cache)
+        wait()
         figures["decode"] = batch * steps / (time.perf_counter() - start)
     return figures
 

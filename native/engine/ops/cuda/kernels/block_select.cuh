@@ -105,9 +105,9 @@ __device__ uint64_t select(SelectMemory& memory, int key_bits, uint64_t target, 
     __syncthreads();
     if (threadIdx.x < 32) find_digit(memory, target);
     __syncthreads();
+    // The next digit is written two barriers on.
     prefix = prefix << 8 | memory.digit;
     target -= memory.before;
-    __syncthreads();
   }
   return prefix;
 }

@@ -150,4 +150,65 @@ size_t sampling_workspace_bytes(int num_rows, int vocab, int num_seen, int num_b
 cudaError_t sample(float* logits, size_t stride, int num_rows, int vocab, const SamplingTables& tables, void* workspace,
                    const SampledRows& out, cudaStream_t stream);
 
+// coded_product.cu
+/** Rows that are multiplied straight from codes; for more, `expand` to bf16 and multiply that. */
+inline constexpr int kMaxCodedRows = 8;
+/** Weights [n][k] in few bits, each of which stands for a bf16 number. */
+struct CodedMatrix {
+  enum class Kind {
+    kTable4,  // values[code] * scale: NF4 and FP4
+    kAwq4,    // (code - zero) * scale in fp16
+    kFp8,     // E4M3 * scale
+  };
+  Kind kind = Kind::kTable4;
+  int n = 0;
+  int k = 0;                        // a multiple of 64
+  const uint8_t* codes = nullptr;   // 4 bits: [n][k / 2], even columns in the low half; FP8: [n][k]; 16-byte aligned
+  const float* scales = nullptr;    // [n][k / group_cols]; FP8: [n]
+  const uint8_t* zeros = nullptr;   // [n][k / group_cols], AWQ alone
+  int group_cols = 64;              // a multiple of 64, 4 bits alone
+  const float* values = nullptr;    // [16] by code, kTable4 alone
+};
+/** Where a product goes: y [rows][n] (+)= .. (+ bias). */
+struct ProductTarget {
+  void* y = nullptr;  // bf16, or fp32 where `is_float`
+  size_t stride = 0;
+  bool is_float = false;
+  bool adds = false;
+  const float* bias = nullptr;  // [n] or null
+};
+/** y = x w^T of at most kMaxCodedRows rows; x [rows][k], `x_stride` apart, 16-byte aligned. */
+cudaError_t multiply_coded(const CodedMatrix& w, const __nv_bfloat16* x, size_t x_stride, int rows,
+                           const ProductTarget& y, cudaStream_t stream);
+/** All weights as bf16 [n][k]. */
+cudaError_t expand_coded(const CodedMatrix& w, __nv_bfloat16* out, cudaStream_t stream);
+
+// int8_product.cu
+/** Values from this magnitude on are multiplied in 16 bits, as LLM.int8 does. */
+inline constexpr float kInt8Outlier = 6;
+/** Places for such columns of a row; a row with more is looked through again. */
+inline constexpr int kMaxOutliers = 256;
+/** Rows of activations in 8 bits: x = codes * scale, but for outliers. */
+struct Int8Rows {
+  int8_t* codes = nullptr;         // [rows][k], 0 for outliers
+  float* scales = nullptr;         // [rows]
+  int32_t* num_outliers = nullptr; // [rows] may be more than kMaxOutliers
+  int32_t* outliers = nullptr;     // [rows][kMaxOutliers] their columns, rising
+};
+/** Weights [n][k] = codes * scale; k a multiple of 16, codes 16-byte aligned. */
+struct Int8Matrix {
+  const int8_t* codes = nullptr;
+  const float* scales = nullptr;  // [n]
+  int n = 0;
+  int k = 0;
+};
+cudaError_t quantise_rows(const __nv_bfloat16* x, size_t x_stride, int rows, int k, const Int8Rows& out,
+                          cudaStream_t stream);
+/** y = x w^T of few rows, from their codes and, for outliers, from `x` itself. */
+cudaError_t multiply_int8(const Int8Matrix& w, const __nv_bfloat16* x, size_t x_stride, const Int8Rows& coded, int rows,
+                          const ProductTarget& y, cudaStream_t stream);
+/** The same from sums [rows][n] of products of codes, which another kernel has computed. */
+cudaError_t finish_int8(const int32_t* sums, const Int8Matrix& w, const __nv_bfloat16* x, size_t x_stride,
+                        const Int8Rows& coded, int rows, const ProductTarget& y, cudaStream_t stream);
+
 }  // namespace tessera::cuda

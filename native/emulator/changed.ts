@@ -1,0 +1,85 @@
+/** Builds tests of kernels with one source file changed, beside the objects of all that is not: seconds a change. */
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileAll } from "../compile.ts";
+import { EMULATOR, ENGINE, KERNEL_DEFINITIONS, listFolder } from "../sources.ts";
+import { findToolchain, run } from "../toolchain.ts";
+import { BUILD, type EmulatedBuildOptions, flagsOf, SANITIZE, type Variant } from "./build.ts";
+
+const KERNELS = "ops/cuda/kernels";
+
+/** A file of the engine with another text. */
+export interface SourceChange {
+  /** Of a kernel, in the folder of kernels: `norm.cu`, or a header of theirs. */
+  readonly file: string;
+  readonly text: string;
+  /** The test file that is to notice, as `rows_test.cu`. */
+  readonly test: string;
+}
+
+/** A program with a change in it, or the compiler's words where there is none. */
+export type ChangedProgram = { readonly program: string; remove(): Promise<void> } | { readonly refused: string };
+
+/** Compiles what is not changed; the function it returns makes a program of each change. */
+export async function openKernelWorkshop(
+  variant: Variant,
+  { headers, progress = () => {} }: EmulatedBuildOptions,
+): Promise<(change: SourceChange) => Promise<ChangedProgram>> {
+  const folder = join(BUILD, variant);
+  const objects = join(folder, "objects");
+  await Deno.mkdir(objects, { recursive: true });
+  const toolchain = await findToolchain(folder);
+  const parts = ["device", "runtime", ...(variant === "race" ? ["race"] : [])];
+  const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
+  const harness = ["../engine/tests/check.cpp", "../engine/tests/main.cpp"];
+  const reference = await listFolder(join(ENGINE, "ops/reference"));
+  const kernels = await listFolder(join(ENGINE, KERNELS), undefined, ".cu");
+  const tests = await listFolder(join(ENGINE, "ops/cuda/tests"), undefined, ".cu");
+  const always = [
+    ...emulator.flat(),
+    ...reference,
+    ...KERNEL_DEFINITIONS,
+    ...harness.map((path) => fileURLToPath(new URL(path, import.meta.url))),
+  ];
+  const sources = [...always, ...kernels, ...tests];
+  let compiled: string[];
+  {
+    using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
+    await lock.lock(true);
+    const jobs = sources.map((path) => ({ path, flags: flagsOf(path, variant, headers) }));
+    compiled = await compileAll(jobs, { toolchain, folder: objects, progress });
+  }
+  const objectOf = new Map(sources.map((source, i) => [source, compiled[i]!]));
+  const texts = new Map(await Promise.all(kernels.map(async (path) => [path, await Deno.readTextFile(path)] as const)));
+
+  return async ({ file, text, test }) => {
+    const own = await Deno.makeTempDir({ prefix: "tessera-kernel-" });
+    const changed = join(own, KERNELS, file);
+    const remove = () => Deno.remove(own, { recursive: true });
+    await Deno.mkdir(dirname(changed), { recursive: true });
+    await Deno.writeTextFile(changed, text);
+    // A header is compiled with each kernel that includes it.
+    const affected = kernels.filter((path) =>
+      basename(path) === file || (file.endsWith(".cuh") && texts.get(path)!.includes(`/${file}"`))
+    );
+    if (affected.length === 0) throw new Error(`Cannot change ${file}: no kernel is compiled from it`);
+    const linked = [...always, ...kernels, ...tests.filter((path) => basename(path) === test)]
+      .filter((path) => !affected.includes(path)).map((path) => objectOf.get(path)!);
+    for (const path of affected) {
+      const object = join(own, `${basename(path)}.o`);
+      const source = basename(path) === file ? changed : path;
+      const flags = flagsOf(path, variant, headers).map((flag) => flag === "-O2" ? "-O1" : flag);
+      const { ok, output } = await run(toolchain.compiler, [`-I${own}`, ...flags, "-w", "-c", source, "-o", object]);
+      if (!ok) {
+        await remove();
+        return { refused: output };
+      }
+      linked.push(object);
+    }
+    const program = join(own, "tests");
+    const flags = ["-pthread", ...(variant === "sanitize" ? SANITIZE : [])];
+    const { ok, output } = await run(toolchain.compiler, [...flags, ...linked, "-o", program]);
+    if (!ok) throw new Error(`Cannot link a changed ${file}:\n${output}`);
+    return { program, remove };
+  };
+}

@@ -1,0 +1,60 @@
+/** Owns the kernels' figures on a GPU: what each reaches of the peaks that the same run measured. */
+import { run } from "../../infra/tools/process.ts";
+import { table } from "../../infra/plan/report.ts";
+
+/** A kernel at one shape. */
+export interface KernelFigure {
+  readonly kernel: string;
+  readonly shape: string;
+  readonly ms: number;
+  readonly bytes: number;
+  readonly flops: number;
+}
+
+/** The same, against the peaks. */
+export interface KernelRate extends KernelFigure {
+  readonly gbPerSecond: number;
+  readonly tflopPerSecond: number;
+  /** Of the peak it is nearer to. */
+  readonly share: number;
+  readonly limit: "bandwidth" | "multiply-add";
+}
+
+export async function runKernelBench(program: string): Promise<KernelRate[]> {
+  const output = await run(program, []);
+  return rates(output.trimEnd().split("\n").map((line) => JSON.parse(line) as KernelFigure));
+}
+
+/** @throws Error where the peaks are missing or were not measured */
+export function rates(figures: readonly KernelFigure[]): KernelRate[] {
+  const peakOf = (kernel: string, what: "bytes" | "flops"): number => {
+    const peak = figures.find((figure) => figure.kernel === kernel);
+    if (peak === undefined || !(peak.ms > 0)) throw new Error(`Cannot rate kernels: ${kernel} was not measured`);
+    return peak[what] / peak.ms;
+  };
+  const bytesPerMs = peakOf("peak_copy", "bytes");
+  const flopsPerMs = peakOf("peak_mma_bf16", "flops");
+  return figures.map((figure) => {
+    const byBytes = figure.bytes / figure.ms / bytesPerMs;
+    const byFlops = figure.flops / figure.ms / flopsPerMs;
+    return {
+      ...figure,
+      gbPerSecond: figure.bytes / figure.ms / 1e6,
+      tflopPerSecond: figure.flops / figure.ms / 1e9,
+      share: Math.max(byBytes, byFlops),
+      limit: byBytes >= byFlops ? "bandwidth" : "multiply-add",
+    };
+  });
+}
+
+export function rateTable(all: readonly KernelRate[]): string {
+  const rows = all.map((rate) => [
+    rate.kernel,
+    rate.shape,
+    rate.ms.toFixed(4),
+    rate.gbPerSecond.toFixed(0),
+    rate.flops === 0 ? "" : rate.tflopPerSecond.toFixed(1),
+    `${(rate.share * 100).toFixed(0)} % of ${rate.limit}`,
+  ]);
+  return table([["kernel", "shape", "ms", "GB/s", "TFLOP/s", "of the measured peak"], ...rows]);
+}
