@@ -1,6 +1,7 @@
 /**
- * Owns what happens to q, k and v between their product and attention: rotation, and the write into pages. One block a
- * token; each value is read and written once, so memory is the limit.
+ * Owns what happens to q, k and v between their product and attention, all in one: they are split, q and k rotated, k and v
+ * written into pages. One block a token; each value is read and written once, 4 bytes for (heads + 2 kv_heads) * head_dim
+ * values a token, and 3 flops for each of q and k: memory is the limit.
  */
 #include "ops/cuda/kernels/common.cuh"
 #include "ops/cuda/kernels/kernels.h"

@@ -43,6 +43,21 @@ void check_norm(int rows, int width, bool is_layer_norm, bool has_update) {
   CHECK_NEAR(kBf16Tolerance, y.read(), expected);
 }
 
+void check_activations(int rows, int width, bool has_bias) {
+  Array<bf16> x(random_bf16(rows * width, 3)), gate_up(random_bf16(rows * width * 2, 3)), y(rows * width);
+  Array<float> bias(random_floats(width));
+  must(bias_gelu(x.data(), has_bias ? bias.data() : nullptr, rows, width, nullptr));
+  must(swiglu(gate_up.data(), rows, width, y.data(), nullptr));
+  std::vector<double> gelu, product;
+  for (int i = 0; i < rows * width; i++) {
+    gelu.push_back(tessera::reference::gelu(value_of(x.given()[i]) + (has_bias ? bias.given()[i % width] : 0)));
+    const size_t at = i / width * 2 * width + i % width;
+    product.push_back(tessera::reference::silu(value_of(gate_up.given()[at])) * value_of(gate_up.given()[at + width]));
+  }
+  CHECK_NEAR(kBf16Tolerance, x.read(), gelu);
+  CHECK_NEAR(kBf16Tolerance, y.read(), product);
+}
+
 }  // namespace
 
 TEST(norms_with_and_without_update) {
@@ -126,20 +141,11 @@ TEST(positions_are_added_behind_the_class_row) {
   CHECK_NEAR(1e-7, x.read(), expected);
 }
 
-TEST(activations) {
-  const int rows = 5, width = 52;
-  Array<bf16> x(random_bf16(rows * width, 3)), gate_up(random_bf16(rows * width * 2, 3)), y(rows * width);
-  Array<float> bias(random_floats(width));
-  must(bias_gelu(x.data(), bias.data(), rows, width, nullptr));
-  must(swiglu(gate_up.data(), rows, width, y.data(), nullptr));
-  std::vector<double> gelu, product;
-  for (int i = 0; i < rows * width; i++) {
-    gelu.push_back(tessera::reference::gelu(value_of(x.given()[i]) + bias.given()[i % width]));
-    const size_t at = i / width * 2 * width + i % width;
-    product.push_back(tessera::reference::silu(value_of(gate_up.given()[at])) * value_of(gate_up.given()[at + width]));
-  }
-  CHECK_NEAR(kBf16Tolerance, x.read(), gelu);
-  CHECK_NEAR(kBf16Tolerance, y.read(), product);
+TEST(activations_by_eight_and_by_one) {
+  check_activations(5, 52, true);
+  check_activations(3, 56, true);
+  check_activations(2, 133, false);
+  check_activations(2, 1032, true);
 }
 
 TEST(pixel_shuffle_of_both_versions) {
