@@ -11,7 +11,7 @@ import type { TileSlots } from "./schedule/tile_slots.ts";
 
 /** By sequence, which of the answers it is. All tiles are in their slots. The first sequence leads the others. */
 export function sequencesOf(
-  { id, job, grant }: LiveJob,
+  { id, job, grant, priority }: LiveJob,
   prompt: Prompt,
   tiles: TileSlots,
   { engine, facts }: { readonly engine: Engine; readonly facts: ModelFacts },
@@ -31,7 +31,7 @@ export function sequencesOf(
       sampling: engineSampling(job.sampling, engine.info.vocabSize, choice, endIds),
       resumeIds: resumeIds[choice] ?? [],
       maxTokens: answers.at(choice).maxTokens,
-      priority: job.priority,
+      priority,
       tenant: job.tenant,
       salt,
       leader,

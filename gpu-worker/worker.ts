@@ -191,6 +191,10 @@ export class Worker {
     if (job.at.firstToken === undefined) {
       job.at.firstToken = performance.now();
       this.intake.hasSpoken(job);
+      // Its trial, if it was one, is over.
+      for (const each of job.sequences) {
+        if (each.priority !== job.priority) this.#scheduler.reprioritise(each, job.priority);
+      }
     }
     const step = job.grant!.answers.at(choice).push(id);
     if (step.finish !== null && this.#scheduler.remove(sequence)) this.#placeOf.delete(sequence);

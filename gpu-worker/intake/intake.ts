@@ -174,6 +174,7 @@ export class Intake {
 
   /** A job has its first token. */
   hasSpoken(job: LiveJob): void {
+    job.isOnTrial = false;
     this.#trials.leave(job);
   }
 
@@ -243,6 +244,7 @@ export class Intake {
     if (job.hasEnded) return;
     if (!outcome.granted) return this.#refused(job, outcome.reason);
     if (outcome.alone === true && !isTrial) return this.#trials.enter(job);
+    job.isOnTrial = isTrial;
     const { tokenizer, facts, maxLength, waits } = this.#options;
     const prompt = job.prompt;
     const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;

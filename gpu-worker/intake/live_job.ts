@@ -1,5 +1,5 @@
 /** Owns what a worker knows of one delivery of a job, from the queue to its last event. */
-import { type Job, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
+import { type Job, MAX_PRIORITY, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
 import type { Prompt } from "../prompt/prompt.ts";
 import type { Answers } from "../publish/answers.ts";
 import type { Sequence } from "../schedule/sequence.ts";
@@ -27,6 +27,8 @@ export class LiveJob {
   /** Of each answer that is not complete yet, the first leading the others. */
   sequences: readonly Sequence[] = [];
   hasEnded = false;
+  /** It may end the worker, and has no token yet: others of the kind wait for it, so it waits for nobody. */
+  isOnTrial = false;
   /** Whether token events went out since the last progress was due. */
   hasSpoken = false;
   /** Tiles that have not arrived; empty as well when all were in their slots. */
@@ -57,6 +59,11 @@ export class LiveJob {
 
   get id(): string {
     return this.job.id;
+  }
+
+  /** As it is scheduled. */
+  get priority(): number {
+    return this.isOnTrial ? -MAX_PRIORITY : this.job.priority;
   }
 
   /** Unlike that of any other delivery or publication of the job. */

@@ -81,12 +81,12 @@ export class FairQueue {
   }
 
   /** Takes a sequence out, if it waits here. */
-  delete(sequence: Sequence): void {
+  delete(sequence: Sequence): boolean {
     const at = this.#levels.findIndex(({ priority }) => priority === sequence.priority);
     const level = this.#levels[at];
-    if (level === undefined) return;
+    if (level === undefined) return false;
     const queue = sequence.hasRun ? level.preempted : level.queues.get(sequence.tenant);
-    if (queue === undefined || !queue.delete(sequence)) return;
+    if (queue === undefined || !queue.delete(sequence)) return false;
     this.#length -= 1;
     if (!sequence.hasRun && queue.length === 0) {
       level.queues.delete(sequence.tenant);
@@ -95,6 +95,7 @@ export class FairQueue {
       if (account !== undefined) account.deficit = Math.min(account.deficit, 0);
     }
     if (level.preempted.length === 0 && level.queues.size === 0) this.#levels.splice(at, 1);
+    return true;
   }
 
   /** Whose turn it is; the same until something changes. */

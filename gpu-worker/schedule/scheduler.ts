@@ -84,6 +84,14 @@ export class Scheduler {
     if (!this.#following.add(sequence)) this.#enqueue(sequence);
   }
 
+  /** Gives a sequence another priority, wherever it is. */
+  reprioritise(sequence: Sequence, priority: number): void {
+    const list = sequence.state === "running" ? this.#running : this.#waiting;
+    const isListed = list.delete(sequence);
+    sequence.priority = priority;
+    if (isListed) list.add(sequence);
+  }
+
   /**
    * Takes a sequence out at once. Its blocks are freed now, or when the step it is part of has ended.
    * @returns whether nothing of it is in flight; else `complete` or `fail` names it among the freed

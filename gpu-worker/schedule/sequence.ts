@@ -31,7 +31,7 @@ export class Sequence {
   readonly slots: Int32Array;
   readonly sampling: SequenceSampling;
   readonly maxTokens: number;
-  readonly priority: number;
+  priority: number;
   readonly tenant: string;
   readonly leader: Sequence | null;
   /** Sampled ids, those of earlier attempts included. To be added to by `append`. */
