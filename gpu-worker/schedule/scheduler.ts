@@ -1,19 +1,10 @@
-/** Owns which sequences run: every step takes all decodes and as much prefill as fits; the last in rank yields when KV runs out. */
-import type { EngineInfo, StepBatch, StepResult } from "../engine/types.ts";
+/** Owns the steps: each takes all decodes and as much prefill as fits; one is in flight, the next is prepared meanwhile. */
+import type { StepBatch, StepResult } from "../engine/types.ts";
 import { BatchWriter, type Chunk } from "./batch.ts";
-import { FairQueue } from "./fair_queue.ts";
-import { Followers } from "./followers.ts";
-import { isBefore, RankList } from "./rank_list.ts";
+import { Residents, type SchedulerOptions } from "./residents.ts";
 import type { Sequence } from "./sequence.ts";
-import { SequenceKv } from "./sequence_kv.ts";
 
-export interface SchedulerOptions {
-  readonly info: Pick<EngineInfo, "kvBlockSize" | "numKvBlocks" | "trainedLength" | "contextLength" | "tokensPerTile">;
-  /** New tokens of one step, prefill and decode together. */
-  readonly tokenBudget: number;
-  /** Sequences in one step. */
-  readonly maxSequences: number;
-}
+export type { SchedulerOptions };
 
 /** A step on its way: to be ended with `complete` or `fail` before the next is planned. */
 export interface Plan {
@@ -33,63 +24,45 @@ export interface Sampled {
 const MAX_FAILURES = 2;
 
 export class Scheduler {
-  readonly #options: SchedulerOptions;
-  readonly #kv: SequenceKv;
-  readonly #waiting: FairQueue;
-  readonly #running = new RankList();
-  readonly #following: Followers;
+  readonly #residents: Residents;
   /** One is read by the engine while the other is written. */
   readonly #writers: [BatchWriter, BatchWriter];
-  #numArrivals = 0;
   #plan: Plan | null = null;
   /** Chunks of the step after the one in flight, as far as they are known. */
   #prepared: Chunk[] | null = null;
-  #numPreemptions = 0;
 
   constructor(options: SchedulerOptions) {
-    this.#options = options;
     const { kvBlockSize, tokensPerTile } = options.info;
-    this.#kv = new SequenceKv(options.info);
-    this.#following = new Followers(kvBlockSize);
-    this.#waiting = new FairQueue(options.tokenBudget);
+    this.#residents = new Residents(options);
     const writer = () => new BatchWriter(kvBlockSize, tokensPerTile);
     this.#writers = [writer(), writer()];
   }
 
   /** Longest sequence, prompt and answer together, that can run at all. */
   get maxLength(): number {
-    const { contextLength, numKvBlocks, kvBlockSize } = this.#options.info;
-    return Math.min(contextLength, numKvBlocks * kvBlockSize);
+    return this.#residents.maxLength;
   }
 
   get numSequences(): number {
-    return this.#waiting.length + this.#running.length + this.#following.length;
+    return this.#residents.numSequences;
   }
 
   get numPreemptions(): number {
-    return this.#numPreemptions;
+    return this.#residents.numPreemptions;
   }
 
   get numAvailableBlocks(): number {
-    return this.#kv.numAvailable;
+    return this.#residents.numAvailableBlocks;
   }
 
   /** Queues a sequence whose tiles are all in their slots. Its leader, if it has one, was added before. */
   add(sequence: Sequence): void {
-    if (sequence.numTokens > this.maxLength) {
-      throw new Error(`Cannot add sequence: ${sequence.numTokens} tokens, expected at most ${this.maxLength}`);
-    }
-    sequence.arrival = this.#numArrivals++;
-    this.#waiting.enter(sequence);
-    if (!this.#following.add(sequence)) this.#enqueue(sequence);
+    this.#residents.add(sequence);
   }
 
   /** Gives a sequence another priority, wherever it is. */
   reprioritise(sequence: Sequence, priority: number): void {
-    const list = sequence.state === "running" ? this.#running : this.#waiting;
-    const isListed = list.delete(sequence);
-    sequence.priority = priority;
-    if (isListed) list.add(sequence);
+    this.#residents.reprioritise(sequence, priority);
   }
 
   /**
@@ -97,15 +70,7 @@ export class Scheduler {
    * @returns whether nothing of it is in flight; else `complete` or `fail` names it among the freed
    */
   remove(sequence: Sequence): boolean {
-    if (sequence.state !== "removed") this.#waiting.leave(sequence);
-    this.#waiting.delete(sequence);
-    this.#running.delete(sequence);
-    this.#following.delete(sequence);
-    sequence.state = "removed";
-    for (const follower of this.#following.release(sequence)) this.#enqueue(follower);
-    if (sequence.isInFlight) return false;
-    this.#kv.free(sequence);
-    return true;
+    return this.#residents.remove(sequence);
   }
 
   /** The next step, or null when there is nothing to run. */
@@ -116,14 +81,16 @@ export class Scheduler {
     this.#prepared = null;
     let chunks: Chunk[];
     let isFilled = false;
-    const suspect = this.#findSuspect();
-    if (suspect !== undefined) chunks = this.#selectAlone(suspect);
-    else if (prepared !== null && this.#isStillRight(prepared)) {
+    const residents = this.#residents;
+    const suspect = residents.findSuspect();
+    if (suspect !== undefined) chunks = residents.selectAlone(suspect);
+    else if (prepared !== null && residents.isInOrder) {
       chunks = prepared;
+      const hasDropped = dropEnded(chunks);
       const numPrepared = chunks.length;
-      this.#admit(chunks);
-      isFilled = chunks.length === numPrepared;
-    } else chunks = this.#selectAll();
+      residents.admit(chunks);
+      isFilled = !hasDropped && chunks.length === numPrepared;
+    } else chunks = residents.selectAll();
     if (chunks.length === 0) return null;
     if (!isFilled) writer.fill(chunks);
     return this.#launch(chunks, writer, other);
@@ -131,12 +98,12 @@ export class Scheduler {
 
   /**
    * While a step is in flight: plans the next one as far as it is known, which is all but new arrivals and the ids that
-   * are being sampled. `plan` takes it up, unless a sequence of it ends.
+   * are being sampled. `plan` takes it up, without those that have ended.
    */
   prepare(): void {
-    if (this.#plan === null || this.#findSuspect() !== undefined) return;
+    if (this.#plan === null || this.#residents.findSuspect() !== undefined) return;
     const chunks: Chunk[] = [];
-    if (!this.#selectRunning(chunks)) return;
+    if (!this.#residents.selectRunning(chunks, true)) return;
     this.#writers[0].fill(chunks);
     this.#prepared = chunks;
   }
@@ -151,18 +118,14 @@ export class Scheduler {
       sequence.numInFlight = 0;
       sequence.isSampling = false;
       if (sequence.state === "removed") {
-        this.#kv.free(sequence);
+        this.#residents.free(sequence);
         freed.push(sequence);
         continue;
       }
-      sequence.numComputed = start + count;
-      sequence.numFailures = 0;
-      this.#kv.publish(sequence);
-      this.#lead(sequence);
+      this.#residents.computed(sequence, start + count);
       if (!samples) continue;
       const id = result.tokenIds[row]!;
-      sequence.append(id);
-      this.#waiting.charge(sequence, 1);
+      this.#residents.sampled(sequence, id);
       sampled.push({ sequence, id, row });
     }
     return { sampled, freed };
@@ -172,18 +135,18 @@ export class Scheduler {
   fail(plan: Plan): { readonly givenUp: Sequence[]; readonly freed: Sequence[] } {
     this.#plan = null;
     this.#prepared = null;
-    this.#kv.forgetContents();
+    this.#residents.forgetContents();
     const givenUp: Sequence[] = [];
     const freed: Sequence[] = [];
     for (const { sequence } of plan.chunks) {
       sequence.numInFlight = 0;
       sequence.isSampling = false;
       if (sequence.state === "removed") {
-        this.#kv.free(sequence);
+        this.#residents.free(sequence);
         freed.push(sequence);
         continue;
       }
-      this.#preempt(sequence);
+      this.#residents.preempt(sequence);
       sequence.numFailures += 1;
       if (sequence.numFailures >= MAX_FAILURES) givenUp.push(sequence);
     }
@@ -192,37 +155,7 @@ export class Scheduler {
 
   /** Throws unless every block is held by the sequences that list it, and by nobody else. */
   checkIntegrity(): void {
-    const inFlight = this.#plan?.chunks.map(({ sequence }) => sequence) ?? [];
-    const all = new Set([...this.#waiting, ...this.#running, ...inFlight]);
-    this.#kv.checkIntegrity(all);
-    for (const sequence of this.#waiting) {
-      if (sequence.state !== "waiting" || sequence.blocks.length > 0 || sequence.numComputed > 0) {
-        throw new Error(`Sequence ${sequence.id} waits (${sequence.state}) with ${sequence.blocks.length} blocks`);
-      }
-    }
-    for (const sequence of this.#running) {
-      const needed = Math.ceil(sequence.numPlanned / this.#options.info.kvBlockSize);
-      if (sequence.state !== "running" || sequence.blocks.length < needed || sequence.numRemaining < 1) {
-        throw new Error(`Sequence ${sequence.id} runs (${sequence.state}) with ${sequence.blocks.length} blocks`);
-      }
-    }
-    this.#following.checkIntegrity();
-    this.#waiting.checkIntegrity([...this.#running, ...this.#following]);
-    this.#running.checkIntegrity();
-  }
-
-  /** Whether nobody of a prepared step has ended, and nobody has come who goes before those who run. */
-  #isStillRight(prepared: readonly Chunk[]): boolean {
-    for (const { sequence } of prepared) if (sequence.state !== "running") return false;
-    const { last } = this.#running;
-    return last === undefined || last.priority <= (this.#waiting.peek()?.priority ?? Infinity);
-  }
-
-  #findSuspect(): Sequence | undefined {
-    for (const list of [this.#running, this.#waiting]) {
-      for (const sequence of list) if (sequence.numFailures > 0) return sequence;
-    }
-    return undefined;
+    this.#residents.checkIntegrity(this.#plan?.chunks.map(({ sequence }) => sequence) ?? []);
   }
 
   #launch(chunks: readonly Chunk[], writer: BatchWriter, other: BatchWriter): Plan {
@@ -236,134 +169,15 @@ export class Scheduler {
     }
     return this.#plan = { chunks, batch };
   }
+}
 
-  #selectAll(): Chunk[] {
-    const chunks: Chunk[] = [];
-    this.#makeWay();
-    const numPreemptions = this.#numPreemptions;
-    this.#selectRunning(chunks);
-    if (this.#numPreemptions === numPreemptions) this.#admit(chunks);
-    return chunks;
+/** Takes out the chunks of sequences that no longer run. The last takes the place, so that few rows have to be written anew. */
+function dropEnded(chunks: Chunk[]): boolean {
+  const num = chunks.length;
+  for (let at = num - 1; at >= 0; at--) {
+    if (chunks[at]!.sequence.state === "running") continue;
+    const last = chunks.pop()!;
+    if (at < chunks.length) chunks[at] = last;
   }
-
-  /** Chunks of running sequences; false when one of them lacks blocks that only sequences in flight could give. */
-  #selectRunning(chunks: Chunk[]): boolean {
-    let budget = this.#options.tokenBudget;
-    const running = [...this.#running];
-    for (const isDecode of [true, false]) {
-      for (const sequence of running) {
-        if (budget <= 0) return true;
-        const { numRemaining } = sequence;
-        if (sequence.state !== "running" || sequence.isEnding || (numRemaining === 1) !== isDecode) continue;
-        const count = this.#extend(sequence, budget, chunks);
-        if (this.#plan !== null && count < Math.min(numRemaining, budget)) return false;
-        budget -= count;
-      }
-    }
-    return true;
-  }
-
-  /** Lets waiting sequences run with what the chunks leave of the budget. */
-  #admit(chunks: Chunk[]): void {
-    if (this.#waiting.length === 0) return;
-    let budget = this.#options.tokenBudget;
-    for (const { count } of chunks) budget -= count;
-    const numPreemptions = this.#numPreemptions;
-    while (budget > 0 && this.#numPreemptions === numPreemptions) {
-      const admitted = this.#admitNext();
-      if (admitted === null) break;
-      budget -= this.#extend(admitted, budget, chunks);
-    }
-  }
-
-  /** A step of one sequence, because the last one with it failed. The others keep what they have. */
-  #selectAlone(suspect: Sequence): Chunk[] {
-    const chunks: Chunk[] = [];
-    if (suspect.state === "waiting") {
-      this.#waiting.delete(suspect);
-      this.#start(suspect);
-    }
-    this.#extend(suspect, this.#options.tokenBudget, chunks, true);
-    return chunks;
-  }
-
-  /** Plans up to `budget` tokens of a running sequence; returns how many. */
-  #extend(sequence: Sequence, budget: number, chunks: Chunk[], mayPreemptAnyone = false): number {
-    const { kvBlockSize } = this.#options.info;
-    const start = sequence.numPlanned;
-    let end = start + Math.min(sequence.numRemaining, budget);
-    while (!this.#kv.grow(sequence, end)) if (!this.#preemptFor(sequence, chunks, mayPreemptAnyone)) break;
-    end = Math.min(end, sequence.blocks.length * kvBlockSize);
-    if (end > start) chunks.push({ sequence, start, count: end - start, samples: end === sequence.numExpected });
-    return Math.max(0, end - start);
-  }
-
-  /** Frees the blocks of the last sequence in rank that may yield to this one; false when there is none. */
-  #preemptFor(sequence: Sequence, chunks: readonly Chunk[], mayPreemptAnyone: boolean): boolean {
-    for (const victim of this.#running.fromLast()) {
-      if (victim === sequence || victim.isInFlight || (isBefore(victim, sequence) && !mayPreemptAnyone)) continue;
-      if (chunks.some((chunk) => chunk.sequence === victim)) continue;
-      this.#preempt(victim);
-      this.#numPreemptions += 1;
-      return true;
-    }
-    return false;
-  }
-
-  /** Sequences of lower priority yield where the next one finds no place. */
-  #makeWay(): void {
-    const next = this.#waiting.peek();
-    if (next === undefined) return;
-    for (
-      let last = this.#running.last;
-      last !== undefined && last.priority > next.priority;
-      last = this.#running.last
-    ) {
-      if (this.#fits(next)) return;
-      this.#preempt(last);
-      this.#numPreemptions += 1;
-    }
-  }
-
-  /** Lets the next waiting sequence run when all it has fits; one that is alone always does. */
-  #admitNext(): Sequence | null {
-    const sequence = this.#waiting.peek();
-    if (sequence === undefined || !this.#fits(sequence)) return null;
-    this.#waiting.delete(sequence);
-    this.#start(sequence);
-    if (!sequence.hasRun) this.#waiting.charge(sequence, sequence.numRemaining);
-    return sequence;
-  }
-
-  #fits(sequence: Sequence): boolean {
-    if (this.#running.length === 0) return true;
-    if (this.#running.length >= this.#options.maxSequences) return false;
-    // One block to spare for each that runs, so that it does not have to yield at once.
-    return this.#kv.numNeeded(sequence) + this.#running.length <= this.#kv.numAvailable;
-  }
-
-  /** Makes a waiting sequence a running one, over the blocks whose content it can share. */
-  #start(sequence: Sequence): void {
-    this.#kv.share(sequence);
-    sequence.state = "running";
-    this.#running.add(sequence);
-    this.#lead(sequence);
-  }
-
-  /** Lets followers go their way once they can share what there is to share. */
-  #lead(leader: Sequence): void {
-    for (const follower of this.#following.takeReady(leader)) this.#enqueue(follower);
-  }
-
-  /** Puts a running sequence back among the waiting, without blocks. */
-  #preempt(sequence: Sequence): void {
-    this.#running.delete(sequence);
-    this.#kv.free(sequence);
-    this.#enqueue(sequence);
-  }
-
-  #enqueue(sequence: Sequence): void {
-    sequence.state = "waiting";
-    this.#waiting.add(sequence);
-  }
+  return chunks.length < num;
 }

@@ -112,6 +112,8 @@ export interface FakeEdgeOptions {
   /** Tiles never sent. */
   readonly withhold?: ReadonlySet<string>;
   readonly remainingMs?: number;
+  /** Jobs that may end the worker: granted to be run alone up to the first token. */
+  readonly isSuspect?: (jobId: string) => boolean;
   /** What is sent in place of a tile's pixels. */
   readonly pixelsOf?: (tile: Tile) => Uint8Array;
 }
@@ -168,7 +170,8 @@ export class FakeEdge {
     else if (job !== undefined) {
       job.attempt = Math.max(job.attempt, claim.attempt);
       const remaining_ms = this.#options.remainingMs ?? 60_000;
-      reply = { v: 1, granted: true, resume_ids: [...job.ids], remaining_ms };
+      const alone = this.#options.isSuspect?.(claim.job_id) === true ? { alone: true } : {};
+      reply = { v: 1, granted: true, resume_ids: [...job.ids], remaining_ms, ...alone };
       queueMicrotask(() => this.#sendTiles(job, claim));
     }
     return encodeMessage(reply, MAX_PAYLOAD);
