@@ -107,7 +107,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     answers,
     idempotency,
     jobs,
-    captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS, (id) => webhooks.forget(id)),
+    captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS, {
+      forgetDeliveries: (id) => webhooks.forget(id),
+      countUsage: (keyId, usage) => void meter.record(keyId, usage, Date.now()),
+    }),
     webhooks,
     batches: new Batches(bus),
     results: new BatchResults(bus),

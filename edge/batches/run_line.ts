@@ -103,7 +103,9 @@ async function submitLine(
       });
     }
     const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
-    const record = caption === null ? null : captionRecord(caption, job, prepared.pictures, null);
+    const record = caption === null
+      ? null
+      : captionRecord(caption, job, prepared.pictures, { webhook: null, keyId: null });
     const expiresInMs = Math.max(1, batch.expires_ms - Date.now());
     const behind = { ...job, priority: Math.max(job.priority, BATCH_PRIORITY) };
     const submitted = await deps.jobs.submit(behind, prepared.pictures.tiles, { expiresInMs });

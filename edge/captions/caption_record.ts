@@ -1,4 +1,4 @@
-/** What is known of a caption from its request, kept as long as the job that makes it. Never changed. */
+/** What is known of a caption from its request, kept as long as the job that makes it. */
 import { JobImage, WebhookTarget } from "@tessera/shared";
 import { z } from "zod";
 import { CaptionMedia } from "../api/caption_request.ts";
@@ -21,5 +21,9 @@ export const CaptionRecord = z.object({
   images: z.array(JobImage.pick({ width: true, height: true, cols: true, rows: true }).extend({ tiles: z.int() })),
   /** Of the edge that took it, in ms. */
   timings: z.record(z.string(), z.number()),
+  /** Whose use it counts as; null where keys are not checked. */
+  key_id: z.string().nullable().default(null),
+  /** All that ever changes. */
+  is_counted: z.boolean().default(false),
 });
 export type CaptionRecord = z.infer<typeof CaptionRecord>;

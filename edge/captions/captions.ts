@@ -1,8 +1,8 @@
 /** Captions as jobs: submitted, looked at, listed, cancelled, deleted; the request in a bucket, its state the durable job's. */
-import { CAPTIONS_BUCKET_CONFIG, isFinal, isListId, type JobRecord, TesseraError } from "@tessera/shared";
+import { CAPTIONS_BUCKET_CONFIG, isFinal, isListId, type JobRecord, TesseraError, type Usage } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
 import type { DurableJobs } from "../jobs/durable_jobs.ts";
-import { OwnedRecords, type PageWish } from "../records/owned_records.ts";
+import { OwnedRecords, type PageWish, type Stored } from "../records/owned_records.ts";
 import { CaptionRecord } from "./caption_record.ts";
 
 export const CAPTION_PREFIX = "cap";
@@ -15,20 +15,25 @@ export interface Caption {
   readonly job: JobRecord;
 }
 
+/** What else is to be done about captions. */
+export interface CaptionHooks {
+  /** Forgets what the webhooks of a caption left. */
+  readonly forgetDeliveries: (id: string) => Promise<void>;
+  /** Adds a caption that was made to what its key used; called once. */
+  readonly countUsage: (keyId: string, usage: Usage) => void;
+}
+
 export class Captions {
   readonly #jobs: DurableJobs;
   readonly #records: OwnedRecords<typeof CaptionRecord>;
   readonly #keepMs: number;
-  readonly #forgetDeliveries: (id: string) => Promise<void>;
+  readonly #hooks: CaptionHooks;
 
-  /**
-   * @param keepMs how long a caption is kept after its end
-   * @param forgetDeliveries what its webhooks left, of a caption that is forgotten
-   */
-  constructor(bus: Bus, jobs: DurableJobs, keepMs: number, forgetDeliveries: (id: string) => Promise<void>) {
+  /** @param keepMs how long a caption is kept after its end */
+  constructor(bus: Bus, jobs: DurableJobs, keepMs: number, hooks: CaptionHooks) {
     this.#jobs = jobs;
     this.#keepMs = keepMs;
-    this.#forgetDeliveries = forgetDeliveries;
+    this.#hooks = hooks;
     this.#records = captionRecords(bus);
   }
 
@@ -37,7 +42,8 @@ export class Captions {
    * caption of that id already, that one it is.
    */
   async create(owner: string, caption: CaptionRecord, submit: () => Promise<JobRecord>): Promise<Caption> {
-    if (await this.#records.create(owner, caption) === null) {
+    const isNew = await this.#records.create(owner, caption) !== null;
+    if (!isNew) {
       const earlier = await this.find(owner, caption.id);
       if (earlier !== null) return earlier;
       // Its edge died, or is just about to store its job, which is stored once whoever comes first.
@@ -45,7 +51,7 @@ export class Captions {
     try {
       return { caption, job: await submit() };
     } catch (error) {
-      await this.#records.remove(owner, caption.id).catch(() => {});
+      if (isNew) await this.#records.remove(owner, caption.id).catch(() => {});
       throw error;
     }
   }
@@ -62,6 +68,7 @@ export class Captions {
     const stored = isListId(CAPTION_PREFIX, id) ? await this.#records.get(owner, id) : null;
     if (stored === null) return null;
     const job = await this.#jobs.status(id);
+    if (job !== null) await this.#count(owner, stored, job);
     if (job !== null && !this.#isTooOld(job)) return { caption: stored.record, job };
     // The job is stored a moment after the request.
     if (job !== null || Date.now() > stored.record.created_ms + SUBMIT_MS) await this.#drop(owner, id);
@@ -78,10 +85,9 @@ export class Captions {
 
   /** Waits until it has ended, or `signal` aborts. @throws TesseraError `not_found` */
   async wait(owner: string, id: string, signal: AbortSignal): Promise<Caption> {
-    const { caption } = await this.get(owner, id);
-    const job = await this.#jobs.wait(id, signal);
-    if (job === null) throw absent(id);
-    return { caption, job };
+    await this.get(owner, id);
+    if (await this.#jobs.wait(id, signal) === null) throw absent(id);
+    return await this.get(owner, id);
   }
 
   /** Ends it unless it has ended. @throws TesseraError `not_found` */
@@ -98,9 +104,21 @@ export class Captions {
     await this.#drop(owner, id);
   }
 
-  /** Forgets what ended too long ago. */
+  /** Forgets what ended too long ago, and counts what nobody has looked at. */
   async sweep(): Promise<void> {
     for (const { owner, id } of await this.#records.keys("*")) await this.find(owner, id);
+  }
+
+  /** Of those who see that it has ended, the one whose note of it is taken counts it. */
+  async #count(
+    owner: string,
+    { record, revision }: Stored<CaptionRecord>,
+    { status, usage }: JobRecord,
+  ): Promise<void> {
+    const { key_id: keyId, is_counted } = record;
+    if (keyId === null || is_counted || usage === null || !isFinal(status)) return;
+    if (await this.#records.update(owner, { ...record, is_counted: true }, revision) === null) return;
+    this.#hooks.countUsage(keyId, usage);
   }
 
   #isTooOld({ status, completed_ms }: JobRecord): boolean {
@@ -109,7 +127,7 @@ export class Captions {
 
   async #drop(owner: string, id: string): Promise<void> {
     await this.#jobs.remove(id);
-    await this.#forgetDeliveries(id);
+    await this.#hooks.forgetDeliveries(id);
     await this.#records.remove(owner, id);
   }
 }

@@ -20,6 +20,8 @@ export interface SubmitCaption {
   readonly expiresInMs?: number;
   /** What is told of where its picture is from, where the URL that is fetched holds a signature. */
   readonly toldUrl?: string;
+  /** The key whose use it counts as. */
+  readonly keyId?: string | null;
   /** For whom the same event comes again: the caption of an id is made once. */
   readonly id?: string;
 }
@@ -39,7 +41,10 @@ export async function submitCaption(deps: EdgeDeps, submission: SubmitCaption): 
   const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
   const { toldUrl } = submission;
   const media = request.media.map((each) => (toldUrl === undefined ? each : { ...each, url: toldUrl }));
-  const caption = captionRecord({ ...request, media }, job, prepared.pictures, webhook);
+  const caption = captionRecord({ ...request, media }, job, prepared.pictures, {
+    webhook,
+    keyId: submission.keyId ?? null,
+  });
   return await deps.captions.create(
     owner,
     caption,
@@ -56,7 +61,7 @@ export function captionRecord(
   request: CaptionRequest,
   job: Job,
   { images, timings }: LoadedPictures,
-  webhook: WebhookTarget | null,
+  { webhook, keyId }: { readonly webhook: WebhookTarget | null; readonly keyId: string | null },
 ): CaptionRecord {
   return {
     v: 1,
@@ -71,6 +76,8 @@ export function captionRecord(
     webhook,
     images: images.map(({ width, height, cols, rows, tiles }) => ({ width, height, cols, rows, tiles: tiles.length })),
     timings: { ...timings },
+    key_id: keyId,
+    is_counted: false,
   };
 }
 

@@ -1,4 +1,5 @@
 /** Files for later requests: bytes in the object store, what is known of them in a bucket, each seen by its owner alone. */
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { type ObjectStore, Objm } from "@nats-io/obj";
 import {
@@ -20,6 +21,7 @@ import { isFull } from "../dispatch/jetstream_codes.ts";
 import { PerConnection } from "../dispatch/per_connection.ts";
 import { OwnedRecords, type Page, type PageWish } from "../records/owned_records.ts";
 import { FileRecord } from "./file_record.ts";
+import { dropOrphans } from "./orphans.ts";
 import { objectBytes } from "./pieces.ts";
 
 const PREFIX = "file";
@@ -40,8 +42,14 @@ export interface FileFacts {
   readonly expiresInMs?: number;
 }
 
+interface Opened {
+  readonly nc: NatsConnection;
+  readonly store: ObjectStore;
+  readonly manager: JetStreamManager;
+}
+
 export class FileStore {
-  readonly #objects: PerConnection<{ readonly nc: NatsConnection; readonly store: ObjectStore }>;
+  readonly #objects: PerConnection<Opened>;
   readonly #records: OwnedRecords<typeof FileRecord>;
 
   readonly #maxFileBytes: number;
@@ -50,7 +58,7 @@ export class FileStore {
     this.#maxFileBytes = maxFileBytes;
     this.#objects = new PerConnection(bus, async (nc) => {
       const store = await new Objm(nc).create(FILES_BUCKET_CONFIG.name, { ...FILES_BUCKET_CONFIG.options });
-      return { nc, store };
+      return { nc, store, manager: await jetstreamManager(nc, { checkAPI: false }) };
     });
     this.#records = new OwnedRecords({
       bus,
@@ -170,8 +178,9 @@ export class FileStore {
     await this.#drop(owner, id);
   }
 
-  /** Forgets the files that are too old. Returns how many. */
-  async sweep(): Promise<number> {
+  /** Forgets the files that are too old, and what uploads left that broke off with their edge. Returns how many. */
+  async sweep(orphanAgeMs?: number): Promise<number> {
+    const { manager } = await this.#objects.get();
     let numDropped = 0;
     for (const { owner, id } of await this.#records.keys("*")) {
       const stored = await this.#records.get(owner, id);
@@ -179,7 +188,8 @@ export class FileStore {
       await this.#drop(owner, id);
       numDropped++;
     }
-    return numDropped;
+    const ids = new Set((await this.#records.keys("*")).map(({ id }) => id));
+    return numDropped + await dropOrphans(manager, ids, orphanAgeMs);
   }
 
   async #drop(owner: string, id: string): Promise<void> {

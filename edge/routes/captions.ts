@@ -31,6 +31,7 @@ export function createCaption(deps: EdgeDeps): Route {
         : await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       made = await submitCaption(deps, {
         owner,
+        keyId: c.var.caller.key?.id ?? null,
         body,
         ticket,
         signal,

@@ -93,6 +93,18 @@ Deno.test("accounts: chat, picture, video, counting, kept answers and durable jo
     assert.equal((await made.json()).output?.text, picture!.caption, JSON.stringify(taken));
     assert.equal((await fetch(`${b}/v1/captions/${taken.id}`, { method: "DELETE" })).status, 200);
 
+    const line = { custom_id: "1", method: "POST", url: "/v1/captions", body: JSON.parse(asked) };
+    const lines = new FormData();
+    lines.set("purpose", "batch");
+    lines.set("file", new File([JSON.stringify(line)], "in.jsonl"));
+    const input = await (await fetch(`${a}/v1/files`, { method: "POST", body: lines })).json();
+    const wish = JSON.stringify({ input_file_id: input.id, endpoint: "/v1/captions", completion_window: "24h" });
+    const { id: batchId } = await (await fetch(`${b}/v1/batches`, { method: "POST", headers, body: wish })).json();
+    const batch = async () => await (await fetch(`${a}/v1/batches/${batchId}`)).json();
+    await until(async () => (await batch()).status === "completed", "the batch");
+    const output = await (await fetch(`${a}/v1/files/${(await batch()).output_file_id}/content`)).json();
+    assert.equal(output.response.body.output.text, picture!.caption);
+
     await withDurableJobs(base, async (jobs) => {
       const job = durableJob(model);
       await jobs.submit(job, []);

@@ -176,6 +176,32 @@ Deno.test("files: what is wrong with an upload is said, and leaves nothing", () 
     assert.ok(await numStored(harness) <= cases.length);
   }));
 
+Deno.test("files: what an edge left that ended in the middle of an upload is swept away, and files that are too old", () =>
+  withEdge({ worker: false }, async (harness) => {
+    const { files, bus } = harness.edge.deps;
+    const file = await uploaded(harness, "kept", "kept");
+    const { tenant: owner } = await uncheckedCaller("a");
+    // Pieces without an object, and an object that never became a file.
+    bus.connection.publish(`$O.${FILES_BUCKET}.C.left`, new Uint8Array(9));
+    const unpublished = await files.store(ReadableStream.from([new Uint8Array(9)]));
+    const short = { purpose: "user_data", filename: "x", contentType: "", expiresInMs: 1 } as const;
+    const old = await files.publish(owner, await files.store(ReadableStream.from([new Uint8Array(9)])), short);
+    const manager = await jetstreamManager(bus.connection);
+    const numPieces = async () => {
+      const info = await manager.streams.info(objectStream(FILES_BUCKET), {
+        subjects_filter: `$O.${FILES_BUCKET}.C.>`,
+      });
+      return Object.keys(info.state.subjects ?? {}).length;
+    };
+    await until(async () => await numPieces() === 4 && Date.now() > old.expires_ms);
+    assert.equal(await files.sweep(), 1, "what came a moment ago may be an upload on its way");
+    assert.equal(await numPieces(), 3);
+    assert.equal(await files.sweep(0), 2);
+    assert.equal(await numPieces(), 1);
+    assert.equal(await (await get(harness, `/${file.id}/content`)).text(), "kept");
+    await errorOf(await get(harness, `/${unpublished.id}`), 404);
+  }));
+
 Deno.test("files: what is too long, or breaks off, leaves nothing", () =>
   withEdge({ worker: false }, async (harness) => {
     const { edge } = harness;

@@ -1,8 +1,17 @@
 /** API keys: who gets in, for what, how often, and what is counted; with a real bucket and nats-server's own counters. */
 import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
-import { type ApiKey, apiKeyHash, encodeMessage, KEYS_BUCKET_CONFIG, newApiKeySecret, newId } from "@tessera/shared";
+import {
+  type ApiKey,
+  apiKeyHash,
+  encodeMessage,
+  JOBS_BUCKET,
+  KEYS_BUCKET_CONFIG,
+  newApiKeySecret,
+  newId,
+} from "@tessera/shared";
 import assert from "node:assert/strict";
+import { fakePicture } from "./fake_tile_pool.ts";
 import { errorOf, type Harness, until, withEdge } from "./harness.ts";
 
 const NO_LIMITS = { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null };
@@ -196,3 +205,28 @@ Deno.test("keys: where they are not checked nothing is counted, and usage says s
     await errorOf(await fetch(`${edge.url}/v1/usage`), 404);
   });
 });
+
+Deno.test("keys: a caption counts for its key when it has ended, once, whoever looks", () =>
+  withEdge(CLOSED, async (harness) => {
+    const { edge } = harness;
+    await edge.deps.keys.listed;
+    const { headers } = await addKey(harness);
+    const body = JSON.stringify({ image: fakePicture(1, 1), prompt: "What?" });
+    const response = await fetch(`${edge.url}/v1/captions`, { method: "POST", headers, body });
+    const { id } = await response.json();
+    // As the worker that makes it writes its end.
+    const bucket = await new Kvm(edge.deps.bus.connection).open(JOBS_BUCKET);
+    const queued = JSON.parse((await bucket.get(id))!.string());
+    const usage = { prompt_tokens: 30, completion_tokens: 12, image_tokens: 4, cached_tokens: 0 };
+    await bucket.put(id, JSON.stringify({ ...queued, status: "succeeded", completed_ms: Date.now(), usage }));
+    const look = async () => await (await fetch(`${edge.url}/v1/captions/${id}`, { headers })).json();
+    assert.deepEqual(
+      (await Promise.all([look(), look(), look()])).map(({ status }) => status),
+      Array(3).fill("succeeded"),
+    );
+    await edge.deps.captions.sweep();
+    const total = async () => (await (await fetch(`${edge.url}/v1/usage`, { headers })).json()).total;
+    await until(async () => (await total()).output_tokens > 0);
+    const { requests, input_tokens, output_tokens } = await total();
+    assert.deepEqual([requests, input_tokens, output_tokens], [1, 30, 12]);
+  }));

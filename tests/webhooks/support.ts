@@ -63,7 +63,10 @@ export async function openCaptions(
   });
   const store = await WebhookStore.open(nc);
   const jobs = new DurableJobs(bus);
-  const captions = new CaptionStore(bus, jobs, 3_600_000, (id) => store.forget(id));
+  const captions = new CaptionStore(bus, jobs, 3_600_000, {
+    forgetDeliveries: (id) => store.forget(id),
+    countUsage: () => {},
+  });
   const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption") => {
     const id = newListId("cap");
     const job = Job.parse({
@@ -90,6 +93,8 @@ export async function openCaptions(
       webhook: null,
       images: [],
       timings: {},
+      key_id: null,
+      is_counted: false,
     };
     await captions.create(target.owner, caption, () => jobs.submit(job, [], { webhook: target as JobWebhook }));
     return id;
