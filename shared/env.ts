@@ -52,6 +52,11 @@ export const VARIABLES = {
   TESSERA_NATS_CERT: variable("", "Certificate shown to NATS servers: a PEM file, or its content.", z.string()),
   TESSERA_NATS_KEY: variable("", "Key of that certificate: a PEM file, or its content.", z.string()),
   TESSERA_THREADS: variable("0", "Threads of the engine; 0: one per core.", integer(0, 1024)),
+  TESSERA_NUM_DEVICES: variable(
+    "1",
+    "Devices the decoder's layers are split over, the vendor's way; on a CPU they are virtual.",
+    integer(1, 64),
+  ),
   TESSERA_ISA: variable(
     "",
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",

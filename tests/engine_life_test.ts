@@ -28,5 +28,5 @@ nativeTest("two engines in one process, working at the same time, do not see eac
 
 nativeTest("the embedded model opens and closes many times, under running steps too, without growth", async () => {
   const memory = await cycleEngine(120);
-  assert.ok(isSteady(memory), `${memory[0]} MiB half way, ${memory[1]} MiB at the end`);
+  assert.ok(isSteady(memory), JSON.stringify(memory));
 });
