@@ -93,6 +93,13 @@ Deno.test("accounts: chat, picture, video, counting, kept answers and durable jo
     assert.equal((await made.json()).output?.text, picture!.caption, JSON.stringify(taken));
     assert.equal((await fetch(`${b}/v1/captions/${taken.id}`, { method: "DELETE" })).status, 200);
 
+    const filmed = new FormData();
+    filmed.set("video", new File([Uint8Array.fromBase64(video)], "clip.mp4"));
+    filmed.set("max_tokens", "4");
+    const ofVideo = await fetch(`${a}/v1/captions`, { method: "POST", headers: { prefer: "wait=20" }, body: filmed });
+    const { status, images } = await ofVideo.json();
+    assert.deepEqual([status, images.length], ["succeeded", 8], "a video as a file of a form");
+
     const line = { custom_id: "1", method: "POST", url: "/v1/captions", body: JSON.parse(asked) };
     const lines = new FormData();
     lines.set("purpose", "batch");
