@@ -1,4 +1,7 @@
-/** Owns where the residual stream begins and ends: embeddings, class row and positions, rows for the head. Memory is the limit. */
+/**
+ * Owns where the residual stream begins and ends: embeddings, class row and positions, rows for the head. Memory is the
+ * limit: of each value 2 or 4 bytes are read and 4 written (with positions 6 and 4), and at most one is added.
+ */
 #include "ops/cuda/kernels/common.cuh"
 #include "ops/cuda/kernels/kernels.h"
 
