@@ -47,7 +47,12 @@ export async function openKernelWorkshop(
     using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
     await lock.lock(true);
     const jobs = sources.map((path) => ({ path, flags: flagsOf(path, variant, headers) }));
-    compiled = await compileAll(jobs, { toolchain, folder: objects, progress });
+    const shared = await compileAll(jobs, { toolchain, folder: objects, progress });
+    // Links of our own: another build may replace objects while changes are tried.
+    const own = await Deno.makeTempDir({ dir: folder, prefix: "workshop-" });
+    addEventListener("unload", () => Deno.removeSync(own, { recursive: true }));
+    compiled = shared.map((object) => join(own, basename(object)));
+    await Promise.all(shared.map((object, i) => Deno.link(object, compiled[i]!)));
   }
   const objectOf = new Map(sources.map((source, i) => [source, compiled[i]!]));
   const texts = new Map(await Promise.all(kernels.map(async (path) => [path, await Deno.readTextFile(path)] as const)));
