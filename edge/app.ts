@@ -1,6 +1,7 @@
 /** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
-import { type Logger, newId, TesseraError, toTesseraError } from "@tessera/shared";
+import { newId, TesseraError, toTesseraError } from "@tessera/shared";
 import { type Context, Hono } from "hono";
+import { matchedRoutes } from "hono/route";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
@@ -14,6 +15,7 @@ import { healthz, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
 import { receiveHook } from "./routes/hooks.ts";
+import { metrics } from "./routes/metrics.ts";
 import { playground } from "./routes/playground.ts";
 import { tokenize } from "./routes/tokenize.ts";
 import { usage } from "./routes/usage.ts";
@@ -23,13 +25,14 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   const app = new Hono<EdgeContext>();
-  app.use(identify(deps.log));
+  app.use(identify(deps));
   app.use(deps.gate.middleware());
   app.use(deps.idempotency.middleware());
   const pages = playground(deps);
   app.get("/", pages.page);
   app.get("/playground/:file", pages.file);
   app.get("/healthz", healthz);
+  app.get("/metrics", metrics(deps));
   app.get("/readyz", readyz(deps));
   app.get("/v1/models", listModels(deps));
   app.get("/v1/models/*", getModel(deps));
@@ -90,6 +93,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/openapi.json", "GET"],
       ["/docs", "GET"],
       ["/healthz", "GET"],
+      ["/metrics", "GET"],
       ["/readyz", "GET"],
     ] as const
   ) {
@@ -112,7 +116,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
 }
 
 /** Gives every request an id (the client's own, if it is one) and writes one line when its answer begins. */
-function identify(log: Logger) {
+function identify({ log, metrics }: EdgeDeps) {
   return async (c: Context<EdgeContext>, next: () => Promise<void>): Promise<void> => {
     const given = c.req.header("x-request-id") ?? "";
     const requestId = REQUEST_ID.test(given) ? given : newId("req");
@@ -122,12 +126,22 @@ function identify(log: Logger) {
     c.set("log", log.with({ request_id: requestId }));
     await next();
     c.header("x-request-id", requestId);
-    const ms = Math.round(performance.now() - requestedAt);
-    c.var.log.info("request", { method: c.req.method, path: c.req.path, status: c.res.status, ms });
+    const { method, path } = c.req;
+    const { status } = c.res;
+    const ms = performance.now() - requestedAt;
+    metrics.answered(routeOf(c), method, status, ms);
+    c.var.log.info("request", { method, path, status, ms: Math.round(ms) });
   };
 }
 
-function errorResponse(c: Context<EdgeContext>, error: TesseraError, { admission }: EdgeDeps): Response {
+/** The route as it is written, so that ids in paths do not make a series each. */
+function routeOf(c: Context<EdgeContext>): string {
+  const path = matchedRoutes(c).findLast(({ path }) => !path.endsWith("*") || path === "/v1/models/*")?.path;
+  return path ?? "other";
+}
+
+function errorResponse(c: Context<EdgeContext>, error: TesseraError, { admission, metrics }: EdgeDeps): Response {
+  metrics.refused(error.code);
   // Who refused for want of memory or the like knows no pace; it is that of the requests which give it back.
   const retryAfterS = error.retryAfterS ?? (error.code === "rate_limited" ? admission.retryAfterS() : null);
   if (retryAfterS !== null) c.header("retry-after", String(retryAfterS));

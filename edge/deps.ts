@@ -16,6 +16,7 @@ import type { WorkerDirectory } from "./dispatch/directory.ts";
 import { type FileStore, resolveFile } from "./files/file_store.ts";
 import type { DurableJobs } from "./jobs/durable_jobs.ts";
 import type { LoaderOptions } from "./media/load_pictures.ts";
+import type { EdgeMetrics } from "./metrics/metrics.ts";
 import type { Answers } from "./resume/answers.ts";
 import type { Idempotency } from "./resume/idempotency.ts";
 import type { FetchSettings } from "./media/picture_bytes.ts";
@@ -36,6 +37,7 @@ export interface EdgeDeps {
   readonly directory: WorkerDirectory;
   readonly dispatcher: Dispatcher;
   readonly tilePool: TilePool;
+  readonly metrics: EdgeMetrics;
   readonly videoMemory: VideoMemory;
   /** Answers that can be taken up again. */
   readonly answers: Answers;

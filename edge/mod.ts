@@ -30,6 +30,7 @@ import type { Resolve } from "./outbound/request.ts";
 import { outboundSettings } from "./outbound/settings.ts";
 import { Sweeper } from "./records/sweeper.ts";
 import { Answers } from "./resume/answers.ts";
+import { EdgeMetrics } from "./metrics/metrics.ts";
 import { Idempotency } from "./resume/idempotency.ts";
 import { keptResponse } from "./resume/response.ts";
 import { listen } from "./http_server.ts";
@@ -92,16 +93,19 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   });
   const jobs = new DurableJobs(bus);
   const webhooks = new Webhooks(bus);
+  const admission = new Admission(config);
+  const dispatcher = new Dispatcher({ edgeId, bus, directory, waits: config.waits, log });
   const deps: EdgeDeps = {
     config,
     log,
+    metrics: new EdgeMetrics({ admission, bus, directory, dispatcher, tilePool }),
     gate: new Gate({ isClosed, keys, meter, log }),
     keys,
     meter,
-    admission: new Admission(config),
+    admission,
     bus,
     directory,
-    dispatcher: new Dispatcher({ edgeId, bus, directory, waits: config.waits, log }),
+    dispatcher,
     tilePool,
     videoMemory: new VideoMemory(),
     answers,

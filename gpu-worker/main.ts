@@ -27,6 +27,7 @@ const VARIABLES = [
   "TESSERA_MAX_SEQUENCES",
   "TESSERA_TOKEN_BUDGET",
   "TESSERA_DRAIN_MS",
+  "TESSERA_METRICS",
   "TESSERA_SUPERVISED",
   "TESSERA_LOG_LEVEL",
   "TESSERA_LOG_FORMAT",
@@ -82,6 +83,7 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, access, log }, {
       maxSequences: settings.TESSERA_MAX_SEQUENCES,
       tokenBudget: settings.TESSERA_TOKEN_BUDGET,
+      metricsAddress: settings.TESSERA_METRICS,
     });
     log.info("worker_ready", { worker_id: worker.workerId, model: facts.name });
     return worker;

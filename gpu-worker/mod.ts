@@ -26,6 +26,8 @@ import { TokenizeResponder } from "./intake/tokenize.ts";
 import type { Ffmpeg } from "./media/ffmpeg.ts";
 import { VideoService } from "./media/video_service.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
+import { WorkerMetrics } from "./metrics/metrics.ts";
+import { serveMetrics } from "./metrics/server.ts";
 import { Worker } from "./worker.ts";
 
 /** Given by whoever starts a worker, and closed by the worker when it closes. */
@@ -46,6 +48,8 @@ export interface WorkerLimits {
   readonly maxSequences: number;
   /** New tokens of one engine step. */
   readonly tokenBudget: number;
+  /** `host:port` at which it tells what it does; empty or absent: nowhere. */
+  readonly metricsAddress?: string;
   /** Takes jobs of pictures and prefixes that it had before, from a queue of its own. Default true. */
   readonly isRouted?: boolean;
   readonly waits?: Partial<IntakeWaits> & { readonly ackMs?: number };
@@ -53,6 +57,8 @@ export interface WorkerLimits {
 
 export interface RunningWorker {
   readonly workerId: string;
+  /** Port of /metrics; null where nothing is served. */
+  readonly metricsPort: number | null;
   /** Rejects when the worker cannot go on; resolves when it was closed. */
   readonly ended: Promise<void>;
   /** Jobs it has now. */
@@ -86,7 +92,12 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     worker.intake.reclaimAll();
     void announcer.announce();
   }, log);
-  const worker = new Worker({
+  const { device, dtype, isa } = engine.info;
+  const metrics: WorkerMetrics = new WorkerMetrics(
+    { worker_id: workerId, model: facts.name, device, dtype, isa },
+    () => worker.state,
+  );
+  const worker: Worker = new Worker({
     nc,
     link,
     engine,
@@ -104,6 +115,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     },
     log,
     onRoom: () => pulling.poke(),
+    metrics,
   });
   const depth = new QueueDepth(nc, facts.name, workerId, isRouted);
   const describe = (): Announcement => ({
@@ -147,8 +159,10 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   await nc.flush();
   await announcer.start();
   pulling.start();
-  const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
+  const told = { metrics: () => metrics.text(), isReady: () => !isDraining && !hasEnded };
+  const metricsServer = limits.metricsAddress ? serveMetrics(limits.metricsAddress, told, log) : null;
   let hasEnded = false;
+  const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
   ended.catch((error) => {
     hasEnded = true;
     log.error("worker_ended", { error });
@@ -167,6 +181,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     await within(CLOSE_TIMEOUT_MS, videos?.stop() ?? Promise.resolve());
     await ended.catch(() => {});
     await within(CLOSE_TIMEOUT_MS, announcer.stop());
+    await within(CLOSE_TIMEOUT_MS, metricsServer?.close() ?? Promise.resolve());
     await engine.close();
     await within(CLOSE_TIMEOUT_MS, nc.drain().catch(() => {}));
     await nc.close();
@@ -175,6 +190,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   let closing: Promise<void> | null = null;
   return {
     workerId,
+    metricsPort: metricsServer?.port ?? null,
     ended,
     numJobs: () => worker.intake.numJobs,
     isIdle: () => worker.isIdle,

@@ -7,6 +7,7 @@ import type { AnswerStep } from "./publish/answer.ts";
 import { tokenLogprobs } from "./publish/logprobs.ts";
 import { type Plan, type Sampled, Scheduler } from "./schedule/scheduler.ts";
 import type { Sequence } from "./schedule/sequence.ts";
+import type { WorkerMetrics, WorkerState } from "./metrics/metrics.ts";
 import { TileSlots } from "./schedule/tile_slots.ts";
 import { sequencesOf } from "./sequences.ts";
 
@@ -16,6 +17,7 @@ export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength"
   readonly maxSequences: number;
   /** A job ended, so that there is room for another. */
   readonly onRoom: () => void;
+  readonly metrics?: WorkerMetrics;
 }
 
 /** A token on its way to the edge. */
@@ -76,6 +78,17 @@ export class Worker {
     }
   }
 
+  /** What it has to do, and what is left. */
+  get state(): WorkerState {
+    return {
+      sequences: this.#scheduler.numSequences,
+      jobs: this.intake.numJobs,
+      preemptions: this.#scheduler.numPreemptions,
+      freeBlocks: this.#scheduler.numAvailableBlocks,
+      blocks: this.#options.engine.info.numKvBlocks,
+    };
+  }
+
   /** Ends `run` after the step in flight. */
   stop(): void {
     this.#isStopped = true;
@@ -91,9 +104,12 @@ export class Worker {
       this.#publish();
       return numEncoded > 0;
     }
+    const startedAt = performance.now();
     const result = await this.#runBatch(plan);
     if (result === null) return true;
+    const ms = performance.now() - startedAt;
     const { sampled, freed } = this.#scheduler.complete(plan, result);
+    this.#options.metrics?.step(ms, plan.batch.tokenIds.length, sampled.length);
     for (const sequence of freed) this.#forget(sequence);
     for (const each of sampled) this.#postprocess(each, result);
     return true;
@@ -134,7 +150,7 @@ export class Worker {
       this.#tiles.encoded(batch);
     } catch (cause) {
       const lost = new Set(this.#tiles.encodeFailed(batch));
-      this.#engineFailed("encode_failed", cause);
+      this.#engineFailed("encode", cause);
       for (const job of [...this.intake.jobs]) {
         if (job.tiles.some((hash) => lost.has(hash))) {
           this.intake.fail(job, new TesseraError("internal_error", { cause }));
@@ -142,6 +158,7 @@ export class Worker {
       }
     }
     const elapsed = performance.now() - startedAt;
+    this.#options.metrics?.encoded(elapsed, batch.hashes.length);
     for (const job of this.intake.jobs) {
       if (batch.hashes.some((hash) => job.tiles.includes(hash))) job.visionMs += elapsed;
     }
@@ -176,7 +193,7 @@ export class Worker {
     } catch (cause) {
       const { givenUp, freed } = this.#scheduler.fail(plan);
       for (const sequence of freed) this.#forget(sequence);
-      this.#engineFailed("step_failed", cause);
+      this.#engineFailed("step", cause);
       for (const sequence of givenUp) {
         const place = this.#placeOf.get(sequence);
         if (place !== undefined) this.intake.fail(place.job, new TesseraError("internal_error", { cause }));
@@ -241,9 +258,10 @@ export class Worker {
     if (!job.sequences.some((each) => this.#placeOf.has(each))) this.intake.releaseTiles(job);
   }
 
-  #engineFailed(event: string, error: unknown): void {
+  #engineFailed(call: "encode" | "step", error: unknown): void {
     this.#numFailures += 1;
-    this.#log.error(event, { error, num_failures: this.#numFailures });
+    this.#options.metrics?.failed(call);
+    this.#log.error(`${call}_failed`, { error, num_failures: this.#numFailures });
     if (this.#numFailures >= MAX_FAILURES) throw new Error(`Cannot go on: ${this.#numFailures} engine calls failed`);
   }
 }

@@ -112,6 +112,11 @@ export const VARIABLES = {
     "Longest time a request may take, in ms.",
     integer(1_000, 86_400_000),
   ),
+  TESSERA_METRICS: variable(
+    "",
+    "Address at which a worker serves /metrics, /healthz and /readyz, such as 0.0.0.0:9464; empty: nowhere.",
+    z.string().regex(/^$|^\S+:\d{1,5}$/, "expected host:port"),
+  ),
   TESSERA_DRAIN_MS: variable("30000", "How long Ctrl-C waits for running answers, in ms.", integer(0, 3_600_000)),
   TESSERA_ALLOW_PRIVATE_URLS: variable(
     "false",

@@ -85,7 +85,7 @@ export function tesseraFacts(end: AnswerEnd, facts: AnswerFacts): TesseraFacts {
 }
 
 /** To tenths of a millisecond. */
-function rounded<K extends string>(timings: Readonly<Record<K, number>>): Record<K, number> {
+export function rounded<K extends string>(timings: Readonly<Record<K, number>>): Record<K, number> {
   const entries = Object.entries<number>(timings).map(([name, ms]) => [name, Math.round(ms * 10) / 10]);
   return Object.fromEntries(entries) as Record<K, number>;
 }

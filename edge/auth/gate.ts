@@ -17,6 +17,7 @@ export interface GateOptions {
 
 /** What a key needs for a path, first match; null: any key will do. Other paths are open to everybody. */
 const SCOPE_OF_PATH: readonly (readonly [prefix: string, scope: Scope | null])[] = [
+  ["/metrics", "admin"],
   ["/v1/models", null],
   ["/v1/usage", null],
   ["/v1/fleet", null],

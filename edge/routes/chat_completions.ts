@@ -10,6 +10,7 @@ import { isResumable, resume } from "../resume/route.ts";
 import { Answer } from "../stream/answer.ts";
 import { chunks } from "../stream/chunks.ts";
 import { oneCompletion } from "../stream/one_completion.ts";
+import { timed } from "../stream/server_timing.ts";
 import { sseResponse } from "../stream/sse.ts";
 
 export function chatCompletions(deps: EdgeDeps) {
@@ -39,9 +40,9 @@ export function chatCompletions(deps: EdgeDeps) {
         const { id } = answer.head;
         const items = chunks(answer, first, request.includeUsage, c.var.log);
         const kept = await deps.answers.keep(id, c.var.caller.tenant, items, () => ticket.close());
-        return keptResponse(deps, id, kept.follow(-1));
+        return timed(keptResponse(deps, id, kept.follow(-1)), answer.early);
       }
-      return sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
+      const response = sseResponse(chunks(answer, first, request.includeUsage, c.var.log), {
         keepAliveMs: deps.config.waits.keepAliveMs,
         stallMs: deps.config.waits.stallMs,
         onClose: (isClientGone) => {
@@ -49,6 +50,7 @@ export function chatCompletions(deps: EdgeDeps) {
           ticket.close();
         },
       });
+      return timed(response, answer.early);
     } catch (error) {
       leave();
       ticket.close();
@@ -101,6 +103,9 @@ export async function dispatch(
     videos: pictures.videos,
     requestedAt,
     log: c.var.log,
-    onUsage: (usage) => deps.gate.record(c.var.caller, usage),
+    onEnd: (end, { timings }) => {
+      deps.gate.record(c.var.caller, end.usage);
+      deps.metrics.completed(job.model, end.finishReason, end.usage, timings);
+    },
   });
 }

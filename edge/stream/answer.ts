@@ -1,6 +1,6 @@
 /** An answer on its way to the client: the job it comes from, and what is said of it at its end. */
 import type { JobImage, Logger } from "@tessera/shared";
-import { type AnswerHead, type TesseraFacts, tesseraFacts } from "../api/response.ts";
+import { type AnswerHead, rounded, type TesseraFacts, tesseraFacts } from "../api/response.ts";
 import type { AnswerEnd, AnswerPart } from "../dispatch/mailbox.ts";
 import type { RunningJob } from "../dispatch/running_job.ts";
 import type { VideoFacts } from "../media/load_video.ts";
@@ -20,7 +20,7 @@ export interface AnswerOptions {
   readonly requestedAt: number;
   readonly log: Logger;
   /** Told once, when the answer is complete. */
-  readonly onUsage?: (usage: AnswerEnd["usage"]) => void;
+  readonly onEnd?: (end: AnswerEnd, facts: TesseraFacts) => void;
 }
 
 export class Answer {
@@ -42,6 +42,12 @@ export class Answer {
     return part;
   }
 
+  /** Stages that are over when its first part is here, in ms. */
+  get early(): Readonly<Record<string, number>> {
+    const { load, job } = this.#options;
+    return rounded({ ...load, queue_ms: job.queueMs, first_token_ms: this.#firstTokenMs ?? this.#elapsedMs() });
+  }
+
   /** What is said of the answer at its end; also logs it. Called once. */
   facts(end: AnswerEnd): TesseraFacts {
     const totalMs = this.#elapsedMs();
@@ -56,7 +62,7 @@ export class Answer {
       totalMs,
     });
     const { finishReason, usage } = end;
-    this.#options.onUsage?.(usage);
+    this.#options.onEnd?.(end, facts);
     log.info("answered", { job_id: job.id, finish_reason: finishReason, ...usage, ...facts.timings });
     return facts;
   }

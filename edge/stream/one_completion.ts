@@ -2,10 +2,12 @@
 import type { FinishReason, TokenLogprobs } from "@tessera/shared";
 import { type Choice, completion } from "../api/response.ts";
 import type { Answer } from "./answer.ts";
+import { timed } from "./server_timing.ts";
 
 /** Waits for the end. @throws TesseraError when the answer failed */
 export async function oneCompletion(answer: Answer, wantsLogprobs: boolean): Promise<Response> {
-  return Response.json(await wholeCompletion(answer, wantsLogprobs));
+  const body = await wholeCompletion(answer, wantsLogprobs);
+  return timed(Response.json(body), body.tessera.timings);
 }
 
 /** The same as a value. */

@@ -11,6 +11,7 @@ import {
   toTesseraError,
   TURNOVER_WINDOW_MS,
 } from "@tessera/shared";
+import type { WorkerMetrics } from "../metrics/metrics.ts";
 import type { ModelFacts } from "../config.ts";
 import type { Tokenizer } from "../prompt/tokenizer.ts";
 import { Answers } from "../publish/answers.ts";
@@ -46,6 +47,7 @@ export interface IntakeOptions {
   readonly vocabSize: number;
   readonly waits: IntakeWaits;
   readonly log: Logger;
+  readonly metrics?: WorkerMetrics;
   /** Something changed that the worker's loop may act on. */
   readonly onChange: () => void;
   /** A job has ended. Returns whether nothing of it is in flight; if not, `releaseTiles` is called later. */
@@ -184,6 +186,7 @@ export class Intake {
     const usage = job.usage();
     const timings = job.timings(performance.now());
     events.done(answers.end(), answers.finish, usage, timings);
+    this.#options.metrics?.finished(answers.finish, usage, timings);
     this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settling.add(job);
@@ -194,6 +197,7 @@ export class Intake {
     if (job.hasEnded) return;
     this.#options.log.warn("job_failed", { job_id: job.id, error });
     if (job.grant === null) return this.#giveBack(job);
+    this.#options.metrics?.ended(error.code);
     job.grant.events.error(error);
     this.#end(job);
     this.#settling.add(job);

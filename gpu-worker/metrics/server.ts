@@ -1,0 +1,44 @@
+/** A worker's own small server: /metrics for Prometheus, /healthz and /readyz for whoever watches over it. */
+import type { Logger } from "@tessera/shared";
+
+export interface MetricsServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface Told {
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
+  /** Whether it takes new jobs. */
+  readonly isReady: () => boolean;
+}
+
+/** @param address `host:port`; port 0 takes a free one */
+export function serveMetrics(address: string, told: Told, log: Logger): MetricsServer {
+  const at = address.lastIndexOf(":");
+  const server = Deno.serve({
+    hostname: address.slice(0, at),
+    port: Number(address.slice(at + 1)),
+    onListen: ({ hostname, port }) => log.info("metrics_listening", { url: `http://${hostname}:${port}/metrics` }),
+    onError: (error) => {
+      log.error("metrics_failed", { error });
+      return new Response("Something went wrong.\n", { status: 500 });
+    },
+  }, async (request) => {
+    if (request.method !== "GET") return new Response(null, { status: 405, headers: { allow: "GET" } });
+    switch (new URL(request.url).pathname) {
+      case "/metrics": {
+        const { type, text } = await told.metrics();
+        return new Response(text, { headers: { "content-type": type } });
+      }
+      case "/healthz":
+        return Response.json({ status: "ok" });
+      case "/readyz":
+        return told.isReady()
+          ? Response.json({ status: "ready" })
+          : Response.json({ status: "not_ready" }, { status: 503 });
+      default:
+        return new Response("Not found.\n", { status: 404 });
+    }
+  });
+  return { port: server.addr.port, close: () => server.shutdown() };
+}
