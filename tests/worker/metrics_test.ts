@@ -13,7 +13,10 @@ Deno.test("worker: its metrics and probes", () =>
     const text = await (await fetch(`${at}/metrics`)).text();
     const valueOf = (series: string) =>
       Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.split(" ").at(-1));
-    assert.match(text, /^tessera_worker_info\{worker_id="worker-\w+",model=".+",device="cpu",dtype=".+",isa=".+"\} 1$/m);
+    assert.match(
+      text,
+      /^tessera_worker_info\{worker_id="worker-\w+",model=".+",device="cpu",dtype=".+",isa=".+"\} 1$/m,
+    );
     assert.equal(valueOf("tessera_tiles_encoded_total"), 1);
     assert.equal(valueOf('tessera_worker_jobs_total{outcome="length"}'), 1);
     assert.equal(valueOf('tessera_worker_tokens_total{kind="output"}'), done.usage.completion_tokens);
