@@ -3,6 +3,7 @@ import type { ConsumerMessages, JsMsg } from "@nats-io/jetstream";
 import {
   decodeMessage,
   type DeliveryRecord,
+  isFinal,
   type Logger,
   MAX_KEPT_ATTEMPTS,
   WEBHOOK_ACK_WAIT_MS,
@@ -148,7 +149,9 @@ export class Deliverer {
       return eventBody(dispatch, { id: dispatch.subject_id, object: "webhook.test", status: "succeeded" });
     }
     const found = await this.#readCaption(dispatch);
-    return found === null ? null : eventBody(dispatch, captionAt(dispatch, found));
+    // How far it has come is nothing to tell of one that has ended.
+    if (found === null || (dispatch.type === "caption.output" && isFinal(found.job.status))) return null;
+    return eventBody(dispatch, captionAt(dispatch, found));
   }
 
   /** What is known after an attempt. */
@@ -163,7 +166,7 @@ export class Deliverer {
     };
     if (attempt.error === null) return { ...counted, state: "delivered" };
     const isOver = attempt.error === "gone" || attempt.error === "url_forbidden" ||
-      record.dispatch.type === "webhook.test";
+      isOnce(record.dispatch);
     const wait = isOver ? null : nextWait(this.#options.schedule, num_in_round, retryAfterMs);
     if (wait === null) return { ...counted, state: "failed" };
     return { ...counted, next_attempt_ms: Math.round(Date.now() + wait) };
@@ -172,7 +175,7 @@ export class Deliverer {
   /** Writes down what is known, and only then lets go of the message. */
   async #settle(message: JsMsg, before: DeliveryRecord, after: DeliveryRecord): Promise<void> {
     const { dispatch } = before;
-    const isDead = after.state === "failed" && dispatch.type !== "webhook.test";
+    const isDead = after.state === "failed" && !isOnce(dispatch);
     // Whoever reads that it failed finds it on the list.
     if (isDead) await this.#store.bury(after);
     const written = await this.#store.change(dispatch, (now) => now.dispatch.round === dispatch.round ? after : now);
@@ -200,4 +203,9 @@ export class Deliverer {
 /** @param numLooks how often it has looked, this time included */
 function turnWait(numLooks: number): number {
   return Math.min(MAX_TURN_WAIT_MS, TURN_WAIT_MS * 2 ** Math.min(numLooks - 1, 10));
+}
+
+/** A test, or what the next event tells again: tried once. */
+function isOnce({ type }: WebhookDispatch): boolean {
+  return type === "webhook.test" || type === "caption.output";
 }

@@ -19,6 +19,7 @@ export function eventBody(dispatch: WebhookDispatch, caption: Record<string, unk
 /** A caption as its API shows it, as far as it had come when the event came to pass. */
 export function captionAt({ type }: WebhookDispatch, { caption, job }: Caption): Record<string, unknown> {
   if (type === "caption.completed" && isFinal(job.status)) return captionBody(caption, job);
+  if (type === "caption.output") return captionBody(caption, job);
   const choices = job.choices.map(() => ({ ids: [], text: "", finish_reason: null }));
   const begun = { ...job, completed_ms: null, choices, usage: null, timings: null, error: null };
   return captionBody(caption, { ...begun, status: "processing" });

@@ -48,13 +48,13 @@ export async function feed(message: JsMsg, { store, readJob, log }: FeederOption
 
 function dispatchOf(news: JobNews, job: JobRecord | null): WebhookDispatch | null {
   if (job === null || job.webhook === null) return null;
-  const event: WebhookEvent | null = isFinal(news.status) ? "completed" : news.status === "processing" ? "start" : null;
+  const event = eventOf(news);
   const { url, body, owner, caption_id, events } = job.webhook;
   if (event === null || !events.includes(event)) return null;
   return {
     v: 1,
     // The same news told twice are the same event.
-    id: `msg_${caption_id}_${event}`,
+    id: `msg_${caption_id}_${event}${news.num_ids === undefined ? "" : `_${news.num_ids}`}`,
     type: TYPES[event],
     owner,
     subject_id: caption_id,
@@ -64,4 +64,10 @@ function dispatchOf(news: JobNews, job: JobRecord | null): WebhookDispatch | nul
     at_ms: news.at_ms,
     round: 0,
   };
+}
+
+function eventOf({ status, num_ids }: JobNews): WebhookEvent | null {
+  if (num_ids !== undefined) return "output";
+  if (isFinal(status)) return "completed";
+  return status === "processing" ? "start" : null;
 }

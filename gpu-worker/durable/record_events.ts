@@ -1,5 +1,13 @@
 /** Owns the events of one attempt at a durable job: gathered, and written into the job's state a few times a second. */
-import { type FinishReason, isFinal, JobRecord, TesseraError, type Usage, type WorkerTimings } from "@tessera/shared";
+import {
+  type FinishReason,
+  isFinal,
+  JobRecord,
+  numIdsOf,
+  TesseraError,
+  type Usage,
+  type WorkerTimings,
+} from "@tessera/shared";
 import type { EventSink } from "../intake/channel.ts";
 import { type DurableStore, RecordChanged, type StoredRecord } from "./store.ts";
 
@@ -105,6 +113,9 @@ export class RecordEvents implements EventSink {
     if (isFinal(record.status)) {
       await this.#store.tell(record);
       await this.#store.dropTiles(record.id).catch(() => {});
+    } else if (record.webhook?.events.includes("output") && numIdsOf(record) > 0) {
+      // Of no consequence: the next one tells more, and the end all.
+      await this.#store.tellProgress(record).catch(() => {});
     }
   }
 }

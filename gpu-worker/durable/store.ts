@@ -12,6 +12,7 @@ import {
   JobRecord,
   JOBS_BUCKET_CONFIG,
   newsSubject,
+  numIdsOf,
   PUBLISH_TIMEOUT_MS,
   storedTilesOf,
   storedTileSubject,
@@ -69,6 +70,15 @@ export class DurableStore {
     const news = encodeMessage({ v: 1, id, model, status, at_ms: Date.now() }, this.#maxPayload);
     const options = { msgID: `${id}.${status}`, timeout: PUBLISH_TIMEOUT_MS };
     await jetstream(this.#nc).publish(newsSubject(status, id), news, options);
+  }
+
+  /** Tells that a job has got further. */
+  async tellProgress(record: JobRecord): Promise<void> {
+    const { id, model, status } = record;
+    const num_ids = numIdsOf(record);
+    const news = encodeMessage({ v: 1, id, model, status, at_ms: Date.now(), num_ids }, this.#maxPayload);
+    const options = { msgID: `${id}.output.${num_ids}`, timeout: PUBLISH_TIMEOUT_MS };
+    await jetstream(this.#nc).publish(newsSubject("output", id), news, options);
   }
 
   async park(letter: DeadLetter): Promise<void> {

@@ -58,6 +58,8 @@ export const JobNews = z.object({
   model: z.string().min(1),
   status: z.enum(JOB_STATUSES),
   at_ms: z.number(),
+  /** Ids there are by now, in news of a job that has got further, for those who want to hear so much. */
+  num_ids: z.int().min(0).optional(),
 });
 
 export type JobRecord = z.infer<typeof JobRecord>;

@@ -47,6 +47,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_combined.json": Job,
   "job_again.json": Job,
   "job_news.json": JobNews,
+  "job_news_output.json": JobNews,
   "job_record.json": JobRecord,
   "job_record_webhook.json": JobRecord,
   "webhook_delivery.json": DeliveryRecord,
@@ -77,6 +78,7 @@ const OPTIONAL = new Set([
   "priority",
   "cache_salt",
   "webhook",
+  "num_ids",
 ]);
 
 /** `decoded` without what defaults added to `sent`. */

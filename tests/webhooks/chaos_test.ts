@@ -40,6 +40,30 @@ Deno.test("webhooks: a caption's start and end, over a real worker, signed by bo
     await receiver.close();
   }));
 
+Deno.test("webhooks: how far a caption has come, in order, and nothing of it after the end", () =>
+  Fleet.run(async (fleet) => {
+    const receiver = startReceiver();
+    const captions = await openCaptions(fleet.nats.url, {});
+    await fleet.worker({ latencyMs: 40 });
+    const id = await captions.submit(receiver.url, { events: ["start", "output", "completed"] }, "a caption", 60);
+    await until(() => receiver.received.some((one) => one.id.endsWith("completed")), "the end");
+    await captions.settled(id);
+    const bodies = receiver.received.map(({ body }) => JSON.parse(body));
+    assert.deepEqual([bodies[0].type, bodies.at(-1).type], ["caption.started", "caption.completed"]);
+    const between = bodies.slice(1, -1);
+    assert.ok(between.length > 0, "nothing was told in between");
+    const end: string = bodies.at(-1).data.output.text;
+    let numChars = 0;
+    for (const { type, data } of between) {
+      assert.deepEqual([type, data.status], ["caption.output", "processing"]);
+      assert.ok(end.startsWith(data.output.text) && data.output.text.length >= numChars);
+      numChars = data.output.text.length;
+    }
+    assert.equal(new Set(receiver.received.map((one) => one.id)).size, receiver.received.length);
+    await captions.close();
+    await receiver.close();
+  }));
+
 Deno.test("webhooks: with the least rights of fleet.conf, each as its own user", () =>
   Fleet.run(async (fleet) => {
     const base = fleet.nats.url;

@@ -22,7 +22,7 @@ export interface Captions {
   /** Lines the deliverer logged. */
   readonly lines: LogFields[];
   /** Queues a caption that goes to that URL. */
-  submit(url: string, webhook?: Partial<JobWebhook>, text?: string): Promise<string>;
+  submit(url: string, webhook?: Partial<JobWebhook>, text?: string, maxTokens?: number): Promise<string>;
   /** The same, and ends it at once. */
   finish(url: string, webhook?: Partial<JobWebhook>): Promise<string>;
   deliveries(captionId: string): Promise<DeliveryRecord[]>;
@@ -67,7 +67,7 @@ export async function openCaptions(
     forgetDeliveries: (id) => store.forget(id),
     countUsage: () => {},
   });
-  const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption") => {
+  const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption", maxTokens = 12) => {
     const id = newListId("cap");
     const job = Job.parse({
       v: 1,
@@ -77,7 +77,7 @@ export async function openCaptions(
       created_ms: Date.now(),
       messages: [{ role: "user", parts: [{ type: "text", text }] }],
       images: [],
-      sampling: { temperature: 1, top_p: 1, top_k: 0, seed: 1, max_tokens: 12, stop: [] },
+      sampling: { temperature: 1, top_p: 1, top_k: 0, seed: 1, max_tokens: maxTokens, stop: [] },
     });
     const target = { url, events: ["completed"], body: "full", owner: "somebody", caption_id: id, ...webhook } as const;
     const caption: CaptionRecord = {
