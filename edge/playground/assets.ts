@@ -1,7 +1,7 @@
 /** The playground as a browser gets it: pages as they are, scripts without their types. No build comes before. */
 import { stripTypeScriptTypes } from "node:module";
 
-const SCRIPTS = ["main", "api", "dom", "fleet", "jobs", "media", "request", "snippets", "talk", "timings"];
+const SCRIPTS = ["main", "api", "code", "dom", "fleet", "jobs", "media", "request", "snippets", "talk", "timings"];
 
 export interface Asset {
   readonly type: string;

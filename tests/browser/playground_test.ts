@@ -117,8 +117,15 @@ Deno.test({ name: "playground: in a browser", ignore: program === null }, async 
         await page.waitForSelector("#fleet td:has-text('internvl3-tiny')");
         await shot(page, "fleet");
         assert.deepEqual(await violations(page), []);
+        const job = await fetch(`${url}/v1/captions`, {
+          method: "POST",
+          headers: { "content-type": "application/json", prefer: "wait=10" },
+          body: JSON.stringify({ image: word.url, preset: "short" }),
+        });
+        const { id } = await job.json() as { id: string };
         await page.click("nav >> text=Jobs");
-        await page.waitForSelector("#jobs :is(p, table)");
+        await page.waitForSelector(`#jobs tr:has-text("${id}") td.good:has-text("succeeded")`);
+        await shot(page, "jobs");
         assert.deepEqual(await violations(page), []);
         await page.click("nav >> text=Playground");
       });

@@ -1,9 +1,9 @@
 /** The conversation: composer, turns, the words as they come. */
 import { ApiError, ask, askJson, items } from "./api.ts";
 import { byId, make } from "./dom.ts";
+import { showCode, startCode } from "./code.ts";
 import { fromAddress, fromFile, look, type Medium } from "./media.ts";
 import { bodyOf, type Settings, type Turn } from "./request.ts";
-import { type Language, LANGUAGES, snippet } from "./snippets.ts";
 import { timingsView } from "./timings.ts";
 
 interface Model {
@@ -29,7 +29,6 @@ let models: readonly Model[] = [];
 let turns: Turn[] = [];
 let media: Medium[] = [];
 let running: AbortController | null = null;
-let language: Language = "curl";
 let restTimer: ReturnType<typeof setTimeout> | undefined;
 /** Counts questions after the cost, so that a late answer does not overwrite a newer one. */
 let costAsked = 0;
@@ -93,7 +92,7 @@ export function startTalk(): void {
   }
   model.addEventListener("change", chosen);
   takeFiles();
-  makeTabs();
+  startCode();
   void listModels();
   changed();
 }
@@ -180,7 +179,7 @@ function showMedia(): void {
 
 /** The question changed: its code at once, its cost when the writer rests. */
 function changed(): void {
-  showCode();
+  showCode(asked(), settings());
   clearTimeout(restTimer);
   restTimer = setTimeout(() => void showCost(), REST_MS);
 }
@@ -280,45 +279,4 @@ function say(words: string | null): void {
 function wordsOf(error: unknown): string {
   if (error instanceof ApiError && error.status === 401) return `${error.message} Set one with the button "API key".`;
   return error instanceof Error ? error.message : String(error);
-}
-
-function makeTabs(): void {
-  const list = byId("code-tabs", HTMLDivElement);
-  const tabs = LANGUAGES.map((name) => {
-    const tab = make("button", { type: "button", id: `tab-${name}` }, name);
-    tab.setAttribute("role", "tab");
-    tab.setAttribute("aria-controls", "code");
-    tab.addEventListener("click", () => choose(name));
-    return tab;
-  });
-  const choose = (name: Language) => {
-    language = name;
-    for (const [index, tab] of tabs.entries()) {
-      const isChosen = LANGUAGES[index] === name;
-      tab.setAttribute("aria-selected", String(isChosen));
-      tab.tabIndex = isChosen ? 0 : -1;
-    }
-    byId("code", HTMLPreElement).setAttribute("aria-labelledby", `tab-${name}`);
-    showCode();
-  };
-  list.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (step === undefined) return;
-    const next = (LANGUAGES.indexOf(language) + step + LANGUAGES.length) % LANGUAGES.length;
-    choose(LANGUAGES[next]!);
-    tabs[next]!.focus();
-  });
-  list.append(...tabs);
-  choose(language);
-  const copy = byId("copy", HTMLButtonElement);
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(byId("code", HTMLPreElement).textContent ?? "");
-    copy.textContent = "Copied";
-    setTimeout(() => copy.textContent = "Copy", 1500);
-  });
-}
-
-function showCode(): void {
-  const base = new URL(".", document.baseURI).href;
-  byId("code", HTMLPreElement).textContent = snippet(language, asked(), settings(), base);
 }
