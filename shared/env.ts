@@ -62,6 +62,11 @@ export const VARIABLES = {
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
     z.enum(["", "portable", "avx2", "avx512", "avx512_bf16", "neon_dot"]),
   ),
+  TESSERA_HEAD_DTYPE: variable(
+    "auto",
+    "Output head in memory: auto (16 bits or more, as bitsandbytes leaves it), int8 (half as much to read for each token).",
+    z.enum(["auto", "int8"]),
+  ),
   TESSERA_WEIGHT_CACHE: variable(
     "auto",
     "Folder where a worker keeps weights as it packed them, to open a model at once; auto: in TESSERA_DATA_DIR; off: none.",

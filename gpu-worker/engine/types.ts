@@ -26,6 +26,11 @@ export interface EngineOptions {
    * virtual, each with its own threads, layers and KV cache; results are the same bits.
    */
   readonly numDevices?: number;
+  /**
+   * Of the output head. `auto` (default): as bitsandbytes leaves it, 16 bits or more. `int8`: weights in int8 with a
+   * scale a row, activations in bf16, whatever `dtype` is; a decoding step then reads half of it.
+   */
+  readonly headDtype?: "auto" | "int8";
   /** Where weights are kept as they were packed, so that they are packed once; absent: nowhere. */
   readonly weightCache?: WeightCache;
 }

@@ -71,6 +71,15 @@ for (const golden of [...goldens, wholeBlocks(base)]) {
   }
 }
 
+for (const golden of [base, goldens.find(({ name }) => name === "tied_head")!, wholeBlocks(base)]) {
+  for (const dtype of ["bf16", "int8", "nf4"] as const) {
+    nativeTest(
+      `${golden.name}: ${dtype} results with an int8 head do not depend on the batch or on chunks`,
+      () => onNative(golden, { dtype, headDtype: "int8" }, assertBatchInvariance),
+    );
+  }
+}
+
 Deno.test("base: the plain reference engine's results do not depend on the batch or on chunks", () =>
   onReference(base, assertBatchInvariance));
 

@@ -12,7 +12,17 @@ import { argmax, type DriverPrompt, EngineDriver, textPrompt } from "../support/
 import { openNative, withNativeEngine } from "../support/native_engine.ts";
 import { picturePrompts } from "../support/picture_prompts.ts";
 
-const DTYPES: readonly Dtype[] = ["fp32", "int8", "nf4", "fp4"];
+/** How weights are held; bf16 comes first and is what the others are measured by. */
+const HELD: readonly { readonly dtype: Dtype; readonly headDtype?: "int8" }[] = [
+  { dtype: "bf16" },
+  { dtype: "bf16", headDtype: "int8" },
+  { dtype: "fp32" },
+  { dtype: "int8" },
+  { dtype: "int8", headDtype: "int8" },
+  { dtype: "nf4" },
+  { dtype: "nf4", headDtype: "int8" },
+  { dtype: "fp4" },
+];
 
 /** A prompt with the tokens bf16 went on with. */
 interface Continued {
@@ -43,8 +53,13 @@ function divergence(p: Float32Array, q: Float32Array): number {
   return logSoftmax(p).reduce((total, logP, i) => total + Math.exp(logP) * (logP - logQ[i]!), 0);
 }
 
-/** One line of the table: `dtype` along what bf16 said. */
-async function measure(what: string, dtype: Dtype, engine: Engine, said: readonly Continued[]): Promise<void> {
+/** One line of the table, along what bf16 said. */
+async function measure(
+  what: string,
+  held: (typeof HELD)[number],
+  engine: Engine,
+  said: readonly Continued[],
+): Promise<void> {
   const driver = new EngineDriver(engine);
   const moved: number[] = [];
   let numSame = 0;
@@ -61,7 +76,7 @@ async function measure(what: string, dtype: Dtype, engine: Engine, said: readonl
   const mean = moved.reduce((a, b) => a + b, 0) / moved.length;
   const cells = [
     what,
-    dtype,
+    held.headDtype === undefined ? held.dtype : `${held.dtype}, ${held.headDtype} head`,
     (engine.info.weightBytes / 1e6).toFixed(2),
     mean.toExponential(1),
     Math.max(...moved).toExponential(1),
@@ -90,18 +105,18 @@ async function answers(
 async function embeddedModel(): Promise<void> {
   const modelPath = await findCheckpoint("internvl3-tiny");
   let said: Continued[] = [];
-  for (const dtype of ["bf16", ...DTYPES] as const) {
+  for (const held of HELD) {
     const engine = await openNative({
       modelPath,
-      dtype,
+      ...held,
       device: "cpu",
       numThreads: 2,
       kvCacheBytes: 2 ** 24,
       numTileSlots: 64,
     });
     const { prompts, eosIds } = await picturePrompts(engine, modelPath);
-    if (dtype === "bf16") said = await answers(new EngineDriver(engine), prompts, 48, eosIds);
-    await measure("internvl3-tiny", dtype, engine, said);
+    if (held === HELD[0]) said = await answers(new EngineDriver(engine), prompts, 48, eosIds);
+    await measure("internvl3-tiny", held, engine, said);
     await engine.close();
   }
 }
@@ -109,8 +124,8 @@ async function embeddedModel(): Promise<void> {
 /** A model with one or two layers of a published width, a small vocabulary and a small tile. */
 async function trueShape(what: string, config: ChatConfig): Promise<void> {
   let said: Continued[] = [];
-  for (const dtype of ["bf16", ...DTYPES] as const) {
-    await withNativeEngine({ config, seed: 1 }, { dtype }, async (engine) => {
+  for (const held of HELD) {
+    await withNativeEngine({ config, seed: 1 }, held, async (engine) => {
       const { tileSize, tokensPerTile, vocabSize } = engine.info;
       await engine.encodeTiles(randomTile(1, 0, tileSize), Int32Array.of(0));
       const prompts = [1, 2, 3, 4].map((seed) => {
@@ -122,8 +137,8 @@ async function trueShape(what: string, config: ChatConfig): Promise<void> {
           embeddingRows: [...rows, ...text.embeddingRows],
         };
       });
-      if (dtype === "bf16") said = await answers(new EngineDriver(engine), prompts, 32, new Set());
-      await measure(what, dtype, engine, said);
+      if (held === HELD[0]) said = await answers(new EngineDriver(engine), prompts, 32, new Set());
+      await measure(what, held, engine, said);
     });
   }
 }

@@ -22,6 +22,7 @@ export interface NativeVariant
   readonly device?: Device;
   readonly numThreads?: number;
   readonly numDevices?: number;
+  readonly headDtype?: "int8";
 }
 
 /** How an engine must word the refusal of a feature, for the refusal to count as one. */
@@ -48,12 +49,12 @@ export async function onNative(
   variant: NativeVariant,
   use: (open: OpenGolden) => Promise<void>,
 ): Promise<void> {
-  const { dtype, device = "cpu", numThreads = 2, numDevices = 1, ...checkpoint } = variant;
+  const { dtype, device = "cpu", numThreads = 2, numDevices = 1, headDtype = "auto", ...checkpoint } = variant;
   const { config, seed, features } = golden;
   try {
     await withNativeEngine(
       { config, seed, ...checkpoint },
-      { dtype, device, numThreads, numDevices },
+      { dtype, device, numThreads, numDevices, headDtype },
       async (engine) => {
         await use(await prepare(engine, golden));
       },

@@ -14,6 +14,8 @@ constexpr std::array<std::pair<const char*, Dtype>, 6> kDtypes = {{
     {"int8", Dtype::kInt8}, {"nf4", Dtype::kNf4}, {"fp4", Dtype::kFp4},
 }};
 
+constexpr std::array<std::pair<const char*, bool>, 2> kHeads = {{{"auto", false}, {"int8", true}}};
+
 // How JavaScript calls each element type, and how N-API does.
 template <class T>
 struct ElementOf;
@@ -95,6 +97,9 @@ EngineOptions read_options(const Napi::Value& value) {
   options.num_tile_slots = static_cast<int>(read_whole("open the engine", object, "numTileSlots", 1 << 20));
   if (const Napi::Value devices = object.Get("layerDevices"); !devices.IsUndefined()) {
     options.layer_devices = copy_array<int32_t>("open the engine", "layerDevices", devices);
+  }
+  if (const Napi::Value head = object.Get("headDtype"); !head.IsUndefined()) {
+    options.int8_head = read_choice(object, "headDtype", kHeads);
   }
   if (const Napi::Value cache = object.Get("weightCache"); !cache.IsUndefined()) {
     if (!cache.IsObject()) refuse("open the engine", "weightCache is no object", "{ folder, maxBytes }");

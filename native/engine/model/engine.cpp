@@ -23,7 +23,7 @@ class LocalEngine final : public Engine {
       : config_(read_checked(options)),
         placement_(options.layer_devices, [&](int device) { return make_ops(options, device); }),
         ops_(placement_.first()),
-        plan_(checked_plan(config_, options.dtype, ops_)),
+        plan_(checked_plan(config_, options, ops_)),
         weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
         vision_(config_, weights_, ops_),
         decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes),
@@ -110,10 +110,10 @@ class LocalEngine final : public Engine {
     return config;
   }
 
-  static WeightPlan checked_plan(const ModelConfig& config, Dtype dtype, const Ops& ops) {
+  static WeightPlan checked_plan(const ModelConfig& config, const EngineOptions& options, const Ops& ops) {
     ops.check_heads(config.vision.hidden_size / config.vision.num_heads, 1);
     ops.check_heads(config.decoder.head_dim, config.decoder.num_heads / config.decoder.num_kv_heads);
-    return plan_weights(config, dtype);
+    return plan_weights(config, options.dtype, options.int8_head);
   }
 
   static std::unique_ptr<Ops> make_ops(const EngineOptions& options, int device) {

@@ -167,7 +167,7 @@ class Loader {
       if (type == WeightType::kBase) {
         base_weights_ += count;
       } else {
-        quantised_bits_ += count * (type == WeightType::kInt8 ? 8 : 5);
+        quantised_bits_ += count * (type == WeightType::kInt8 || type == WeightType::kInt8Head ? 8 : 5);
       }
     }
     matrices_ += std::to_string(static_cast<int>(join)) + " " + std::to_string(static_cast<int>(type)) + "\n";
@@ -258,17 +258,19 @@ DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, con
 }
 
 DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied,
-                            WeightType type, const Placement& placement) {
+                            const WeightPlan& plan, const Placement& placement) {
   const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
   DecoderWeights out;
   out.embedding = loader.matrix({{names.embedding(), vocab_shape}}, Join::kStacked);
   for (int i = 0; i < config.num_layers; i++) {
     loader.use(placement.of_layer(i));
-    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), type));
+    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), plan.decoder));
   }
   loader.use(placement.first());
   out.norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
-  if (!tied) out.head = loader.matrix({{names.head, vocab_shape}}, Join::kStacked);
+  if (!tied || plan.head != WeightType::kBase) {
+    out.head = loader.matrix({{tied ? names.embedding() : names.head, vocab_shape}}, Join::kStacked, plan.head);
+  }
   return out;
 }
 
@@ -298,7 +300,7 @@ ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& c
   ModelWeights out;
   out.vision = load_vision(loader, config, names, plan.vision);
   out.projector = load_projector(loader, config, names);
-  out.decoder = load_decoder(loader, config.decoder, names, tied, plan.decoder, placement);
+  out.decoder = load_decoder(loader, config.decoder, names, tied, plan, placement);
   out.bytes = loader.bytes();
   return out;
 }
@@ -312,6 +314,27 @@ void cubic_weights(double offset, double out[4]) {
   }
 }
 
+WeightPlan plan_layers(const ModelConfig& config, Dtype dtype) {
+  if (config.awq_group != 0) {
+    if (is_quantised(dtype)) {
+      refuse("open the engine", "the checkpoint is quantised already (awq)", "dtype bf16, fp16 or fp32");
+    }
+    const char* note = dtype == Dtype::kBf16 ? "the decoder's layers are 4 bits, as the checkpoint holds them (awq)"
+                                             : "the decoder's 4-bit layers (awq) are held as the numbers they stand for";
+    return {.decoder = WeightType::kAwq, .note = note};
+  }
+  switch (dtype) {
+    case Dtype::kInt8: return {.vision = WeightType::kInt8, .decoder = WeightType::kInt8};
+    case Dtype::kNf4:
+    case Dtype::kFp4: {
+      const WeightType type = dtype == Dtype::kNf4 ? WeightType::kNf4 : WeightType::kFp4;
+      if (!config.vision.qk_norm) return {.vision = type, .decoder = type};
+      return {.vision = WeightType::kInt8, .decoder = type, .note = "the 6B vision tower is held in int8: 4 bits make it lose what it sees"};
+    }
+    default: return {};
+  }
+}
+
 }  // namespace
 
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
@@ -322,7 +345,7 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
   checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
 
   const Ops& ops = placement.first();
-  const std::string dtype = kDtypeNames[static_cast<int>(options.dtype)];
+  const std::string dtype = kDtypeNames[static_cast<int>(options.dtype)] + std::string(options.int8_head ? "-head8" : "");
   const bool is_cpu = options.device == Device::kCpu;
   WeightCache cache(is_cpu ? options.weight_cache : WeightCacheOptions{}, {
       .model_path = options.model_path,
@@ -349,25 +372,10 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
   return weights;
 }
 
-WeightPlan plan_weights(const ModelConfig& config, Dtype dtype) {
-  if (config.awq_group != 0) {
-    if (is_quantised(dtype)) {
-      refuse("open the engine", "the checkpoint is quantised already (awq)", "dtype bf16, fp16 or fp32");
-    }
-    const char* note = dtype == Dtype::kBf16 ? "the decoder's layers are 4 bits, as the checkpoint holds them (awq)"
-                                             : "the decoder's 4-bit layers (awq) are held as the numbers they stand for";
-    return {WeightType::kBase, WeightType::kAwq, note};
-  }
-  switch (dtype) {
-    case Dtype::kInt8: return {WeightType::kInt8, WeightType::kInt8, ""};
-    case Dtype::kNf4:
-    case Dtype::kFp4: {
-      const WeightType type = dtype == Dtype::kNf4 ? WeightType::kNf4 : WeightType::kFp4;
-      if (!config.vision.qk_norm) return {type, type, ""};
-      return {WeightType::kInt8, type, "the 6B vision tower is held in int8: 4 bits make it lose what it sees"};
-    }
-    default: return {};
-  }
+WeightPlan plan_weights(const ModelConfig& config, Dtype dtype, bool int8_head) {
+  WeightPlan plan = plan_layers(config, dtype);
+  if (int8_head) plan.head = WeightType::kInt8Head;
+  return plan;
 }
 
 std::vector<float> interpolate_positions(const std::vector<float>& positions, size_t cols, int from, int to) {

@@ -72,15 +72,16 @@ struct ModelWeights {
   std::string cache_note;  // `EngineInfo::weight_cache`
 };
 
-/** What the large matrices become; embeddings, patches, projector and head are always of the base type. */
+/** What the large matrices become; embeddings, patches and projector are always of the base type. */
 struct WeightPlan {
   WeightType vision = WeightType::kBase;
   WeightType decoder = WeightType::kBase;
+  WeightType head = WeightType::kBase;
   std::string note;  // where a part is held otherwise than asked, why; else empty
 };
 
 /** The 6B tower, which alone normalises q and k, is never below 8 bits: in 4 it is known to lose what it sees. */
-WeightPlan plan_weights(const ModelConfig& config, Dtype dtype);
+WeightPlan plan_weights(const ModelConfig& config, Dtype dtype, bool int8_head = false);
 
 /** Checks every tensor's name, shape and type first, and only then takes memory: from the weight cache, or by packing. */
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,

@@ -17,7 +17,7 @@ using namespace tessera;
 using namespace tessera::tests;
 
 constexpr std::pair<WeightType, const char*> kTypes[] = {
-    {WeightType::kInt8, "int8"}, {WeightType::kNf4, "nf4"}, {WeightType::kFp4, "fp4"}};
+    {WeightType::kInt8, "int8"}, {WeightType::kInt8Head, "int8 head"}, {WeightType::kNf4, "nf4"}, {WeightType::kFp4, "fp4"}};
 
 /** `weights` of tests/golden/quant/make_goldens.py. */
 std::vector<float> golden_weights(uint64_t seed, size_t rows, size_t cols) {
@@ -100,7 +100,7 @@ TEST(scales_of_bitsandbytes_dequantise_to_its_own) {
 /** What a weight of a matrix becomes. */
 std::vector<float> stored(WeightType type, const std::vector<float>& w, size_t rows, size_t cols) {
   std::vector<float> out(w.size());
-  if (type != WeightType::kInt8) {
+  if (type != WeightType::kInt8 && type != WeightType::kInt8Head) {
     const Tensor4 tensor = quantised(type, w);
     for (size_t i = 0; i < w.size(); i++) out[i] = cpu::from_bf16(cpu::to_bf16(tensor.value(i)));
     return out;
@@ -256,6 +256,7 @@ TEST(quantised_matrices_say_what_they_take) {
   const auto bytes = [&](WeightType type) { return ops.load_matrix({&tensor, 1}, Join::kStacked, type)->bytes; };
   CHECK_EQUAL(bytes(WeightType::kBase), n * k * 2);
   CHECK_EQUAL(bytes(WeightType::kInt8), n * k + n * 8);
+  CHECK_EQUAL(bytes(WeightType::kInt8Head), n * k + n * 4);
   CHECK_EQUAL(bytes(WeightType::kNf4), n * k / 2 + n * k / 64 * 4);
   // Zeros stay zeros, though their scale is none to divide by.
   std::vector<float> x(k, 1.0f), y(n, 1.0f);

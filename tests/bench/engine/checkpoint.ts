@@ -124,9 +124,15 @@ export function prefillFlops(tokens: number): number {
 
 const BYTES_A_WEIGHT = { bf16: 2, int8: 1, nf4: 4.5 / 8 };
 
-/** Memory one decoding step reads: linear layers in their type, head and cache in bf16. */
-export function decodeBytes(dtype: keyof typeof BYTES_A_WEIGHT, context: number, batch: number): number {
+/** Memory one decoding step reads: linear layers and head in their types, cache in bf16. */
+export function decodeBytes(
+  dtype: keyof typeof BYTES_A_WEIGHT,
+  head: "bf16" | "int8",
+  context: number,
+  batch: number,
+): number {
   const { llm_config: c } = trueConfig();
   const kv = 2 * c.num_hidden_layers * c.hidden_size / c.num_attention_heads * c.num_key_value_heads;
-  return numLayerWeights() * BYTES_A_WEIGHT[dtype] + 2 * c.hidden_size * c.vocab_size + 2 * kv * context * batch;
+  return numLayerWeights() * BYTES_A_WEIGHT[dtype] + BYTES_A_WEIGHT[head] * c.hidden_size * c.vocab_size +
+    2 * kv * context * batch;
 }

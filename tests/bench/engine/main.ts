@@ -53,21 +53,32 @@ export async function benchEngine(args: readonly string[]): Promise<void> {
 async function openSides(options: EngineBenchOptions, entries: Entry[]): Promise<void> {
   const { dtypes, threads } = options;
   const modelPath = await ensureCheckpoint();
+  const head = options.headDtype === "int8" ? "int8" : "bf16";
   await buildAddon({ progress: (line) => console.log(line) });
   for (const dtype of dtypes) {
-    entries.push({ side: await TesseraSide.open(modelPath, dtype, threads), dtype, ours: true });
+    entries.push({
+      side: await TesseraSide.open(modelPath, dtype, threads, options.headDtype),
+      dtype,
+      head,
+      ours: true,
+    });
   }
   if (!options.transformers && !options.llama) return;
   const python = options.python ??
     await ensurePython({ name: "bench-engine/python", requirements: "tests/bench/engine/requirements.txt" });
   if (options.transformers) {
-    entries.push({ side: await TransformersSide.open(python, modelPath, threads), dtype: "bf16", ours: false });
+    entries.push({
+      side: await TransformersSide.open(python, modelPath, threads),
+      dtype: "bf16",
+      head: "bf16",
+      ours: false,
+    });
   }
   if (!options.llama) return;
   const folder = options.llamaFolder ?? await ensureLlama(python);
   for (const type of dtypes) {
     const side = await LlamaSide.open({ folder, python, modelPath, type, threads });
-    entries.push({ side, dtype: type, ours: false });
+    entries.push({ side, dtype: type, head: "bf16", ours: false });
   }
 }
 

@@ -13,6 +13,7 @@ export interface EngineBenchOptions {
   readonly batches: readonly number[];
   readonly rounds: number;
   readonly threads: number;
+  readonly headDtype: "auto" | "int8";
   readonly steps: number;
   readonly transformers: boolean;
   readonly llama: boolean;
@@ -33,6 +34,7 @@ export const USAGE = `usage: deno task bench engine [flags]
   --steps N                      decoding steps a run (default 24)
   --json FILE                    every run's figures, for programs
   --threads N                    threads of every side (default all cores)
+  --head int8                    our output head in int8 (default auto: 16 bits)
   --no-peers                     without transformers and llama.cpp
   --no-transformers, --no-llama  without one of them
   --llama FOLDER                 llama.cpp source tree that is built already, in its folder build
@@ -50,6 +52,7 @@ export function parseOptions(args: readonly string[]): EngineBenchOptions {
       rounds: { type: "string", default: "5" },
       steps: { type: "string", default: "24" },
       threads: { type: "string", default: String(navigator.hardwareConcurrency) },
+      head: { type: "string", default: "auto" },
       "no-peers": { type: "boolean", default: false },
       "no-transformers": { type: "boolean", default: false },
       "no-llama": { type: "boolean", default: false },
@@ -66,6 +69,7 @@ export function parseOptions(args: readonly string[]): EngineBenchOptions {
     rounds: numbers("rounds", values.rounds)[0]!,
     steps: numbers("steps", values.steps)[0]!,
     threads: numbers("threads", values.threads)[0]!,
+    headDtype: choices("head", values.head, ["auto", "int8"] as const)[0]!,
     transformers: !values["no-peers"] && !values["no-transformers"],
     llama: !values["no-peers"] && !values["no-llama"],
     ...(values.json === undefined ? {} : { json: values.json }),

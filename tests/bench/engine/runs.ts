@@ -8,6 +8,8 @@ import type { Figures, Scenario, Side } from "./side.ts";
 export interface Entry {
   readonly side: Side;
   readonly dtype: BenchDtype;
+  /** Of the output head, ours. */
+  readonly head: "bf16" | "int8";
   readonly ours: boolean;
 }
 

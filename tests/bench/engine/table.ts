@@ -34,7 +34,7 @@ export function resultsOf(
   runs: readonly (readonly Run[])[],
 ): Result[] {
   const valuesOf = (index: number) => runs[index]!.map(({ figures }) => figures[FIGURE[part]] ?? Number.NaN);
-  return entries.flatMap(({ side, dtype, ours }, index) => {
+  return entries.flatMap(({ side, dtype, head, ours }, index) => {
     const values = valuesOf(index);
     if (values.length === 0 || values.every(Number.isNaN)) return [];
     const ratios: Partial<Record<BenchDtype, number[]>> = {};
@@ -51,7 +51,9 @@ export function resultsOf(
       unit: part === "vision" ? "ms" : "tokens/s",
       median: median(values),
       values,
-      shares: values.map((value, round) => shareOf(scenario, part, dtype, value, runs[index]![round]!.limits)),
+      shares: values.map((value, round) =>
+        shareOf(scenario, part, { dtype, head }, value, runs[index]![round]!.limits)
+      ),
       limits: runs[index]!.map(({ limits }) => limits),
       othersCpu: runs[index]!.map(({ othersCpu }) => Number.isNaN(othersCpu) ? null : othersCpu),
       ratios,
@@ -90,12 +92,18 @@ function faster(part: Part, ours: number, theirs: number): number {
 }
 
 /** Share of what arithmetic (vision, prefill) or reading (decode) allows a side of this type of weights. */
-function shareOf(scenario: Scenario, part: Part, dtype: BenchDtype, value: number, limits: Limits): number {
+function shareOf(
+  scenario: Scenario,
+  part: Part,
+  { dtype, head }: Pick<Entry, "dtype" | "head">,
+  value: number,
+  limits: Limits,
+): number {
   const peak = 1e9 * (dtype === "int8" ? limits.int8GOps : limits.bf16GFlops);
   if (scenario.kind === "vision") return visionFlops() / (value / 1000) / peak;
   const { context, batch } = scenario;
   if (part === "prefill") return prefillFlops(context) * value / context / peak;
-  return decodeBytes(dtype, context, batch) * value / batch / (1e9 * limits.readGBs);
+  return decodeBytes(dtype, head, context, batch) * value / batch / (1e9 * limits.readGBs);
 }
 
 /** Median with the smallest and the largest, as a factor or in percent. */

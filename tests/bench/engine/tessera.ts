@@ -26,12 +26,18 @@ export class TesseraSide implements Side {
     this.#pixels = randomTile(1, 0, engine.info.tileSize);
   }
 
-  static async open(modelPath: string, dtype: BenchDtype, numThreads: number): Promise<TesseraSide> {
+  static async open(
+    modelPath: string,
+    dtype: BenchDtype,
+    numThreads: number,
+    headDtype: "auto" | "int8" = "auto",
+  ): Promise<TesseraSide> {
     const start = performance.now();
     const engine = await openNative({
       modelPath,
       device: "cpu",
       dtype,
+      headDtype,
       numThreads,
       kvCacheBytes: KV_CACHE_BYTES,
       numTileSlots: 16,

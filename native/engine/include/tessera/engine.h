@@ -37,6 +37,8 @@ struct EngineOptions {
   // each has its own threads, layers and cache.
   std::vector<int> layer_devices;
   WeightCacheOptions weight_cache;
+  // The output head in int8, a scale a row, activations in bf16: half of what a decoding step reads of it.
+  bool int8_head = false;
 };
 
 /** What an open engine is; fixed for its lifetime. */

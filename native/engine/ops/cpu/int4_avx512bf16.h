@@ -4,7 +4,7 @@
  * the expanded weights.
  */
 
-/** Bytes ahead in each half of a block that codes are asked for. */
+/** Bytes ahead that scales are asked for, and codes in each half of a block. */
 constexpr size_t kCodesAhead = 3456;
 
 template <int ROWS>
@@ -19,6 +19,7 @@ __attribute__((noinline)) void int4_rows(const uint16_t* a, const void* groups, 
     row_tables4(reinterpret_cast<const float*>(codes), format, memory);
     const __m512i* tables = memory;
     asm volatile("" : "+r"(tables) : : "memory");  // they stay in L1: as operands there they cost no registers
+    for (size_t at = 0; at < format.header_bytes(); at += 64) _mm_prefetch(codes + kCodesAhead + at, _MM_HINT_T0);
     codes += format.header_bytes();
     for (size_t left = format.group_cols / kCodeBlock; left > 0; left--, codes += kCodeBlockBytes / 2) {
       for (int line = 0; line < 8; line++, codes += 64, a += 8 * ROWS) {

@@ -113,6 +113,8 @@ struct Int8Kernel {
                const int32_t* corrections, float* c, const void* next);
   /** c [32] += value * column `col` of the panel. */
   void (*add_column)(const void* panel, size_t col, float value, const float* scales, float* c);
+  /** `count` weights, in 64s, to bf16, which holds them exactly; asks for as many bytes from `ahead` on. */
+  void (*expand)(const void* weights, size_t count, void* out, const void* ahead);
 };
 
 /** The inner loops of one instruction set. Each handles any length; none allocates. */

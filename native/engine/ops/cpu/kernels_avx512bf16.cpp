@@ -44,6 +44,23 @@ inline __m512i bf16_words(__m512 low, __m512 high) { return (__m512i)_mm512_cvtn
 #include "ops/cpu/int4_avx512.h"
 #include "ops/cpu/int4_avx512bf16.h"
 
+/** As `int8_expand`, at twice its rate. */
+void expand_bytes(const void* weights, size_t count, void* out, const void* ahead) {
+  const char* from = static_cast<const char*>(weights);
+  const char* next = static_cast<const char*>(ahead);
+  char* to = static_cast<char*>(out);
+  const auto load = [](const char* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  };
+  for (size_t i = 0; i < count; i += 64) {
+    _mm_prefetch(next + i, _MM_HINT_T0);
+    _mm512_storeu_si512(to + 2 * i, bf16_words(load(from + i), load(from + i + 16)));
+    _mm512_storeu_si512(to + 2 * i + 64, bf16_words(load(from + i + 32), load(from + i + 48)));
+  }
+}
+
+constexpr Int8Kernel kBytesKernel = {quantise_row, int8_tile, int8_add_column, expand_bytes};
+
 template <int ROWS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
                                           bool accumulate, Ahead ahead) {
@@ -215,7 +232,7 @@ void finish_swiglu_packed(const float* gate, const float* up, int rows, void* pa
 constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
-    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
+    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kBytesKernel, kInt4Kernel, finish, finish_swiglu,
     finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 

@@ -6,6 +6,7 @@
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cpu/half.h"
 #include "ops/cpu/int4_matrix.h"
+#include "ops/cpu/int8_head.h"
 #include "ops/cpu/int8_matrix.h"
 #include "ops/cpu/joined.h"
 #include "ops/cpu/packed_matrix.h"
@@ -46,6 +47,7 @@ std::unique_ptr<WeightMatrix> CpuOps::make_matrix(std::span<const HostTensor> pa
   };
   switch (type) {
     case WeightType::kInt8: return std::make_unique<Int8Matrix>(rows, cols, kernels_);
+    case WeightType::kInt8Head: return std::make_unique<Int8Head>(rows, cols, kernels_);
     case WeightType::kNf4:
     case WeightType::kFp4:
       if (cols % kBlock4 == 0) return four_bits({values4(type), kBlock4});
@@ -69,7 +71,8 @@ std::unique_ptr<Matrix> CpuOps::attach_matrix(std::span<const HostTensor> parts,
 std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
   switch (type) {
     case WeightType::kBase: return load_base(parts, join);
-    case WeightType::kInt8: return load_int8(parts, join);
+    case WeightType::kInt8: return load_int8<Int8Matrix>(parts, join, type);
+    case WeightType::kInt8Head: return load_int8<Int8Head>(parts, join, type);
     case WeightType::kAwq: return load_awq(parts, join);
     default: return load_int4(parts, join, type);
   }
@@ -104,10 +107,11 @@ std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> part
   return matrix;
 }
 
-std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join) {
+template <class M>
+std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join, WeightType type) {
   const Joined source(parts, join);
   const size_t cols = source.cols();
-  auto matrix = new_matrix<Int8Matrix>(parts, join, WeightType::kInt8);
+  auto matrix = new_matrix<M>(parts, join, type);
   Faults faults(parts);
   parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
     std::vector<float> values(cols);

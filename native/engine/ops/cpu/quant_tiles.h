@@ -110,4 +110,18 @@ void int8_add_column(const void* panel, size_t col, float value, const float* sc
   }
 }
 
-constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column};
+void int8_expand(const void* weights, size_t count, void* out, const void* ahead) {
+  const int8_t* from = static_cast<const int8_t*>(weights);
+  uint16_t* to = static_cast<uint16_t*>(out);
+  for (size_t i = 0; i < count; i += 64) {
+    __builtin_prefetch(static_cast<const char*>(ahead) + i);
+    for (size_t k = i; k < i + 64; k++) {
+      const float whole = from[k];
+      uint32_t bits;
+      __builtin_memcpy(&bits, &whole, 4);
+      to[k] = static_cast<uint16_t>(bits >> 16);
+    }
+  }
+}
+
+constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column, int8_expand};
