@@ -84,7 +84,7 @@ function view({ data, has_more, last_id }: Page<Caption>, again: () => void): HT
   );
   const scroll = make("div", { className: "scroll", tabIndex: 0 }, table);
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "Caption jobs");
+  scroll.setAttribute("aria-label", "Jobs, newest first");
   const newer = make("button", { type: "button", disabled: trail.length === 0 }, "Newer");
   const older = make("button", { type: "button", disabled: has_more !== true }, "Older");
   newer.addEventListener("click", () => (trail.pop(), again()));
