@@ -1,5 +1,5 @@
 /** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
-import { newId, TesseraError, toTesseraError } from "@tessera/shared";
+import { endSpan, inSpan, newId, startSpan, TesseraError, toTesseraError, TRACEPARENT } from "@tessera/shared";
 import { type Context, Hono } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
@@ -19,6 +19,7 @@ import { metrics } from "./routes/metrics.ts";
 import { playground } from "./routes/playground.ts";
 import { tokenize } from "./routes/tokenize.ts";
 import { usage } from "./routes/usage.ts";
+import { onceSent } from "./stream/once_sent.ts";
 import { listDeadLetters, listDeliveries, redeliver, testWebhook } from "./routes/webhooks.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
@@ -124,14 +125,33 @@ function identify({ log, metrics }: EdgeDeps) {
     c.set("requestId", requestId);
     c.set("requestedAt", requestedAt);
     c.set("log", log.with({ request_id: requestId }));
-    await next();
-    c.header("x-request-id", requestId);
     const { method, path } = c.req;
+    const span = startSpan({
+      name: method,
+      kind: "server",
+      traceparent: c.req.header(TRACEPARENT),
+      startedAt: requestedAt,
+      attributes: { "http.request.method": method, "url.path": path, "tessera.request_id": requestId },
+    });
+    await inSpan(span, next);
+    c.header("x-request-id", requestId);
     const { status } = c.res;
+    if (span.isRecording()) {
+      const route = routeOf(c);
+      span.updateName(`${method} ${route}`);
+      span.setAttributes({ "http.route": route, "http.response.status_code": status });
+      const end = () => endSpan(span, performance.now(), status >= 500 ? String(status) : null);
+      if (isStream(c.res)) c.res = onceSent(c.res, end);
+      else end();
+    }
     const ms = performance.now() - requestedAt;
     metrics.answered(routeOf(c), method, status, ms);
     c.var.log.info("request", { method, path, status, ms: Math.round(ms) });
   };
+}
+
+function isStream(response: Response): boolean {
+  return response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
 }
 
 /** The route as it is written, so that ids in paths do not make a series each. */

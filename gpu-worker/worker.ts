@@ -160,7 +160,10 @@ export class Worker {
     const elapsed = performance.now() - startedAt;
     this.#options.metrics?.encoded(elapsed, batch.hashes.length);
     for (const job of this.intake.jobs) {
-      if (batch.hashes.some((hash) => job.tiles.includes(hash))) job.visionMs += elapsed;
+      if (!batch.hashes.some((hash) => job.tiles.includes(hash))) continue;
+      job.visionMs += elapsed;
+      job.at.encoding ??= startedAt;
+      job.at.encoded = startedAt + elapsed;
     }
     return batch.hashes.length;
   }

@@ -24,3 +24,4 @@ export * from "./nats_servers.ts";
 export * from "./pace.ts";
 export * from "./streams.ts";
 export * from "./subjects.ts";
+export * from "./tracing.ts";

@@ -1,6 +1,7 @@
 /** All running jobs of this edge: publishes them, routes claims and events to them, sweeps and ends them. */
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
 import {
+  activeContext,
   AHEAD_SHARE,
   cancelSubject,
   checkPayload,
@@ -17,6 +18,7 @@ import {
   LIVE_GIVEN_UP,
   type Logger,
   MIN_AHEAD,
+  recordStage,
   TesseraError,
   workerAlive,
 } from "@tessera/shared";
@@ -98,6 +100,7 @@ export class Dispatcher {
       tiles,
       turn: turnOfJob(job, directory.workersOf(job.model)[0]?.tokens_per_tile ?? 0),
       deadlineAt: options.deadlineAt,
+      parent: activeContext(),
       onEnd: (ended, outcome, error) => {
         options.signal.removeEventListener("abort", cancel);
         this.#end(ended, outcome, error);
@@ -229,6 +232,7 @@ export class Dispatcher {
     const { bus, log } = this.#options;
     this.#jobs.delete(job.id);
     this.#backlog.leave(job);
+    recordStage("queue", job.createdAt, job.claimedAt ?? performance.now(), { "tessera.job_id": job.id }, job.parent);
     if (this.#jobs.size === 0 && this.#sweeper !== null) {
       clearInterval(this.#sweeper);
       this.#sweeper = null;

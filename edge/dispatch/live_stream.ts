@@ -1,7 +1,14 @@
 /** The live stream as the edge uses it: make sure it exists, store a job, take an unclaimed job back. */
 import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/nats-core";
-import { ensureStream, LIVE_STREAM, LIVE_STREAM_CONFIG, PUBLISH_TIMEOUT_MS, TesseraError } from "@tessera/shared";
+import { headers, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
+import {
+  ensureStream,
+  LIVE_STREAM,
+  LIVE_STREAM_CONFIG,
+  PUBLISH_TIMEOUT_MS,
+  TesseraError,
+  TRACEPARENT,
+} from "@tessera/shared";
 import { hasNoResponders } from "./probe.ts";
 
 /** JetStream's code for a stream that is full. */
@@ -18,11 +25,18 @@ export async function ensureLiveStream(nc: NatsConnection): Promise<string> {
 
 /**
  * Stores a job; a job stored twice counts once.
+ * @param traceparent of the request it is for, if that is traced
  * @returns its sequence number in the stream
  * @throws TesseraError `rate_limited` when the stream is full, `no_worker` when it cannot be reached
  */
-export async function storeJob(nc: NatsConnection, jobId: string, subject: string, bytes: Uint8Array): Promise<number> {
-  const options = { msgID: jobId, timeout: PUBLISH_TIMEOUT_MS };
+export async function storeJob(
+  nc: NatsConnection,
+  jobId: string,
+  subject: string,
+  bytes: Uint8Array,
+  traceparent: string | null = null,
+): Promise<number> {
+  const options = { msgID: jobId, timeout: PUBLISH_TIMEOUT_MS, ...traceHeaders(traceparent) };
   const publish = () => jetstream(nc).publish(subject, bytes, options);
   try {
     return (await publish().catch(async (error) => {
@@ -37,6 +51,14 @@ export async function storeJob(nc: NatsConnection, jobId: string, subject: strin
     }
     throw new TesseraError("no_worker", { diagnostic: "Cannot store the job in the live stream", cause });
   }
+}
+
+/** What a job of a traced request carries beside itself. */
+export function traceHeaders(traceparent: string | null): { readonly headers?: MsgHdrs } {
+  if (traceparent === null) return {};
+  const carried = headers();
+  carried.set(TRACEPARENT, traceparent);
+  return { headers: carried };
 }
 
 /** Takes a job out of the stream, so that no worker is bothered with it. Fails silently: a claim is refused anyway. */

@@ -9,6 +9,7 @@ import {
   ROUTE_WAIT_MS,
   TesseraError,
   toTesseraError,
+  traceparentOf,
 } from "@tessera/shared";
 import { secondsUntil } from "../turnover.ts";
 import type { Bus } from "./bus.ts";
@@ -89,7 +90,13 @@ export class Publisher {
       const bytes = encodeMessage(envelope, bus.maxPayload);
       const ofClass = jobClass(job.turn.priority);
       const subject = worker === null ? liveJobsSubject(job.model, ofClass) : jobsForWorker(job.model, worker);
-      const seq = await storeJob(nc, base === 0 ? job.id : `${job.id}.${base}`, subject, bytes);
+      const seq = await storeJob(
+        nc,
+        base === 0 ? job.id : `${job.id}.${base}`,
+        subject,
+        bytes,
+        traceparentOf(job.parent),
+      );
       job.publications.stored(publication, seq);
       if (worker !== null) this.#openToAllLater(job);
     } catch (error) {

@@ -1,5 +1,13 @@
 /** One job from its publication to its end: who works on it, what of the answer came, when to give it up. */
-import { type Claim, type ClaimReply, type Job, type JobEvent, LOST_MS, TesseraError } from "@tessera/shared";
+import {
+  type Claim,
+  type ClaimReply,
+  type Context,
+  type Job,
+  type JobEvent,
+  LOST_MS,
+  TesseraError,
+} from "@tessera/shared";
 import type { Turn } from "./backlog.ts";
 import { Losses } from "./losses.ts";
 import { type AnswerPart, Mailbox, type TextPart } from "./mailbox.ts";
@@ -26,6 +34,8 @@ export interface RunningJobOptions {
   readonly turn: Turn;
   /** performance.now() after which the job is given up. */
   readonly deadlineAt: number;
+  /** The request's span, if it has one. */
+  readonly parent: Context;
   /** Called once, when nothing more will be passed on. */
   readonly onEnd: (job: RunningJob, outcome: JobOutcome, error: TesseraError | null) => void;
 }
@@ -51,10 +61,11 @@ export class RunningJob {
   readonly #losses = new Losses();
   readonly #mailbox = new Mailbox();
   readonly #tiles = new Map<string, JobTile>();
-  readonly #createdAt = performance.now();
+  /** performance.now() */
+  readonly createdAt = performance.now();
   /** Times by performance.now(); null: not yet. */
   #claimedAt: number | null = null;
-  #heardAt = this.#createdAt;
+  #heardAt = this.createdAt;
   /** Since when no worker of the model has lived. */
   #aloneSince: number | null = null;
   #hasEnded = false;
@@ -83,6 +94,16 @@ export class RunningJob {
     return this.#options.job;
   }
 
+  /** The request's span, if it has one. */
+  get parent(): Context {
+    return this.#options.parent;
+  }
+
+  /** performance.now() of the first claim; null: not yet. */
+  get claimedAt(): number | null {
+    return this.#claimedAt;
+  }
+
   get turn(): Turn {
     return this.#options.turn;
   }
@@ -109,7 +130,7 @@ export class RunningJob {
 
   /** From publication to the first claim, in ms. */
   get queueMs(): number {
-    return (this.#claimedAt ?? this.#createdAt) - this.#createdAt;
+    return (this.#claimedAt ?? this.createdAt) - this.createdAt;
   }
 
   /** The next part of the answer. @throws TesseraError when there will be none */

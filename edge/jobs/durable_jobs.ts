@@ -30,8 +30,10 @@ import {
   TILES_IN_FLIGHT,
   TILES_STREAM,
   TILES_STREAM_CONFIG,
+  traceparentOf,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
+import { traceHeaders } from "../dispatch/live_stream.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 
 /** JetStream's codes: a limit of the stream is reached (two kinds); a write behind someone else's. */
@@ -72,7 +74,7 @@ export class DurableJobs {
     if (existing !== null && !await isHalfStored(manager, existing, subject)) return existing;
     try {
       await storeTiles(nc, job.id, tiles);
-      const stored = { msgID: job.id, timeout: PUBLISH_TIMEOUT_MS };
+      const stored = { msgID: job.id, timeout: PUBLISH_TIMEOUT_MS, ...traceHeaders(traceparentOf()) };
       await jetstream(nc).publish(subject, bytes, stored);
       return existing ?? record;
     } catch (cause) {

@@ -1,5 +1,12 @@
 /** From pictures and videos to tiles: fetched and tiled a few at a time, every byte counted, all stopped by one failure. */
-import { type Announcement, IMAGE_CONCURRENCY, type JobImage, MAX_TILES, TesseraError } from "@tessera/shared";
+import {
+  type Announcement,
+  IMAGE_CONCURRENCY,
+  type JobImage,
+  MAX_TILES,
+  recordStage,
+  TesseraError,
+} from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import type { Blobs } from "../api/blobs.ts";
 import type { TilingWish } from "../api/pictures.ts";
@@ -90,7 +97,9 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
     numTiles += inspection.tileCount;
     if (numTiles > MAX_TILES) throw tooManyTiles(param);
     request.ticket.hold(inspection.tileCount * cut.tileSize * cut.tileSize * 3);
+    const tilingAt = performance.now();
     const tiled = await options.pool.tileImage(bytes, cut, signal, inspection);
+    traceCut(tiled, tilingAt);
     request.ticket.release(numBytes);
     tiled.tiles.forEach((pixels, i) => {
       const hash = tiled.hashes[i]!;
@@ -122,7 +131,9 @@ export async function loadPictures(options: LoaderOptions, request: LoadRequest)
       [images[index], pictureTimings[index], videos[index]] = [video.images, video.timings, [video.facts]];
       return;
     }
+    const fetchingAt = performance.now();
     const { bytes, fetchMs } = await pictureBytes(source, options, { ...request, signal });
+    if (fetchMs > 0) recordStage("fetch", fetchingAt, fetchingAt + fetchMs, { "tessera.bytes": bytes.length });
     const { image, timings } = await cutFile(bytes, cut, source.param, fetchMs);
     [images[index], pictureTimings[index]] = [[image], [timings]];
   };
@@ -165,6 +176,14 @@ function timingsOf({ timings }: TiledImage, fetchMs: number): PictureTimings {
     cut_ms: timings.cutMs,
     hash_ms: timings.hashMs,
   };
+}
+
+/** Stages follow each other in the tile worker. @param tilingAt performance.now() when the picture was given to it */
+function traceCut({ timings: { queueMs, decodeMs, resizeMs, cutMs, hashMs }, tiles }: TiledImage, tilingAt: number) {
+  const decodingAt = tilingAt + queueMs;
+  const cuttingAt = decodingAt + decodeMs;
+  recordStage("decode", decodingAt, cuttingAt);
+  recordStage("tile", cuttingAt, cuttingAt + resizeMs + cutMs + hashMs, { "tessera.tiles": tiles.length });
 }
 
 function summed(pictures: readonly PictureTimings[], imagesMs: number): LoadTimings {

@@ -1,5 +1,5 @@
 /** POST /v1/chat/completions: parse, admit, tile, dispatch, stream. */
-import { newId } from "@tessera/shared";
+import { describeSpan, newId } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { readJsonBody } from "../api/body.ts";
@@ -92,6 +92,7 @@ export async function dispatch(
     created: Math.floor(job.created_ms / 1000),
     model: job.model,
   };
+  describeSpan({ "gen_ai.request.model": job.model, "tessera.job_id": job.id });
   c.var.log.debug("job_started", { job_id: job.id, num_images: job.images.length, num_tiles: pictures.tiles.length });
   return new Answer({
     head,

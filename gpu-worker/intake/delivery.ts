@@ -1,11 +1,14 @@
 /** Owns one delivery of a job by JetStream: its attempt number and how it is answered. */
 import type { Msg } from "@nats-io/nats-core";
+import { TRACEPARENT } from "@tessera/shared";
 
 /** Answers JetStream understands. All but `working` are final; of those only the first counts. */
 export class Delivery {
   readonly data: Uint8Array;
   /** 1 for the first time the job is handed out. */
   readonly attempt: number;
+  /** performance.now() when it came. */
+  readonly deliveredAt = performance.now();
   readonly #msg: Msg;
   #isAnswered = false;
 
@@ -13,6 +16,11 @@ export class Delivery {
     this.#msg = msg;
     this.data = msg.data;
     this.attempt = attemptOf(msg.reply ?? "");
+  }
+
+  /** Of the request the job is for, where that is traced. */
+  get traceparent(): string | null {
+    return this.#msg.headers?.get(TRACEPARENT) || null;
   }
 
   get isAnswered(): boolean {

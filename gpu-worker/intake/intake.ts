@@ -22,6 +22,7 @@ import type { JobChannel } from "./channel.ts";
 import type { ClaimOutcome } from "./claim.ts";
 import type { Delivery } from "./delivery.ts";
 import { EdgeWatch } from "./edge_watch.ts";
+import { traceJob } from "./job_span.ts";
 import type { Link } from "./link.ts";
 import { LiveJob } from "./live_job.ts";
 import { Settling } from "./settling.ts";
@@ -187,6 +188,7 @@ export class Intake {
     const timings = job.timings(performance.now());
     events.done(answers.end(), answers.finish, usage, timings);
     this.#options.metrics?.finished(answers.finish, usage, timings);
+    traceJob(job, this.#options.workerId, { finish: answers.finish });
     this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settling.add(job);
@@ -198,6 +200,7 @@ export class Intake {
     this.#options.log.warn("job_failed", { job_id: job.id, error });
     if (job.grant === null) return this.#giveBack(job);
     this.#options.metrics?.ended(error.code);
+    traceJob(job, this.#options.workerId, { error: error.code });
     job.grant.events.error(error);
     this.#end(job);
     this.#settling.add(job);
@@ -321,6 +324,7 @@ export class Intake {
     const job = this.#jobs.get(jobId);
     if (job === undefined) return false;
     this.#options.log.debug("job_cancelled", { job_id: jobId });
+    if (job.grant !== null) traceJob(job, this.#options.workerId, { error: "cancelled" });
     this.#end(job);
     job.delivery.ack();
     return true;

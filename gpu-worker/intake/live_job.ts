@@ -34,7 +34,16 @@ export class LiveJob {
   /** Tiles that have not arrived; empty as well when all were in their slots. */
   readonly missing = new Set<string>();
   /** performance.now() of what has happened so far. */
-  readonly at: { claimed?: number; tilesHere?: number; ready?: number; scheduled?: number; firstToken?: number } = {};
+  readonly at: {
+    claimed?: number;
+    tilesHere?: number;
+    /** The first call that encoded one of its tiles began, the last ended. */
+    encoding?: number;
+    encoded?: number;
+    ready?: number;
+    scheduled?: number;
+    firstToken?: number;
+  } = {};
   visionMs = 0;
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   #tileTimer: ReturnType<typeof setTimeout> | undefined;
