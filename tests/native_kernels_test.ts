@@ -43,7 +43,7 @@ Deno.test({ name: "CUDA kernels on the emulated GPU (x86-64 Linux only)", ignore
     const { ok, output } = await runEmulated(await buildEmulatedBench({ headers }), ["--small"], {});
     assert.ok(ok, output);
     const lines = output.trimEnd().split("\n").map((line) => JSON.parse(line) as { kernel: string; bytes: number });
-    for (const name of ["peak_copy", "tile_attention", "decode_attention", "sample"]) {
+    for (const name of ["peak_copy", "tile_attention", "decode_attention", "product_nf4", "product_int8", "sample"]) {
       assert.ok(lines.some(({ kernel }) => kernel === name), name);
     }
   });

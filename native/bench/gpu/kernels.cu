@@ -158,6 +158,39 @@ void draws(int rows, const char* how, SamplingRow row) {
   });
 }
 
+/** Products of few rows with the largest matrix of a layer: gate and up. */
+void coded_products(const Decoder& d, int rows) {
+  const int n = sized(2 * d.intermediate, 96), k = sized(d.hidden, 128);
+  const std::string shape = std::string(d.name) + " gate and up, " + std::to_string(rows) + " rows";
+  const double weights = static_cast<double>(n) * k, flops = 2 * weights * rows;
+  auto x = bf16s(static_cast<size_t>(rows) * k), y = bf16s(static_cast<size_t>(rows) * n);
+  auto expanded = bf16s(static_cast<size_t>(n) * k);
+  DeviceArray<uint8_t> codes(static_cast<size_t>(n) * k, [](size_t i) { return static_cast<uint8_t>(i * 37 & 0x77); });
+  auto scales = floats(static_cast<size_t>(n) * k / 64), table = floats(16);
+  const auto time_kind = [&](const char* name, CodedMatrix::Kind kind, double bytes) {
+    const CodedMatrix w = {kind, n, k, codes.data(), scales.data(), codes.data(), 64, table.data()};
+    time_kernel(std::string("product_") + name, shape, {bytes + 2.0 * rows * (n + k), flops}, [&] {
+      return multiply_coded(w, x.data(), k, rows, {y.data(), static_cast<size_t>(n)}, nullptr);
+    });
+    if (rows > 1) return;
+    time_kernel(std::string("expand_") + name, shape, {bytes + 2 * weights, 0}, [&] {
+      return expand_coded(w, expanded.data(), nullptr);
+    });
+  };
+  time_kind("nf4", CodedMatrix::Kind::kTable4, weights * 9 / 16);
+  time_kind("awq", CodedMatrix::Kind::kAwq4, weights * (9.0 / 16 + 1.0 / 64));
+  time_kind("fp8", CodedMatrix::Kind::kFp8, weights);
+  DeviceArray<int8_t> row_codes(static_cast<size_t>(rows) * k, [](size_t) { return 0; });
+  DeviceArray<int32_t> counts(rows, [](size_t) { return 0; }), outliers(static_cast<size_t>(rows) * kMaxOutliers, [](size_t) { return 0; });
+  auto row_scales = floats(rows);
+  const Int8Rows coded = {row_codes.data(), row_scales.data(), counts.data(), outliers.data()};
+  time_kernel("quantise_rows", shape, {3.0 * rows * k, 0}, [&] { return quantise_rows(x.data(), k, rows, k, coded, nullptr); });
+  const Int8Matrix w = {reinterpret_cast<const int8_t*>(codes.data()), scales.data(), n, k};
+  time_kernel("product_int8", shape, {weights + rows * (k + 2.0 * n), flops}, [&] {
+    return multiply_int8(w, x.data(), k, coded, rows, {y.data(), static_cast<size_t>(n)}, nullptr);
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -173,6 +206,9 @@ int main(int argc, char** argv) {
       if (is_small && batch > 8) continue;
       decoder_step(decoder, batch, sized(3400, 70), 1);
     }
+  }
+  for (const Decoder& decoder : decoders) {
+    for (const int rows : {1, 4, 8}) coded_products(decoder, rows);
   }
   for (const int rows : {1, 64}) {
     if (is_small && rows > 1) continue;
