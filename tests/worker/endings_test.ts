@@ -130,19 +130,24 @@ Deno.test("worker: an engine that only fails ends the worker, and what it has go
 
 Deno.test("worker: a job that may end it has its turn at once, however late its class, so that others of the kind get theirs", () =>
   Stage.run(async (stage) => {
-    const suspects = new Set<string>();
-    const edge = await stage.edge({ isSuspect: (id) => suspects.has(id) });
+    const [suspects, withhold] = [new Set<string>(), new Set<string>()];
+    const edge = await stage.edge({ isSuspect: (id) => suspects.has(id), withhold });
     const worker = await stage.worker({ latency_ms: 10 }, { maxSequences: 2 });
-    // Both places are taken, by jobs that go before it and last.
-    const busy = await Promise.all([1, 2].map((i) => edge.ask(`busy ${i}`, [], { sampling: { max_tokens: 400 } })));
-    await Promise.all(busy.map((job) => job.until(({ ids }) => ids.length > 0)));
-    const job = makeJob(edge.id, "suspect", [], { priority: 100, sampling: { max_tokens: 3 } });
+    const tile = await makeTile(1);
+    const job = makeJob(edge.id, "suspect", [tile], { priority: 100, sampling: { max_tokens: 3 } });
     suspects.add(job.id);
-    const suspect = await edge.send(job);
+    withhold.add(tile.hash);
+    const suspect = await edge.send(job, [tile]);
+    await suspect.until(({ claims }) => claims.length === 2);
+    // Both places are taken, by jobs that go before it and last, when it could begin.
+    const busy = await Promise.all([1, 2].map((i) => edge.ask(`busy ${i}`, [], { sampling: { max_tokens: 90 } })));
+    await Promise.all(busy.map((each) => each.until(({ ids }) => ids.length > 0)));
+    withhold.clear();
+    edge.sendTiles(suspect, suspect.claims[1]!);
     await suspect.until(({ ids }) => ids.length > 0);
     assert.deepEqual(suspect.claims.map(({ trial }) => trial), [false, true]);
     assert.ok(busy.every(({ events }) => events.every(({ type }) => type !== "done")), "those were not done before");
     await Promise.all([...busy, suspect].map((each) => each.done()));
-    assert.deepEqual(suspect.ids, stage.expectedIds(job));
+    assert.deepEqual(suspect.ids, stage.expectedIds(job, [tile]));
     await stage.settle(worker);
   }));

@@ -172,12 +172,13 @@ export class FakeEdge {
       const remaining_ms = this.#options.remainingMs ?? 60_000;
       const alone = this.#options.isSuspect?.(claim.job_id) === true ? { alone: true } : {};
       reply = { v: 1, granted: true, resume_ids: [...job.ids], remaining_ms, ...alone };
-      queueMicrotask(() => this.#sendTiles(job, claim));
+      queueMicrotask(() => this.sendTiles(job, claim));
     }
     return encodeMessage(reply, MAX_PAYLOAD);
   }
 
-  #sendTiles(job: EdgeJob, claim: Claim): void {
+  /** Sends what a claim wants, but for what is withheld. */
+  sendTiles(job: EdgeJob, claim: Claim): void {
     for (const hash of claim.want) {
       if (this.#options.withhold?.has(hash)) continue;
       const tile = job.tiles.find((each) => each.hash === hash)!;
