@@ -1,8 +1,9 @@
 /** Owns the proof that the native engine draws from the distribution it was asked for. */
 import assert from "node:assert/strict";
+import type { EngineOptions } from "../../gpu-worker/engine/types.ts";
 import { tinyConfig } from "../support/checkpoint_config.ts";
 import { type DriverSampling, EngineDriver, textPrompt } from "../support/engine_driver.ts";
-import { nativeTest } from "../support/golden_engine.ts";
+import { emulatedTest, nativeTest } from "../support/golden_engine.ts";
 import { withNativeEngine } from "../support/native_engine.ts";
 import { changedLogits, distribution } from "../support/reference_sampling.ts";
 
@@ -23,9 +24,7 @@ const BATCH = 64;
 
 /** The draws of many seeds for the token after the prompt, and the logits they come from. */
 async function draws(driver: EngineDriver, sampling: DriverSampling): Promise<{ ids: number[]; logits: Float32Array }> {
-  const scored = driver.add(PROMPT);
-  const [rows] = await driver.logits([{ sequence: scored, numTokens: PROMPT.tokenIds.length }]);
-  driver.free(scored);
+  const logits = await plainLogits(driver);
   const ids: number[] = [];
   while (ids.length < NUM_DRAWS) {
     const sequences = Array.from(
@@ -36,11 +35,22 @@ async function draws(driver: EngineDriver, sampling: DriverSampling): Promise<{ 
     ids.push(...(await driver.step(sequences.map((sequence) => ({ sequence, numTokens })))).tokenIds);
     for (const sequence of sequences) driver.free(sequence);
   }
-  return { ids, logits: rows!.at(-1)! };
+  return { ids, logits };
 }
 
-async function withDriver(use: (driver: EngineDriver) => Promise<void>): Promise<void> {
-  await withNativeEngine({ config: tinyConfig(), seed: 4 }, {}, (engine) => use(new EngineDriver(engine)));
+/** Logits of the token after the prompt. */
+async function plainLogits(driver: EngineDriver): Promise<Float32Array> {
+  const scored = driver.add(PROMPT);
+  const [rows] = await driver.logits([{ sequence: scored, numTokens: PROMPT.tokenIds.length }]);
+  driver.free(scored);
+  return rows!.at(-1)!;
+}
+
+async function withDriver(
+  use: (driver: EngineDriver) => Promise<void>,
+  options: Partial<EngineOptions> = {},
+): Promise<void> {
+  await withNativeEngine({ config: tinyConfig(), seed: 4 }, options, (engine) => use(new EngineDriver(engine)));
 }
 
 const CASES: readonly DriverSampling[] = [
@@ -93,27 +103,41 @@ Deno.test("the plain reference's distributions are those of transformers' own pr
   }
 });
 
+/** Greedy ids with biases and penalties, and the likeliest tokens, are those of the logits that the engine shows. */
+async function assertGreedy(driver: EngineDriver): Promise<void> {
+  const logits = await plainLogits(driver);
+  const best = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]!);
+  for (const sampling of CASES) {
+    const changed = changedLogits(logits, sampling);
+    const sequence = driver.add(PROMPT, { ...sampling, temperature: 0, numTop: 4 });
+    const numTokens = PROMPT.tokenIds.length;
+    const { tokenIds, logprobs, topIds, topLogprobs, maxTop } = await driver.step([{ sequence, numTokens }]);
+    driver.free(sequence);
+    assert.equal(tokenIds[0], changed.indexOf(Math.max(...changed)), JSON.stringify(sampling));
+    assert.equal(maxTop, 4);
+    assert.deepEqual([...topIds], best.slice(0, 4));
+    const logTotal = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best[0]!]!), 0));
+    const expected = (id: number) => logits[id]! - logits[best[0]!]! - logTotal;
+    topIds.forEach((id, i) => assert.ok(Math.abs(topLogprobs[i]! - expected(id)) < 1e-4));
+    assert.ok(Math.abs(logprobs[0]! - expected(tokenIds[0]!)) < 1e-4);
+  }
+}
+
 nativeTest(
   "greedy with biases and penalties takes the largest changed logit; the likeliest are those of the plain ones",
+  () => withDriver(assertGreedy),
+);
+
+emulatedTest(
+  "on an emulated GPU greedy with biases and penalties takes the largest changed logit, too",
   () =>
     withDriver(async (driver) => {
-      const { logits } = await draws(driver, { topK: 1 });
-      const best = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]!);
-      for (const sampling of CASES) {
-        const changed = changedLogits(logits, sampling);
-        const sequence = driver.add(PROMPT, { ...sampling, temperature: 0, numTop: 4 });
-        const numTokens = PROMPT.tokenIds.length;
-        const { tokenIds, logprobs, topIds, topLogprobs, maxTop } = await driver.step([{ sequence, numTokens }]);
-        driver.free(sequence);
-        assert.equal(tokenIds[0], changed.indexOf(Math.max(...changed)), JSON.stringify(sampling));
-        assert.equal(maxTop, 4);
-        assert.deepEqual([...topIds], best.slice(0, 4));
-        const logTotal = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best[0]!]!), 0));
-        const expected = (id: number) => logits[id]! - logits[best[0]!]! - logTotal;
-        topIds.forEach((id, i) => assert.ok(Math.abs(topLogprobs[i]! - expected(id)) < 1e-4));
-        assert.ok(Math.abs(logprobs[0]! - expected(tokenIds[0]!)) < 1e-4);
-      }
-    }),
+      await assertGreedy(driver);
+      // A cut to one token leaves nothing to chance, so the draw is the greedy one.
+      const greedy = await driver.generate(PROMPT, 8);
+      assert.deepEqual(await driver.generate(PROMPT, 8, { temperature: 5, seed: 3n, topK: 1 }), greedy);
+      assert.deepEqual(await driver.generate(PROMPT, 8, { temperature: 5, seed: 3n, topP: 1e-6 }), greedy);
+    }, { device: "cuda", dtype: "bf16" }),
 );
 
 nativeTest("topK 1, a tiny topP and a tiny temperature are greedy", () =>

@@ -4,11 +4,9 @@
 #include <cstring>
 #include <vector>
 
-#include "ops/cpu/kernels.h"
 #include "ops/cuda/cuda_error.h"
 #include "ops/cuda/device_matrix.h"
 #include "ops/cuda/paged_kv.h"
-#include "ops/sampling.h"
 
 namespace tessera::cuda {
 
@@ -28,7 +26,7 @@ int count(size_t value) { return static_cast<int>(value); }
 
 }  // namespace
 
-CudaOps::CudaOps(int device) : device_(device), gemm_(device_), inputs_(device_) {}
+CudaOps::CudaOps(int device) : device_(device), gemm_(device_), inputs_(device_), sampler_(device_) {}
 
 CudaOps::~CudaOps() {
   (void)cudaSetDevice(device_.index());
@@ -225,17 +223,10 @@ void CudaOps::gather_rows(const Rows& x, const StepLayout&, const Rows& y) {
 }
 
 void CudaOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
-  const size_t bytes = logits.rows * logits.cols * sizeof(float);
-  if (bytes == 0) return device_.synchronise();
+  if (logits.rows == 0) return device_.synchronise();
   device_.use();
-  results_.reserve(bytes);
-  must(cudaMemcpyAsync(results_.data(), f32_of(logits), bytes, cudaMemcpyDeviceToHost, device_.stream()),
-       "copy logits");
-  device_.synchronise();
-  auto* values = reinterpret_cast<float*>(results_.data());
-  for (size_t row = 0; row < logits.rows; row++) {
-    out[row] = sample_token({values + row * logits.cols, logits.cols}, params[row], cpu::choose_kernels().exp_sum);
-  }
+  expects(logits.element == Element::kF32, "logits of fp32");
+  sampler_.run(*this, logits, params, out);
 }
 
 }  // namespace tessera::cuda

@@ -9,6 +9,7 @@
 #include "ops/cuda/blas/gemm.h"
 #include "ops/cuda/device.h"
 #include "ops/cuda/kernels/kernels.h"
+#include "ops/cuda/sampler.h"
 #include "ops/cuda/step_inputs.h"
 #include "ops/ops.h"
 
@@ -69,9 +70,9 @@ class CudaOps final : public Ops {
   Device device_;
   Gemm gemm_;
   StepInputs inputs_;
+  Sampler sampler_;
   Pending pending_;
   Scratch delta_, gate_up_, pixels_, workspace_;
-  PinnedMemory results_;
   Event computed_, taken_;  // of `receive`: by this device for another, and from another
 };
 

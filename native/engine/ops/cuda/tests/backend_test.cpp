@@ -76,6 +76,13 @@ std::vector<float> run(Engine& engine) {
     decode.add(2, 2 + i, 1);
     step(decode);
   }
+  // A draw with a cut, and what is told of it.
+  Batch drawn;
+  for (int sequence = 0; sequence < 3; sequence++) drawn.add(sequence, std::vector<int>{43, 39, 4}[sequence], 1);
+  drawn.temperature = {0, 1, 2};
+  drawn.top_k = {0, 1, 1};
+  const StepResult result = engine.step(drawn.view());
+  out.insert(out.end(), result.logprobs.begin(), result.logprobs.end());
   return out;
 }
 
