@@ -38,15 +38,27 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
       .wanted = wanted,
       .head_dim = config_.head_dim,
   };
-  Rows x = x_.rows(ops_, batch.num_tokens(), config_.hidden_size);
-  Ops* at = &ops_;
-  at->begin_step(step);
-  ops_.embed(*weights_.embedding, step, tiles, x);
+  const size_t num_rows = ops_.begin_step(step);
   for (const auto& stage : stages_) {
-    if (&stage->ops() != at) {
-      stage->ops().begin_step(step);
-      x = stage->take(x, *at);
-    }
+    if (&stage->ops() != &ops_) stage->ops().begin_step(step);
+  }
+  const size_t num_logits = num_rows > batch.num_tokens() ? num_rows : wanted.size();
+  const Rows logits = logits_.rows(ops_, num_logits, config_.vocab_size);
+  const auto run = [&] { run_step(step, tiles, num_rows, logits); };
+  if (stages_.size() == 1) {
+    ops_.repeat(run);
+  } else {
+    run();
+  }
+  return {logits.data, wanted.size(), logits.cols};
+}
+
+void Decoder::run_step(const StepLayout& step, const float* tiles, size_t num_rows, const Rows& logits) {
+  Rows x = x_.rows(ops_, num_rows, config_.hidden_size);
+  ops_.embed(*weights_.embedding, step, tiles, x);
+  Ops* at = &ops_;
+  for (const auto& stage : stages_) {
+    if (&stage->ops() != at) x = stage->take(x, *at);
     at = &stage->ops();
     stage->run(x, step);
   }
@@ -55,14 +67,12 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
     ops_.receive(x, *at, returned);
     x = returned;
   }
-  if (wanted.empty()) return logits_.rows(ops_, 0, config_.vocab_size);
-  const Rows last = last_.rows(ops_, wanted.size(), config_.hidden_size);
+  if (logits.rows == 0) return;
+  const Rows last = last_.rows(ops_, logits.rows, config_.hidden_size);
   ops_.gather_rows(x, step, last);
-  const Rows normal = normal_.activations(ops_, wanted.size(), config_.hidden_size);
+  const Rows normal = normal_.activations(ops_, logits.rows, config_.hidden_size);
   ops_.rms_norm(last, weights_.norm.weight.f32(), config_.norm_eps, normal);
-  const Rows logits = logits_.rows(ops_, wanted.size(), config_.vocab_size);
   ops_.linear(normal, weights_.head == nullptr ? *weights_.embedding : *weights_.head, {}, logits);
-  return logits;
 }
 
 }  // namespace tessera

@@ -30,6 +30,8 @@ class Decoder {
   Rows forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted);
 
  private:
+  void run_step(const StepLayout& step, const float* tiles, size_t num_rows, const Rows& logits);
+
   const DecoderConfig& config_;
   const DecoderWeights& weights_;
   Ops& ops_;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -238,8 +239,17 @@ class Ops {
   virtual void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias,
                             float eps, const Rows& y) = 0;
 
-  /** Said once before the operations of a step, so that a device can take what it needs to know. */
-  virtual void begin_step(const StepLayout& step) = 0;
+  /**
+   * Said once before the operations of a step, so that a device can take what it needs to know.
+   * @return rows to compute: T, or more where the device pads a step in which every sequence decodes. There all tokens are
+   * wanted, and rows behind them have any values.
+   */
+  virtual size_t begin_step(const StepLayout& step) = 0;
+  /**
+   * Runs the operations between `begin_step` and the logits; a device may record them for a shape and replay them. `body`
+   * gives the same operations, over the same memory, for every step of as many rows.
+   */
+  virtual void repeat(const std::function<void()>& body) { body(); }
   /** Rows of `table` for text, of `tiles` [any][cols] where embedding_rows is not -1. */
   virtual void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) = 0;
   /** Blocks as many as fit in `budget_bytes`, but at least `min_blocks`. */

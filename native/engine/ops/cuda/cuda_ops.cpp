@@ -44,6 +44,12 @@ void CudaOps::check_heads(int head_dim, int group) const {
   }
 }
 
+Buffer CudaOps::allocate(size_t bytes) {
+  // Whoever asks gives other memory up, or did: what was recorded may be over that.
+  graphs_.forget();
+  return device_.allocate(bytes);
+}
+
 void CudaOps::download(void* host, const float* device, size_t count) {
   settle();
   device_.use();
@@ -177,7 +183,17 @@ void CudaOps::shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const flo
        "gather the projector's rows");
 }
 
-void CudaOps::begin_step(const StepLayout& step) { inputs_.send(step); }
+size_t CudaOps::begin_step(const StepLayout& step) {
+  if (inputs_.send(step)) graphs_.forget();
+  return inputs_.tables().num_tokens;
+}
+
+void CudaOps::repeat(const std::function<void()>& body) {
+  settle();
+  device_.use();
+  if (!inputs_.is_decode()) return body();
+  graphs_.run({inputs_.tables().num_tokens, inputs_.tables().max_pages}, device_.stream(), body);
+}
 
 void CudaOps::embed(const Matrix& table, const StepLayout&, const float* tiles, const Rows& y) {
   settle();

@@ -8,6 +8,7 @@
 #include "model/scratch.h"
 #include "ops/cuda/blas/gemm.h"
 #include "ops/cuda/device.h"
+#include "ops/cuda/graphs.h"
 #include "ops/cuda/kernels/kernels.h"
 #include "ops/cuda/sampler.h"
 #include "ops/cuda/step_inputs.h"
@@ -26,7 +27,7 @@ class CudaOps final : public Ops {
   Element activations() const override { return Element::kBf16; }
 
   void check_heads(int head_dim, int group) const override;
-  Buffer allocate(size_t bytes) override { return device_.allocate(bytes); }
+  Buffer allocate(size_t bytes) override;
   /** Behind the fp32 vector lie its values in bf16: a product's bias is of the type of what it is added to. */
   Buffer upload(const void* host, size_t bytes) override;
   void download(void* host, const float* device, size_t count) override;
@@ -47,7 +48,9 @@ class CudaOps final : public Ops {
   void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
                     const Rows& y) override;
 
-  void begin_step(const StepLayout& step) override;
+  size_t begin_step(const StepLayout& step) override;
+  /** Steps in which every sequence decodes are recorded, a graph a shape. */
+  void repeat(const std::function<void()>& body) override;
   void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override;
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
   void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
@@ -71,6 +74,7 @@ class CudaOps final : public Ops {
   Gemm gemm_;
   StepInputs inputs_;
   Sampler sampler_;
+  Graphs graphs_;
   Pending pending_;
   Scratch delta_, gate_up_, pixels_, workspace_;
   Event computed_, taken_;  // of `receive`: by this device for another, and from another

@@ -1,7 +1,8 @@
 #include "ops/cuda/step_inputs.h"
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
+#include <optional>
 #include <vector>
 
 #include "ops/cuda/cuda_error.h"
@@ -9,11 +10,74 @@
 
 namespace tessera::cuda {
 
-void StepInputs::send(const StepLayout& step) {
+namespace {
+
+/** Rows that a decode step of so many tokens is padded to: few shapes, and little waste. */
+size_t padded_tokens(size_t count) {
+  for (const size_t few : {1, 2, 4}) {
+    if (count <= few) return few;
+  }
+  const size_t step = count <= 64 ? 8 : count <= 256 ? 16 : 64;
+  return (count + step - 1) / step * step;
+}
+
+/** Whether every sequence has one new token, all of them wanted. */
+bool decodes(const StepLayout& step) {
+  const size_t count = step.positions.size();
+  if (count == 0 || step.query_starts.size() != count + 1 || step.wanted.size() != count) return false;
+  for (size_t t = 0; t < count; t++) {
+    if (step.query_starts[t + 1] != static_cast<int32_t>(t) + 1 || step.wanted[t] != static_cast<int32_t>(t)) return false;
+  }
+  return true;
+}
+
+/** The arrays of a padded step; `layout` are views of them. */
+struct Padded {
+  std::vector<int32_t> positions, query_starts, block_tables, token_ids, embedding_rows, wanted;
+  std::vector<float> cos, sin;
+  StepLayout layout;
+
+  explicit Padded(const StepLayout& step) {
+    const size_t count = step.positions.size();
+    const size_t rows = padded_tokens(count);
+    const auto pad = [&](std::span<const int32_t> values, int32_t with) {
+      std::vector<int32_t> out(values.begin(), values.end());
+      out.resize(rows, with);
+      return out;
+    };
+    positions = pad(step.positions, 0);
+    token_ids = pad(step.token_ids, 0);
+    embedding_rows = pad(step.embedding_rows, -1);
+    wanted = pad(step.wanted, 0);
+    query_starts.assign(step.query_starts.begin(), step.query_starts.end());
+    query_starts.resize(rows + 1, static_cast<int32_t>(count));
+    const int max_blocks = static_cast<int>(std::bit_ceil(static_cast<unsigned>(step.max_blocks)));
+    block_tables.assign(rows * max_blocks, -1);
+    for (size_t s = 0; s < count; s++) {
+      const auto own = step.block_tables.subspan(s * step.max_blocks, step.max_blocks);
+      std::copy(own.begin(), own.end(), block_tables.begin() + s * max_blocks);
+    }
+    const size_t half = step.head_dim / 2;
+    cos.assign(step.cos, step.cos + count * half);
+    sin.assign(step.sin, step.sin + count * half);
+    cos.resize(rows * half);
+    sin.resize(rows * half);
+    layout = {positions, query_starts, block_tables, max_blocks, step.num_heads, cos.data(), sin.data(),
+              token_ids, embedding_rows, wanted, step.head_dim};
+  }
+};
+
+}  // namespace
+
+bool StepInputs::send(const StepLayout& given) {
   device_.use();
+  is_decode_ = decodes(given);
+  std::optional<Padded> padded;
+  if (is_decode_) padded.emplace(given);
+  const StepLayout& step = is_decode_ ? padded->layout : given;
   const size_t num_tokens = step.positions.size();
   const size_t num_sequences = step.query_starts.size() - 1;
-  std::vector<int32_t> sequence_of(num_tokens);
+  std::vector<int32_t> sequence_of(num_tokens, -1);
   StepTables tables;
   max_decode_keys_ = 0;
   for (size_t s = 0; s < num_sequences; s++) {
@@ -26,6 +90,8 @@ void StepInputs::send(const StepLayout& step) {
     tables.max_keys = std::max(tables.max_keys, keys);
     if (last - first == 1) max_decode_keys_ = std::max(max_decode_keys_, keys);
   }
+  // As far as the pages reach, so that the launch is the same however long the sequences are.
+  if (is_decode_) tables.max_keys = max_decode_keys_ = step.max_blocks * kPageTokens;
   const size_t angles = num_tokens * (step.head_dim / 2) * sizeof(float);
   Packer packer;
   const size_t positions = packer.add(step.positions);
@@ -39,7 +105,8 @@ void StepInputs::send(const StepLayout& step) {
   const size_t sin = packer.add(step.sin, angles);
 
   sent_.wait();
-  if (packer.bytes() > host_.bytes()) {
+  const bool moves = packer.bytes() > host_.bytes();
+  if (moves) {
     const size_t room = packer.bytes() * 2;
     host_.reserve(room);
     device_memory_ = {};
@@ -65,6 +132,7 @@ void StepInputs::send(const StepLayout& step) {
   wanted_ = ints(wanted);
   cos_ = reinterpret_cast<const float*>(base + cos);
   sin_ = reinterpret_cast<const float*>(base + sin);
+  return moves;
 }
 
 }  // namespace tessera::cuda

@@ -11,8 +11,15 @@ class StepInputs {
  public:
   explicit StepInputs(Device& device) : device_(device) {}
 
-  /** Takes a step's arrays; what they said of the step before is overwritten behind its work. */
-  void send(const StepLayout& step);
+  /**
+   * Takes a step's arrays; what they said of the step before is overwritten behind its work. A step in which every
+   * sequence has one token, all wanted, is padded to one of few shapes.
+   * @return whether memory moved, so that what was recorded over it is stale
+   */
+  bool send(const StepLayout& step);
+
+  /** Whether all is as for any step of as many tokens and pages: launches differ in nothing. */
+  bool is_decode() const { return is_decode_; }
 
   const StepTables& tables() const { return tables_; }
   const int32_t* token_ids() const { return token_ids_; }
@@ -36,6 +43,7 @@ class StepInputs {
   const float* cos_ = nullptr;
   const float* sin_ = nullptr;
   int max_decode_keys_ = 0;
+  bool is_decode_ = false;
 };
 
 }  // namespace tessera::cuda

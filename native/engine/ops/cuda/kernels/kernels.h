@@ -25,7 +25,7 @@ struct PagedLayer {
 /** The sequences of a step. */
 struct StepTables {
   const int32_t* positions = nullptr;     // [T]
-  const int32_t* sequence_of = nullptr;   // [T] which sequence a token belongs to
+  const int32_t* sequence_of = nullptr;   // [T] which sequence a token belongs to; -1: none, a row of padding
   const int32_t* query_starts = nullptr;  // [S + 1]
   const int32_t* block_tables = nullptr;  // [S][max_pages]
   int max_pages = 0;

@@ -23,6 +23,7 @@ __global__ void rotate_and_store_kernel(bf16* qkv, const float* cos, const float
   bf16* row = qkv + static_cast<size_t>(token) * (num_rotated + cache.num_kv_heads) * cache.head_dim;
   const int position = step.positions[token];
   const int sequence = step.sequence_of[token];
+  if (sequence < 0) return;
   const int page = step.block_tables[static_cast<size_t>(sequence) * step.max_pages + position / kPageTokens];
   const int slot = position % kPageTokens * cache.head_dim;
 
