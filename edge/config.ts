@@ -61,6 +61,8 @@ export interface EdgeConfig {
   readonly outbound?: OutboundConfig;
   /** How long captions are kept after their end, in ms; as long as their jobs' states where absent. */
   readonly keepMs?: number;
+  /** How long a batch may take; shorter in tests. */
+  readonly batchWindowMs?: number;
   /** Webhooks are signed with these, and not taken without. */
   readonly webhookSecrets?: readonly WebhookSecret[];
   /** Sources of events that become captions, by name; none where absent. */

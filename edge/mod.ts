@@ -116,7 +116,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       countUsage: (keyId, usage) => void meter.record(keyId, usage, Date.now()),
     }),
     webhooks,
-    batches: new Batches(bus),
+    batches: new Batches(bus, config.batchWindowMs),
     results: new BatchResults(bus),
     files: new FileStore(bus),
     outbound: {

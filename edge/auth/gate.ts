@@ -58,11 +58,12 @@ export class Gate {
   }
 
   /** Whose is what comes in the name of a key that the server itself was given. @throws TesseraError `invalid_api_key` */
-  async tenantOf(token: string | null): Promise<string> {
+  async callerOf(token: string | null): Promise<Caller> {
     const { isClosed, keys } = this.#options;
-    if (!isClosed) return (await uncheckedCaller(token)).tenant;
+    if (!isClosed) return await uncheckedCaller(token);
     if (token === null) throw new TesseraError("invalid_api_key");
-    return (await keys.find(token)).tenant;
+    const key = await keys.find(token);
+    return { tenant: key.tenant, key };
   }
 
   /** Adds an answer to what the caller's key used. */

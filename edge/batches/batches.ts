@@ -31,8 +31,11 @@ export interface NewBatch {
 export class Batches {
   readonly #records: OwnedRecords<typeof BatchRecord>;
   readonly #opened: PerConnection<{ readonly nc: NatsConnection; readonly manager: JetStreamManager }>;
+  readonly #windowMs: number;
 
-  constructor(bus: Bus) {
+  /** @param windowMs how long one may take; shorter in tests */
+  constructor(bus: Bus, windowMs = BATCH_WINDOW_MS) {
+    this.#windowMs = windowMs;
     this.#records = new OwnedRecords({
       bus,
       bucket: BATCHES_BUCKET_CONFIG,
@@ -64,7 +67,7 @@ export class Batches {
       counts: { total: 0, completed: 0, failed: 0 },
       metadata: metadata === null ? null : { ...metadata },
       created_ms: now,
-      expires_ms: now + BATCH_WINDOW_MS,
+      expires_ms: now + this.#windowMs,
       in_progress_ms: null,
       finalizing_ms: null,
       completed_ms: null,

@@ -1,6 +1,7 @@
 /** From a verified event to captions: each picture once, however often the event comes; faults told per picture. */
 import { HOOK_CONCURRENCY, sha256Hex, TesseraError, toTesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
+import type { Caller } from "../auth/caller.ts";
 import { submitCaption } from "../captions/submit.ts";
 import type { EdgeDeps } from "../deps.ts";
 import type { EventItem } from "./event_items.ts";
@@ -19,8 +20,8 @@ export interface Reception {
   readonly deps: EdgeDeps;
   readonly seen: SeenEvents;
   readonly source: HookSource;
-  /** Whose captions these are. */
-  readonly owner: string;
+  /** Whose captions these are, and whose use they count as. */
+  readonly owner: Caller;
   readonly verified: VerifiedEvent;
   readonly ticket: Ticket;
   readonly signal: AbortSignal;
@@ -50,14 +51,16 @@ async function receiveOne(reception: Reception, item: EventItem, index: number):
   const { captionId: id, isAgain } = await seen.claim(name, eventId);
   try {
     // One that was heard and not made, because its edge died, is made now.
-    if (isAgain && await deps.captions.find(owner, id) !== null) return { status: "duplicate", caption_id: id };
+    if (isAgain && await deps.captions.find(owner.tenant, id) !== null) return { status: "duplicate", caption_id: id };
     const { url, told: toldUrl } = await urlOf(item.place, source.store);
     const json = {
       ...options.caption,
       image: url,
       metadata: metadataOf(options.caption.metadata ?? {}, name, item),
     };
-    await submitCaption(deps, { owner, body: { json, blobs: new Map(), numBytes: 0 }, ticket, signal, id, toldUrl });
+    const body = { json, blobs: new Map(), numBytes: 0 };
+    const keyId = owner.key?.id ?? null;
+    await submitCaption(deps, { owner: owner.tenant, keyId, body, ticket, signal, id, toldUrl });
     return { status: "created", caption_id: id };
   } catch (thrown) {
     await seen.forget(name, eventId).catch(() => {});

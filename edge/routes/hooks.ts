@@ -22,7 +22,7 @@ export function receiveHook(deps: EdgeDeps) {
       const verified = verifyEvent(source.verifier, headers, body, Date.now());
       const text = new TextDecoder().decode(body);
       const items = itemsOf(source, { headers, text });
-      const owner = await deps.gate.tenantOf(source.apiKey);
+      const owner = await deps.gate.callerOf(source.apiKey);
       const signal = c.req.raw.signal;
       const results = await receive({ deps, seen, source, owner, verified, ticket, signal }, items);
       for (const result of results) {

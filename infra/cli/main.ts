@@ -14,6 +14,7 @@ import { keysCommand } from "./keys.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { tokenizeCommand } from "./tokenize.ts";
+import { topCommand } from "./top.ts";
 import { UsageError, wholeNumber } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera <command>
@@ -25,6 +26,7 @@ const HELP = `Usage: deno task tessera <command>
   chat                   talk, with --image <picture> and --video <video> (repeatable) about them
   models                 list what the server serves
   tokenize <text>        count tokens, with --image <picture> of a whole question
+  top                    the fleet live: workers, their load and pace, this edge (--once: print and end)
   pull <model>           download a checkpoint: InternVL3-1B, OpenGVLab/InternVL3-1B, any organisation/name
   plan [model]           memory on each GPU, without weights: plan InternVL3-78B --gpus 4x80
   keys                   make, list and revoke API keys
@@ -57,6 +59,7 @@ const OWN_OPTIONS: Readonly<Record<string, (args: string[]) => Promise<number>>>
   plan: planCommand,
   pull: pullCommand,
   tokenize: tokenizeCommand,
+  top: topCommand,
 };
 
 /** Runs one command; returns the exit code. */

@@ -157,3 +157,18 @@ Deno.test("batches of a file: what is wrong with the wish is told by the status"
     await errorOf(await fetch(`${harness.edge.url}/v1/batches/${id}`, { headers: other }), 404);
     await errorOf(await fetch(`${harness.edge.url}/v1/batches/${id}/cancel`, { method: "POST", headers: other }), 404);
   }));
+
+Deno.test("batches of a file: when the window is over, what has no answer is told as expired, line by line", () =>
+  // No worker takes what lasts here.
+  withEdge({ config: { batchWindowMs: 1_500 } }, async (harness) => {
+    const { id } = await created(harness, [line("a"), line("b")].join("\n"));
+    await until(async () => (await look(harness, id)).status === "expired");
+    const ended = await look(harness, id);
+    assert.ok(ended.expired_at !== null && ended.completed_at === null);
+    assert.deepEqual(ended.request_counts, { total: 2, completed: 0, failed: 2 });
+    const errors = await content(harness, ended.error_file_id!);
+    assert.deepEqual(errors.map(({ custom_id, error }) => [custom_id, error.code]), [
+      ["a", "batch_expired"],
+      ["b", "batch_expired"],
+    ]);
+  }));

@@ -1,11 +1,15 @@
 /** Events of sources become captions: once each, whoever sends them how often, and never without a signature. */
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { connect } from "@nats-io/transport-node";
+import { Kvm } from "@nats-io/kv";
+import { type ApiKey, apiKeyHash, encodeMessage, KEYS_BUCKET_CONFIG } from "@tessera/shared";
+import type { EdgeConfig } from "../../edge/mod.ts";
 import { parseSources } from "../../edge/hooks/sources.ts";
 import { HookReceiptAnswer } from "../../edge/openapi/hook_answers.ts";
 import { createTilePool } from "../../edge/tile/mod.ts";
 import { parseSecrets, signedHeaders } from "../../edge/webhooks/signature.ts";
-import { errorOf, type Harness, withEdge } from "../edge/harness.ts";
+import { errorOf, type Harness, until, withEdge } from "../edge/harness.ts";
 import { png } from "../support/png_writer.ts";
 import { minioEvent, supabaseEvent } from "./events.ts";
 
@@ -25,6 +29,7 @@ interface Picture {
 /** An edge with sources, and a store of pictures that a test fills and breaks. */
 async function withHooks(
   body: (harness: Harness, store: { url: string; pictures: Map<string, Picture>; asked: string[] }) => Promise<void>,
+  config: Partial<EdgeConfig> = {},
 ): Promise<void> {
   const pictures = new Map<string, Picture>();
   const asked: string[] = [];
@@ -60,7 +65,7 @@ async function withHooks(
   try {
     await tilePool.ready;
     await withEdge(
-      { tilePool, config: { hookSources, allowPrivateUrls: true } },
+      { tilePool, config: { hookSources, allowPrivateUrls: true, ...config } },
       (harness) => body(harness, { url, pictures, asked }),
     );
   } finally {
@@ -210,3 +215,32 @@ Deno.test("hooks: what may pass is asked for again, and is one caption then; wha
     assert.deepEqual(statuses, ["created", "failed", "created"]);
     assert.ok(url.startsWith("http://127.0.0.1"));
   }));
+
+Deno.test("hooks: where keys are needed, captions are those of the source's key, and count for it", () =>
+  withHooks(async (harness) => {
+    const { edge, natsUrl } = harness;
+    const event = minioEvent("photos", "a.png");
+    const refused = await send(harness, "minio", event, word);
+    assert.equal((await errorOf(refused, 401)).code, "invalid_api_key");
+    const key: ApiKey = {
+      v: 1,
+      id: "key-hook",
+      name: "of the store",
+      tenant: "store",
+      scopes: ["captions"],
+      limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null },
+      created_ms: Date.now(),
+      expires_ms: null,
+      revoked_ms: null,
+    };
+    const nc = await connect({ servers: natsUrl });
+    const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
+    await bucket.put(await apiKeyHash(ENV["API_KEY"]!), encodeMessage(key, 1024 * 1024));
+    await nc.close();
+    await until(() => edge.deps.keys.byId(key.id) !== undefined);
+    const { data } = HookReceiptAnswer.parse(await (await send(harness, "minio", event, word)).json());
+    const made = data[0]!;
+    assert.ok(made.status === "created", JSON.stringify(data));
+    const { caption } = await edge.deps.captions.get("store", made.caption_id);
+    assert.equal(caption.key_id, "key-hook");
+  }, { auth: "keys" }));

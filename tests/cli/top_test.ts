@@ -1,0 +1,33 @@
+/** `tessera top` against an edge with a worker: what it prints once, and how a table of several looks. */
+import assert from "node:assert/strict";
+import { fleetLines, topCommand } from "../../infra/cli/top.ts";
+import { FAKE_MODEL } from "../edge/fake_worker.ts";
+import { withEdge } from "../edge/harness.ts";
+import { captured } from "./captured.ts";
+
+Deno.test("top: the fleet of a running edge, once", () =>
+  withEdge({}, async ({ edge }) => {
+    const { code, text } = await captured(() => topCommand(["--once", "--url", edge.url]));
+    assert.equal(code, 0);
+    const [about, , head, worker] = text.split("\n");
+    assert.ok(about!.startsWith(edge.deps.dispatcher.edgeId), about);
+    assert.match(head!, /^MODEL +WORKER +LOAD/);
+    assert.match(worker!, new RegExp(`^${FAKE_MODEL} +\\S+ +0/\\d+ +·+ `));
+  }));
+
+Deno.test("top: the busiest of a model first; nothing of a name reaches the terminal as a command", () => {
+  const worker = (id: string, running: number) => ({ id, model: "m", capacity: 4, running, draining: running === 0 });
+  const edge = {
+    id: "edge-1",
+    draining: false,
+    inflight: 3,
+    held_bytes: 2 ** 21,
+    tiles: { workers: 2, running: 1, queued: 5 },
+  };
+  const lines = fleetLines({ edge, workers: [worker("idle\x1b[2J", 0), worker("full", 4), worker("half", 2)] });
+  assert.equal(lines[0], "edge-1  3 requests  2.0 MiB held  tiling 1 of 2, 5 waiting");
+  assert.deepEqual(lines.slice(3).map((line) => line.split(/ +/)[1]), ["full", "half", "idle?[2J"]);
+  assert.match(lines[4]!, / 2\/4 +█{6}·{6} /);
+  assert.match(lines[5]!, /draining$/);
+  assert.equal(fleetLines({ edge, workers: [] }).at(-1), "No worker lives.");
+});

@@ -1,0 +1,38 @@
+/** Every metric of the dashboard and the alerts is one that an edge or a worker tells */
+import { ROOT } from "@tessera/infra/paths";
+import assert from "node:assert/strict";
+import { WorkerMetrics } from "../../gpu-worker/metrics/metrics.ts";
+import { withEdge } from "./harness.ts";
+
+/** Names with their types, as the text format declares them. */
+function declared(text: string): Map<string, string> {
+  return new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name!, type!]));
+}
+
+Deno.test("dashboard and alerts: what they read is told", () =>
+  withEdge({}, async ({ edge }) => {
+    const worker = new WorkerMetrics({ worker_id: "w" }, () => ({
+      sequences: 0,
+      jobs: 0,
+      preemptions: 0,
+      freeBlocks: 0,
+      blocks: 0,
+    }));
+    const told = new Map([
+      ...declared((await edge.deps.metrics.text()).text),
+      ...declared((await worker.text()).text),
+    ]);
+    const read = new Set<string>();
+    for (const file of ["infra/grafana/tessera.json", "infra/prometheus/alerts.yaml"]) {
+      const text = await Deno.readTextFile(`${ROOT}/${file}`);
+      const names = [...text.matchAll(/\btessera_[a-z_]+/g)].map(([name]) => name);
+      assert.ok(names.length > 5, file);
+      for (const name of names) {
+        const base = name.replace(/_(bucket|sum|count)$/, "");
+        const isPart = base !== name && told.get(base) === "histogram";
+        assert.ok(isPart || (told.has(name) && told.get(name) !== "histogram"), `${file} reads ${name}`);
+        read.add(isPart ? base : name);
+      }
+    }
+    assert.deepEqual([...told.keys()].filter((name) => !read.has(name)), [], "told, and read by nobody");
+  }));
