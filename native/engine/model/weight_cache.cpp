@@ -126,14 +126,15 @@ void WeightCache::begin() {
   fs::create_directories(options_.folder);
   const std::string part_path = path_ + ".part";
   const auto deadline = std::chrono::steady_clock::now() + kLongestWait;
-  for (bool waited = false;; waited = true) {
+  for (;;) {
     const int fd = ::open(part_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) throw CannotKeep(std::strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
       // The one who wrote before may have renamed the file since it was opened here.
       if (is_same_file(fd, part_path)) {
         begun_ = std::make_unique<KeptFile>(fd, part_path, path_);
-        if (waited && read()) return begun_.reset();
+        // Another may have kept them since we looked, and have let go of the lock before we asked for it.
+        if (read()) return begun_.reset();
         if (ftruncate(fd, 0) != 0) throw CannotKeep(std::strerror(errno));
         return make_room();
       }
