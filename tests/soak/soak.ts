@@ -12,11 +12,16 @@ const NUM_WORKERS = 3;
 const SEQUENCES_PER_WORKER = 8;
 const NUM_CLIENTS = 2 * NUM_WORKERS * SEQUENCES_PER_WORKER;
 const RESTART_EVERY_MS = 4_000;
-const WARM_UP_MS = 3_000;
+/**
+ * Load before the levels are taken: a tenth of the whole, a minute of ten. A heap grows for so long until its collector has
+ * seen the load; what it holds then is what the load needs, and what comes on top in the rest would be a leak.
+ */
+const WARM_UP_SHARE = 0.1;
+const MIN_WARM_UP_S = 3;
 /** Longest a request may take, in seconds in which this process ran: many times what a full queue needs. */
 const STUCK_S = 60;
 const STUCK_MS = STUCK_S * 1_000;
-/** What a runtime may keep after the load, and nats-server: a heap grows to what the peak needed, and does not shrink. */
+/** What a runtime may keep on top: collections come when they come. */
 const MAX_GROWTH_BYTES = 96 * 1024 * 1024;
 /** Who asks, and how urgently. */
 const KEYS = ["a", "a", "a", "b", null] as const;
@@ -63,7 +68,7 @@ async function run(fleet: Fleet, seconds: number): Promise<SoakReport> {
   const workers = await Promise.all(Array.from({ length: NUM_WORKERS - 1 }, () => fleet.worker(settings)));
   const edge = await fleet.edge({ TESSERA_LOG_LEVEL: "info", TESSERA_MAX_INFLIGHT: String(NUM_CLIENTS - 4) });
   const load = new Load(edge.url);
-  await load.run(WARM_UP_MS);
+  await load.run(1_000 * Math.max(MIN_WARM_UP_S, seconds * WARM_UP_SHARE));
   const before = await settled(fleet, edge, [steady, ...workers]);
 
   load.reset();
