@@ -70,7 +70,7 @@ export class EdgeMetrics {
       () => tilePool.stats.memoryBytes,
     );
     this.#gauge("tessera_tile_replaced", "Tile workers replaced so far.", () => tilePool.stats.replaced);
-    this.#gauge("process_resident_memory_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
+    this.#gauge("tessera_resident_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
     this.#gauge("tessera_heap_bytes", "JavaScript heap in use, garbage included.", () => Deno.memoryUsage().heapUsed);
     const byModel = (
       name: string,

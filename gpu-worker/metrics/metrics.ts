@@ -44,7 +44,7 @@ export class WorkerMetrics {
       registers: [this.#registry],
     });
     about.set(info, 1);
-    this.#gauge("process_resident_memory_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
+    this.#gauge("tessera_resident_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
     this.#gauge("tessera_heap_bytes", "JavaScript heap in use, garbage included.", () => Deno.memoryUsage().heapUsed);
     this.#gauge("tessera_worker_sequences", "Sequences in the schedule.", () => state().sequences);
     this.#gauge("tessera_worker_jobs", "Jobs taken and not ended.", () => state().jobs);
