@@ -66,6 +66,17 @@ export class Gate {
     return { tenant: key.tenant, key };
   }
 
+  /**
+   * Counts requests that came in one, beside the first, and refuses where the key may not send as many.
+   * @throws TesseraError `insufficient_quota` or `rate_limited`
+   */
+  async take({ key }: Caller, numRequests: number): Promise<void> {
+    if (key === null || numRequests === 0) return;
+    const now = Date.now();
+    const standing = await this.#standing(key, now, numRequests);
+    if (standing !== null) checkLimits(key, standing, now);
+  }
+
   /** Adds an answer to what the caller's key used. */
   record({ key }: Caller, usage: Usage): void {
     if (key !== null) void this.#options.meter.record(key.id, usage, Date.now());
@@ -95,10 +106,10 @@ export class Gate {
     return error;
   }
 
-  async #standing(key: ApiKey, now: number): Promise<Standing | null> {
+  async #standing(key: ApiKey, now: number, numRequests = 1): Promise<Standing | null> {
     const { requests_per_minute, tokens_per_minute, tokens_per_month } = key.limits;
     if (requests_per_minute === null && tokens_per_minute === null && tokens_per_month === null) return null;
-    return await this.#options.meter.take(key, now);
+    return await this.#options.meter.take(key, now, numRequests);
   }
 }
 

@@ -45,12 +45,12 @@ export class Meter {
     this.#log = log;
   }
 
-  /** Counts a request and reads where its key stands. Null when that cannot be had now. */
-  async take({ id, limits }: ApiKey, now: number): Promise<Standing | null> {
+  /** Counts requests and reads where its key stands. Null when that cannot be had now. */
+  async take({ id, limits }: ApiKey, now: number, numRequests: number): Promise<Standing | null> {
     const minute = minuteOf(now);
     try {
       const [requests, tokens, monthTokens] = await Promise.all([
-        limits.requests_per_minute === null ? null : this.#add(paceSubject(id, minute, "requests"), 1),
+        limits.requests_per_minute === null ? null : this.#add(paceSubject(id, minute, "requests"), numRequests),
         limits.tokens_per_minute === null ? null : this.#read(PACE_STREAM, paceSubject(id, minute, "tokens")),
         limits.tokens_per_month === null ? null : this.#read(USAGE_STREAM, usageSubject(id, monthOf(now), "tokens")),
       ]);

@@ -28,6 +28,7 @@ export function batchCompletions(deps: EdgeDeps) {
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { requests, isStream } = parseBatchRequest(body.json);
+      await deps.gate.take(c.var.caller, requests.length - 1);
       const answer = (request: unknown, index: number) =>
         answerOne(deps, c, { ...body, json: request }, index, client.signal);
       const items = inParallel(requests, answer, client.signal);

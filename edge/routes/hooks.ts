@@ -23,6 +23,7 @@ export function receiveHook(deps: EdgeDeps) {
       const text = new TextDecoder().decode(body);
       const items = itemsOf(source, { headers, text });
       const owner = await deps.gate.callerOf(source.apiKey);
+      await deps.gate.take(owner, items.length);
       const signal = c.req.raw.signal;
       const results = await receive({ deps, seen, source, owner, verified, ticket, signal }, items);
       for (const result of results) {

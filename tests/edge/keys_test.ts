@@ -143,6 +143,22 @@ Deno.test("keys: requests a minute, told in headers and refused with the time of
   });
 });
 
+Deno.test("keys: each request of a batch counts", async () => {
+  await withEdge(CLOSED, async (harness) => {
+    harness.worker.serve(["Hello"]);
+    const { headers } = await addKey(harness, { limits: { ...NO_LIMITS, requests_per_minute: 4 } });
+    const batch = async (size: number) => {
+      const messages = [{ role: "user", content: "Hello" }];
+      const requests = Array.from({ length: size }, () => ({}));
+      const body = JSON.stringify({ model: "fake/vl-1b", messages, requests });
+      return await fetch(`${harness.edge.url}/v1/batch/chat/completions`, { method: "POST", headers, body });
+    };
+    const { data } = await (await batch(2)).json() as { data: unknown[] };
+    assert.equal(data.length, 2);
+    assert.match((await errorOf(await batch(6), 429)).message, /4 requests a minute/);
+  });
+});
+
 Deno.test("keys: tokens a minute and a month, and the usage of each day", async () => {
   await withEdge(CLOSED, async (harness) => {
     harness.worker.serve(["Hello"]);
