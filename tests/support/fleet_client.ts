@@ -6,9 +6,12 @@ export interface Question {
   /** 0 is greedy. */
   readonly temperature: number;
   readonly maxTokens: number;
+  /** Answers to it; absent: one. */
+  readonly n?: number;
 }
 
 export interface ClientAnswer {
+  /** Of several answers one after the other. */
   readonly text: string;
   /** Longest time without a new piece of text, in ms. */
   readonly longestGapMs: number;
@@ -30,7 +33,7 @@ export function questions(num: number, maxTokens: number, text = "question"): Qu
   }));
 }
 
-export function bodyOf({ text, seed, temperature, maxTokens }: Question, stream = true) {
+export function bodyOf({ text, seed, temperature, maxTokens, n = 1 }: Question, stream = true) {
   return {
     model: "fake",
     stream,
@@ -38,6 +41,7 @@ export function bodyOf({ text, seed, temperature, maxTokens }: Question, stream 
     seed,
     temperature,
     max_completion_tokens: maxTokens,
+    n,
   };
 }
 
@@ -60,6 +64,7 @@ export async function readAnswer(
     return { text: "", longestGapMs: 0, isDone: false, error: error.code, status, message: error.message };
   }
   let text = "";
+  const texts: string[] = [];
   let error: string | null = null;
   let isDone = false;
   let heardAt = performance.now();
@@ -80,10 +85,12 @@ export async function readAnswer(
       const added = chunk.choices?.[0]?.delta.content ?? "";
       if (added === "") continue;
       text += added;
+      const { index } = chunk.choices[0];
+      texts[index] = (texts[index] ?? "") + added;
       longestGapMs = Math.max(longestGapMs, performance.now() - heardAt);
       heardAt = performance.now();
       onText(text);
     }
   }
-  return { text, longestGapMs, isDone, error, status: response.status, message: null };
+  return { text: texts.join("\n"), longestGapMs, isDone, error, status: response.status, message: null };
 }
