@@ -70,6 +70,11 @@ export class WorkerDirectory {
     return this.#alive().filter((a) => a.model === model);
   }
 
+  /** Whether that worker lives. */
+  has(workerId: string): boolean {
+    return this.#alive().some(({ worker_id }) => worker_id === workerId);
+  }
+
   /** Whether a worker lives that takes new jobs, of one model or of any. */
   isServed(model?: string): boolean {
     return this.#alive().some((a) => !a.draining && (model === undefined || a.model === model));

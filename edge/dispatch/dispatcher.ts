@@ -27,6 +27,8 @@ import { Backlog, turnOfJob } from "./backlog.ts";
 import type { Bus } from "./bus.ts";
 import { parkJob } from "./dead_letters.ts";
 import type { WorkerDirectory } from "./directory.ts";
+import { Leftovers } from "./leftovers.ts";
+import { withdrawJob } from "./live_stream.ts";
 import { Prober } from "./probe.ts";
 import { Publisher } from "./publisher.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
@@ -48,6 +50,7 @@ export class Dispatcher {
   readonly #sender = new TileSender();
   readonly #prober = new Prober();
   readonly #publisher: Publisher;
+  readonly #leftovers: Leftovers;
   /** Jobs that are not on the bus yet, and those that wait there. */
   readonly #backlog: Backlog<RunningJob>;
   #sweeper: ReturnType<typeof setInterval> | null = null;
@@ -56,6 +59,12 @@ export class Dispatcher {
     this.#options = options;
     const { bus, directory } = options;
     this.#publisher = new Publisher(options);
+    this.#leftovers = new Leftovers({
+      isAlive: (workerId) => directory.has(workerId),
+      withdraw: (streamSeq) => {
+        if (bus.isConnected) void withdrawJob(bus.connection, streamSeq);
+      },
+    });
     this.#backlog = new Backlog((model) => {
       const capacity = directory.workersOf(model).reduce((sum, worker) => sum + worker.capacity, 0);
       return Math.max(MIN_AHEAD, Math.ceil(capacity * AHEAD_SHARE));
@@ -124,6 +133,7 @@ export class Dispatcher {
 
   close(): void {
     this.giveUpAll(new TesseraError("shutting_down"));
+    this.#leftovers.close();
     if (this.#sweeper !== null) clearInterval(this.#sweeper);
     this.#sweeper = null;
   }
@@ -244,6 +254,8 @@ export class Dispatcher {
       if (outcome === "parked") void parkJob(this.#options, job, error);
       else if (bus.isConnected) bus.connection.publish(cancelSubject(job.id));
     }
+    const { ownSeq } = job.publications;
+    if (ownSeq !== null && job.workerId !== null) this.#leftovers.add(ownSeq, job.workerId);
     this.#sendNext();
   }
 }

@@ -29,6 +29,12 @@ export class Publications {
     return this.#open.length > 0;
   }
 
+  /** The message in the queue of one worker alone that the job runs by; null where it is in the queue of all. */
+  get ownSeq(): number | null {
+    const own = this.#open.find(({ isForAll }) => !isForAll);
+    return own?.streamSeq ?? null;
+  }
+
   /** Whether a message of the stream is one of the job's. */
   hasSeq(streamSeq: number): boolean {
     return this.#open.some((publication) => publication.streamSeq === streamSeq);

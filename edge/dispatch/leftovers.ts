@@ -1,0 +1,47 @@
+/** Jobs that were answered from a worker's own queue: where that worker died before it acknowledged, the edge takes them out. */
+import { ANNOUNCEMENT_TTL_MS } from "@tessera/shared";
+
+/** How long a worker has to acknowledge; one that died meanwhile is known to be gone by then. */
+const WAIT_MS = 2 * ANNOUNCEMENT_TTL_MS;
+const SWEEP_MS = 2_000;
+
+export interface LeftoversOptions {
+  readonly isAlive: (workerId: string) => boolean;
+  /** Takes a message out of the live stream. */
+  readonly withdraw: (streamSeq: number) => void;
+}
+
+export class Leftovers {
+  readonly #options: LeftoversOptions;
+  /** Oldest first. */
+  readonly #answered: { readonly streamSeq: number; readonly workerId: string; readonly dueAt: number }[] = [];
+  #timer: ReturnType<typeof setInterval> | null = null;
+
+  constructor(options: LeftoversOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#answered.length;
+  }
+
+  add(streamSeq: number, workerId: string): void {
+    this.#answered.push({ streamSeq, workerId, dueAt: performance.now() + WAIT_MS });
+    this.#timer ??= setInterval(() => this.sweep(), SWEEP_MS);
+  }
+
+  /** @param now of performance.now() */
+  sweep(now: number = performance.now()): void {
+    while (this.#answered[0] !== undefined && this.#answered[0].dueAt <= now) {
+      const { streamSeq, workerId } = this.#answered.shift()!;
+      // Nobody else listens to that worker's queue, so its message would stay for as long as the stream keeps any.
+      if (!this.#options.isAlive(workerId)) this.#options.withdraw(streamSeq);
+    }
+    if (this.#answered.length === 0) this.close();
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}
