@@ -46,7 +46,7 @@ nativeTest("opening refuses what it cannot do, by name", () =>
       await assert.rejects(openNative({ ...OPTIONS, modelPath, ...options } as EngineOptions), text);
     };
     await refuses({ dtype: "fp64" }, /dtype is unknown/);
-    await refuses({ device: "cuda" }, /device is cuda/);
+    await refuses({ device: "cuda", dtype: "bf16" }, /device is cuda/);
     await refuses({ device: "tpu" }, /device is unknown/);
     await refuses({ modelPath: 7 }, /modelPath/);
     await refuses({ modelPath: join(modelPath, "nothing") }, /nothing\/config\.json: No such file/);
