@@ -1,3 +1,4 @@
+/** Who is sent next: by priority, then by what a tenant has had; and that nobody is forgotten. */
 import assert from "node:assert/strict";
 import { Backlog, type Turn, turnOfJob } from "./backlog.ts";
 import { Sampling } from "@tessera/shared";
