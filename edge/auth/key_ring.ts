@@ -1,21 +1,25 @@
 /** The API keys an edge knows: those of the keys bucket, kept up to date, so that a request waits for nobody. */
-import { Kvm, type KvWatchEntry } from "@nats-io/kv";
-import type { NatsConnection, QueuedIterator } from "@nats-io/nats-core";
+import type { KvWatchEntry } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/nats-core";
 import { ApiKey, apiKeyHash, decodeMessage, KEYS_BUCKET_CONFIG, type Logger, TesseraError } from "@tessera/shared";
-import { sleep } from "../wait.ts";
-
-const RETRY_MS = 1_000;
+import { BucketWatch } from "../dispatch/bucket_watch.ts";
 
 export class KeyRing {
   readonly #log: Logger;
   /** By hash. */
   readonly #keys = new Map<string, ApiKey>();
-  #watching = new AbortController();
+  readonly #watch: BucketWatch;
   readonly #listed = Promise.withResolvers<void>();
   #isListed = false;
 
   constructor(log: Logger) {
     this.#log = log;
+    this.#watch = new BucketWatch({
+      bucket: KEYS_BUCKET_CONFIG,
+      onEntry: (entry) => this.#hear(entry),
+      onListed: (hashes) => this.#allHeard(hashes),
+      onFault: (error) => log.warn("key_watch_failed", { error }),
+    });
   }
 
   /** Resolves when every key there is was heard of. */
@@ -29,13 +33,11 @@ export class KeyRing {
 
   /** Watches the bucket from now on, in place of any watch before. Returns at once. */
   attach(nc: NatsConnection): void {
-    this.#watching.abort();
-    this.#watching = new AbortController();
-    void this.#keepWatching(nc, this.#watching.signal);
+    this.#watch.attach(nc);
   }
 
   close(): void {
-    this.#watching.abort();
+    this.#watch.close();
   }
 
   /**
@@ -58,31 +60,6 @@ export class KeyRing {
   /** By its public name. */
   byId(id: string): ApiKey | undefined {
     return this.#keys.values().find((key) => key.id === id);
-  }
-
-  async #keepWatching(nc: NatsConnection, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !nc.isClosed()) {
-      let watch: QueuedIterator<KvWatchEntry> | null = null;
-      const stop = () => watch?.stop();
-      signal.addEventListener("abort", stop);
-      try {
-        const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
-        const heard = new Set<string>();
-        watch = await bucket.watch();
-        const isEmpty = (await bucket.status()).values === 0;
-        if (isEmpty) this.#allHeard(heard);
-        if (signal.aborted) stop();
-        for await (const entry of watch) {
-          this.#hear(entry);
-          heard.add(entry.key);
-          if (entry.delta === 0) this.#allHeard(heard);
-        }
-      } catch (error) {
-        if (!signal.aborted) this.#log.warn("key_watch_failed", { error });
-      }
-      signal.removeEventListener("abort", stop);
-      await sleep(RETRY_MS, signal);
-    }
   }
 
   /** What is not in the bucket any more was deleted while nobody listened. */

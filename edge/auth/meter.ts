@@ -84,10 +84,10 @@ export class Meter {
   }
 
   /**
-   * What a key used, by day (UTC, `2026-11-25`); days without use are left out.
+   * What a key used, by day (UTC, `2026-11-25`), from `start` to `end`; days without use are left out.
    * @throws TesseraError `no_worker` without a bus
    */
-  async usage(keyId: string): Promise<Map<string, UsageCounts>> {
+  async usage(keyId: string, start: string, end: string): Promise<Map<string, UsageCounts>> {
     const days = new Map<string, Record<UsageField, number>>();
     const manager = await this.#open();
     const { subjects = {} } = (await manager.streams.info(USAGE_STREAM, {
@@ -95,7 +95,7 @@ export class Meter {
     })).state;
     const names = Object.keys(subjects).flatMap((subject) => {
       const [, , , day = "", field = ""] = subject.split(".");
-      return isDay(day) && isUsageField(field) ? [{ subject, day, field }] : [];
+      return isDay(day) && day >= start && day <= end && isUsageField(field) ? [{ subject, day, field }] : [];
     });
     for (const { subject, day, field } of names) {
       const counts = days.get(day) ?? { ...NOTHING };

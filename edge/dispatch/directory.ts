@@ -1,6 +1,6 @@
 /** The worker directory: who serves what, from the announcements in the workers bucket. */
-import { Kvm, type KvWatchEntry } from "@nats-io/kv";
-import type { NatsConnection, QueuedIterator } from "@nats-io/nats-core";
+import type { KvWatchEntry } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/nats-core";
 import {
   Announcement,
   ANNOUNCEMENT_TTL_MS,
@@ -10,9 +10,8 @@ import {
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
 
-import { sleep } from "../wait.ts";
+import { BucketWatch } from "./bucket_watch.ts";
 
-const RETRY_MS = 1_000;
 /** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
 const MAX_KNOWN_MODELS = 1_000;
 
@@ -33,22 +32,24 @@ export class WorkerDirectory {
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
   readonly #knownModels = new Set<string>();
-  /** Ends the watch of the connection before. */
-  #watching = new AbortController();
+  readonly #watch: BucketWatch;
 
   constructor(log: Logger) {
     this.#log = log;
+    this.#watch = new BucketWatch({
+      bucket: WORKERS_BUCKET_CONFIG,
+      onEntry: (entry) => this.#hear(entry),
+      onFault: (error) => log.warn("directory_watch_failed", { error }),
+    });
   }
 
   /** Watches the bucket from now on, in place of any watch before. Returns at once. */
   attach(nc: NatsConnection): void {
-    this.#watching.abort();
-    this.#watching = new AbortController();
-    void this.#keepWatching(nc, this.#watching.signal);
+    this.#watch.attach(nc);
   }
 
   close(): void {
-    this.#watching.abort();
+    this.#watch.close();
   }
 
   /** Every model with a living worker, by name. */
@@ -130,24 +131,6 @@ export class WorkerDirectory {
       else alive.push(entry.announcement);
     }
     return alive;
-  }
-
-  async #keepWatching(nc: NatsConnection, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && !nc.isClosed()) {
-      let watch: QueuedIterator<KvWatchEntry> | null = null;
-      const stop = () => watch?.stop();
-      signal.addEventListener("abort", stop);
-      try {
-        const bucket = await new Kvm(nc).create(WORKERS_BUCKET_CONFIG.name, { ...WORKERS_BUCKET_CONFIG.options });
-        watch = await bucket.watch();
-        if (signal.aborted) stop();
-        for await (const entry of watch) this.#hear(entry);
-      } catch (error) {
-        if (!signal.aborted) this.#log.warn("directory_watch_failed", { error });
-      }
-      signal.removeEventListener("abort", stop);
-      await sleep(RETRY_MS, signal);
-    }
   }
 
   #hear(entry: KvWatchEntry): void {

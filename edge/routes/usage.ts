@@ -31,8 +31,8 @@ export function usage(deps: EdgeDeps) {
     const now = Date.now();
     const start = query.start_date ?? `${monthOf(now)}-01`;
     const end = query.end_date ?? dayOf(now);
-    const days = await deps.meter.usage(keyId);
-    const data = [...days].filter(([day]) => day >= start && day <= end).map(([date, counts]) => ({ date, ...counts }));
+    const days = await deps.meter.usage(keyId, start, end);
+    const data = [...days].map(([date, counts]) => ({ date, ...counts }));
     const limit = keyId === key.id ? key.limits.tokens_per_month : deps.keys.byId(keyId)?.limits.tokens_per_month;
     return c.json({
       object: "usage",
