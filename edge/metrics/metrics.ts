@@ -1,6 +1,6 @@
 /** What an edge counts and measures, in Prometheus' terms. Names are stable: dashboards and alerts in infra/ use them. */
 import type { ErrorCode, Usage } from "@tessera/shared";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type Exposition, Instruments } from "@tessera/shared/instruments";
 import type { Admission } from "../admission.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import type { WorkerDirectory } from "../dispatch/directory.ts";
@@ -20,72 +20,80 @@ export interface MetricsOf {
 }
 
 export class EdgeMetrics {
-  readonly #registry = new Registry();
-  readonly #requests = this.#counter("tessera_requests_total", "Requests by route, method and status.", [
+  readonly #instruments = new Instruments();
+  readonly #requests = this.#instruments.counter("tessera_requests_total", "Requests by route, method and status.", [
     "route",
     "method",
     "status",
   ]);
-  readonly #requestSeconds = this.#histogram(
+  readonly #requestSeconds = this.#instruments.histogram(
     "tessera_request_seconds",
     "From a request's arrival to the beginning of its answer.",
     ["route"],
     SECONDS,
   );
-  readonly #refusals = this.#counter("tessera_refusals_total", "Requests refused or failed, by error code.", ["code"]);
-  readonly #stageSeconds = this.#histogram(
+  readonly #refusals = this.#instruments.counter(
+    "tessera_refusals_total",
+    "Requests refused or failed, by error code.",
+    ["code"],
+  );
+  readonly #stageSeconds = this.#instruments.histogram(
     "tessera_stage_seconds",
     "Time of an answer's stages: fetch, decode, tile, queue, tiles, wait, vision, prefill, generate, first_token, total.",
     ["stage"],
     STAGE_SECONDS,
   );
-  readonly #tokenSeconds = this.#histogram(
+  readonly #tokenSeconds = this.#instruments.histogram(
     "tessera_token_seconds",
     "Mean time between an answer's tokens.",
     ["model"],
     STAGE_SECONDS,
   );
-  readonly #tokens = this.#counter(
+  readonly #tokens = this.#instruments.counter(
     "tessera_tokens_total",
     "Tokens of complete answers, by model and kind: input, cached, image, output.",
     ["model", "kind"],
   );
-  readonly #answers = this.#counter("tessera_answers_total", "Complete answers, by model and finish reason.", [
-    "model",
-    "finish_reason",
-  ]);
+  readonly #answers = this.#instruments.counter(
+    "tessera_answers_total",
+    "Complete answers, by model and finish reason.",
+    [
+      "model",
+      "finish_reason",
+    ],
+  );
 
   constructor({ admission, bus, directory, dispatcher, tilePool }: MetricsOf) {
-    this.#gauge("tessera_requests_inflight", "Requests this edge holds.", () => admission.numInflight);
-    this.#gauge("tessera_held_bytes", "Bytes that requests hold.", () => admission.heldBytes);
-    this.#gauge("tessera_jobs_running", "Jobs of this edge that are not answered yet.", () => dispatcher.numRunning);
-    this.#gauge("tessera_jobs_waiting", "Those of them that are not on the bus yet.", () => dispatcher.numWaiting);
-    this.#gauge("tessera_bus_connected", "1 while NATS answers.", () => Number(bus.isConnected));
-    this.#gauge("tessera_draining", "1 while the edge shuts down.", () => Number(admission.isDraining));
-    this.#gauge("tessera_tile_queue", "Pictures that wait for a tile worker.", () => tilePool.stats.queued);
-    this.#gauge("tessera_tile_running", "Pictures that are tiled now.", () => tilePool.stats.running);
-    this.#gauge(
+    this.#instruments.gauge("tessera_requests_inflight", "Requests this edge holds.", () => admission.numInflight);
+    this.#instruments.gauge("tessera_held_bytes", "Bytes that requests hold.", () => admission.heldBytes);
+    this.#instruments.gauge(
+      "tessera_jobs_running",
+      "Jobs of this edge that are not answered yet.",
+      () => dispatcher.numRunning,
+    );
+    this.#instruments.gauge(
+      "tessera_jobs_waiting",
+      "Those of them that are not on the bus yet.",
+      () => dispatcher.numWaiting,
+    );
+    this.#instruments.gauge("tessera_bus_connected", "1 while NATS answers.", () => Number(bus.isConnected));
+    this.#instruments.gauge("tessera_draining", "1 while the edge shuts down.", () => Number(admission.isDraining));
+    this.#instruments.gauge("tessera_tile_queue", "Pictures that wait for a tile worker.", () => tilePool.stats.queued);
+    this.#instruments.gauge("tessera_tile_running", "Pictures that are tiled now.", () => tilePool.stats.running);
+    this.#instruments.gauge(
       "tessera_tile_bytes",
       "Memory tile workers hold beyond a fresh one's.",
       () => tilePool.stats.memoryBytes,
     );
-    this.#gauge("tessera_tile_replaced", "Tile workers replaced so far.", () => tilePool.stats.replaced);
-    this.#gauge("tessera_resident_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
-    this.#gauge("tessera_heap_bytes", "JavaScript heap in use, garbage included.", () => Deno.memoryUsage().heapUsed);
+    this.#instruments.gauge("tessera_tile_replaced", "Tile workers replaced so far.", () => tilePool.stats.replaced);
+    this.#instruments.process();
     const byModel = (
       name: string,
       help: string,
       value: (model: ReturnType<typeof directory.models>[number]) => number,
     ) =>
-      new Gauge({
-        name,
-        help,
-        labelNames: ["model"],
-        registers: [this.#registry],
-        collect() {
-          this.reset();
-          for (const model of directory.models()) this.set({ model: model.name }, value(model));
-        },
+      this.#instruments.labelledGauge(name, help, ["model"], (gauge) => {
+        for (const model of directory.models()) gauge.set({ model: model.name }, value(model));
       });
     byModel("tessera_workers", "Workers that live.", ({ workers }) => workers.length);
     byModel(
@@ -132,26 +140,7 @@ export class EdgeMetrics {
   }
 
   /** Everything in Prometheus' text format. */
-  async text(): Promise<{ readonly type: string; readonly text: string }> {
-    return { type: this.#registry.contentType, text: await this.#registry.metrics() };
-  }
-
-  #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
-    return new Counter({ name, help, labelNames, registers: [this.#registry] });
-  }
-
-  #histogram<L extends string>(name: string, help: string, labelNames: L[], buckets: number[]): Histogram<L> {
-    return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
-  }
-
-  #gauge(name: string, help: string, value: () => number): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.set(value());
-      },
-    });
+  text(): Promise<Exposition> {
+    return this.#instruments.text();
   }
 }

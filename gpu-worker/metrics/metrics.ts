@@ -1,6 +1,6 @@
 /** What a worker counts and measures, in Prometheus' terms. Names are stable: dashboards and alerts in infra/ use them. */
 import type { FinishReason, Usage, WorkerTimings } from "@tessera/shared";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type Exposition, Instruments } from "@tessera/shared/instruments";
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
@@ -15,46 +15,60 @@ export interface WorkerState {
 }
 
 export class WorkerMetrics {
-  readonly #registry = new Registry();
-  readonly #steps = this.#histogram("tessera_step_seconds", "Engine steps: one batch of prefill and decode.", []);
-  readonly #stepTokens = this.#counter("tessera_step_tokens_total", "Tokens computed by steps, prompts included.", []);
-  readonly #sampled = this.#counter("tessera_sampled_tokens_total", "Tokens sampled.", []);
-  readonly #vision = this.#histogram("tessera_vision_seconds", "Calls that encode tiles.", []);
-  readonly #tiles = this.#counter("tessera_tiles_encoded_total", "Tiles encoded.", []);
-  readonly #failures = this.#counter("tessera_engine_failures_total", "Engine calls that failed, by what was called.", [
-    "call",
+  readonly #instruments = new Instruments();
+  readonly #steps = this.#instruments.histogram(
+    "tessera_step_seconds",
+    "Engine steps: one batch of prefill and decode.",
+    [],
+    SECONDS,
+  );
+  readonly #stepTokens = this.#instruments.counter(
+    "tessera_step_tokens_total",
+    "Tokens computed by steps, prompts included.",
+    [],
+  );
+  readonly #sampled = this.#instruments.counter("tessera_sampled_tokens_total", "Tokens sampled.", []);
+  readonly #vision = this.#instruments.histogram("tessera_vision_seconds", "Calls that encode tiles.", [], SECONDS);
+  readonly #tiles = this.#instruments.counter("tessera_tiles_encoded_total", "Tiles encoded.", []);
+  readonly #failures = this.#instruments.counter(
+    "tessera_engine_failures_total",
+    "Engine calls that failed, by what was called.",
+    [
+      "call",
+    ],
+  );
+  readonly #jobs = this.#instruments.counter("tessera_worker_jobs_total", "Jobs that ended here, by outcome.", [
+    "outcome",
   ]);
-  readonly #jobs = this.#counter("tessera_worker_jobs_total", "Jobs that ended here, by outcome.", ["outcome"]);
-  readonly #tokens = this.#counter(
+  readonly #tokens = this.#instruments.counter(
     "tessera_worker_tokens_total",
     "Tokens of finished jobs: input, cached, image, output.",
     [
       "kind",
     ],
   );
-  readonly #stages = this.#histogram("tessera_worker_stage_seconds", "Stages of finished jobs.", ["stage"]);
+  readonly #stages = this.#instruments.histogram(
+    "tessera_worker_stage_seconds",
+    "Stages of finished jobs.",
+    ["stage"],
+    SECONDS,
+  );
 
   /** @param info labels of this worker that never change */
   constructor(info: Readonly<Record<string, string>>, state: () => WorkerState) {
-    const labelNames = Object.keys(info);
-    const about = new Gauge({
-      name: "tessera_worker_info",
-      help: "1; what this worker is.",
-      labelNames,
-      registers: [this.#registry],
+    this.#instruments.labelledGauge("tessera_worker_info", "1; what this worker is.", Object.keys(info), (gauge) => {
+      gauge.set(info, 1);
     });
-    about.set(info, 1);
-    this.#gauge("tessera_resident_bytes", "Resident memory of the process.", () => Deno.memoryUsage().rss);
-    this.#gauge("tessera_heap_bytes", "JavaScript heap in use, garbage included.", () => Deno.memoryUsage().heapUsed);
-    this.#gauge("tessera_worker_sequences", "Sequences in the schedule.", () => state().sequences);
-    this.#gauge("tessera_worker_jobs", "Jobs taken and not ended.", () => state().jobs);
-    this.#gauge(
+    this.#instruments.process();
+    this.#instruments.gauge("tessera_worker_sequences", "Sequences in the schedule.", () => state().sequences);
+    this.#instruments.gauge("tessera_worker_jobs", "Jobs taken and not ended.", () => state().jobs);
+    this.#instruments.gauge(
       "tessera_worker_preemptions",
       "Sequences put back for want of KV blocks, so far.",
       () => state().preemptions,
     );
-    this.#gauge("tessera_kv_blocks", "KV blocks in all.", () => state().blocks);
-    this.#gauge("tessera_kv_blocks_free", "KV blocks that can be had.", () => state().freeBlocks);
+    this.#instruments.gauge("tessera_kv_blocks", "KV blocks in all.", () => state().blocks);
+    this.#instruments.gauge("tessera_kv_blocks_free", "KV blocks that can be had.", () => state().freeBlocks);
   }
 
   step(ms: number, numTokens: number, numSampled: number): void {
@@ -86,26 +100,7 @@ export class WorkerMetrics {
     this.#jobs.inc({ outcome });
   }
 
-  async text(): Promise<{ readonly type: string; readonly text: string }> {
-    return { type: this.#registry.contentType, text: await this.#registry.metrics() };
-  }
-
-  #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
-    return new Counter({ name, help, labelNames, registers: [this.#registry] });
-  }
-
-  #histogram<L extends string>(name: string, help: string, labelNames: L[]): Histogram<L> {
-    return new Histogram({ name, help, labelNames, buckets: SECONDS, registers: [this.#registry] });
-  }
-
-  #gauge(name: string, help: string, value: () => number): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.set(value());
-      },
-    });
+  text(): Promise<Exposition> {
+    return this.#instruments.text();
   }
 }
