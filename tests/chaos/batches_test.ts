@@ -50,7 +50,8 @@ async function answers(url: string, id: string | null): Promise<[string, string]
 
 Deno.test("batches: the edge that runs one is killed, a worker and the server too; each request is answered once", () =>
   Fleet.run(async (fleet) => {
-    const victim = await fleet.worker({ latencyMs: 2 });
+    // Slow enough that the batch is still under way when its counts are first told.
+    const victim = await fleet.worker({ latencyMs: 10 });
     const edges = [await fleet.edge(), await fleet.edge()];
     const file = await inputFile(edges[0]!.url);
     const quiet = await start(edges[0]!.url, file);
