@@ -7,11 +7,11 @@ import { record } from "./gpu/results.ts";
 
 const hasNoGpu = "missing" in await findGpu();
 
-for (const command of ["test", "bench"]) {
+for (const [command, file] of [["test", "check.ts"], ["bench", "bench.ts"]]) {
   Deno.test(
     { name: `${command}:gpu says that there is no GPU, with a code of its own`, ignore: !hasNoGpu },
     async () => {
-      const script = fileURLToPath(new URL(`./gpu/${command}.ts`, import.meta.url));
+      const script = fileURLToPath(new URL(`./gpu/${file}`, import.meta.url));
       const { code, stderr } = await new Deno.Command(Deno.execPath(), { args: ["run", "-A", script] }).output();
       assert.equal(code, NO_GPU);
       assert.match(new TextDecoder().decode(stderr), new RegExp(`${command}:gpu: no GPU here, nothing was run`));
