@@ -14,7 +14,7 @@ import { fleet } from "./routes/fleet.ts";
 import { healthz, readyz } from "./routes/health.ts";
 import { docsPage, openApiJson } from "./routes/docs.ts";
 import { getModel, listModels } from "./routes/models.ts";
-import { receiveHook } from "./routes/hooks.ts";
+import { greetSender, receiveHook } from "./routes/hooks.ts";
 import { metrics } from "./routes/metrics.ts";
 import { playground } from "./routes/playground.ts";
 import { tokenize } from "./routes/tokenize.ts";
@@ -52,6 +52,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.get("/v1/webhooks/dead_letters", listDeadLetters(deps));
   app.post("/v1/webhooks/test", testWebhook(deps));
   app.post("/v1/hooks/:source", receiveHook(deps));
+  app.on("OPTIONS", "/v1/hooks/:source", greetSender(deps));
   app.post("/v1/batches", createBatch(deps));
   app.get("/v1/batches", listBatches(deps));
   app.get("/v1/batches/:id", getBatch(deps));
@@ -78,7 +79,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/captions/:id/deliveries/:delivery_id/redeliver", "POST"],
       ["/v1/webhooks/dead_letters", "GET"],
       ["/v1/webhooks/test", "POST"],
-      ["/v1/hooks/:source", "POST"],
+      ["/v1/hooks/:source", "OPTIONS, POST"],
       ["/v1/batches", "GET, POST"],
       ["/v1/batches/:id", "GET"],
       ["/v1/batches/:id/cancel", "POST"],

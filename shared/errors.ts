@@ -54,6 +54,7 @@ const TABLE = {
     retryAfterS: null,
     message: "The event's signature is not valid.",
   },
+  origin_not_allowed: bad("Events of this origin are not taken here.", 403),
   webhooks_unavailable: bad("This server delivers no webhooks: it has no secret to sign them with."),
   request_timeout: bad("The request body came too slowly.", 408),
   invalid_api_key: {

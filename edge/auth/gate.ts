@@ -57,13 +57,15 @@ export class Gate {
     };
   }
 
-  /** Whose is what comes in the name of a key that the server itself was given. @throws TesseraError `invalid_api_key` */
-  async callerOf(token: string | null): Promise<Caller> {
+  /**
+   * Whose is what comes in the name of a key that the server itself was given.
+   * @throws TesseraError `invalid_api_key`, also for one that was revoked or has expired; `insufficient_scope`
+   */
+  async callerOf(token: string | null, scope: Scope): Promise<Caller> {
     const { isClosed, keys } = this.#options;
     if (!isClosed) return await uncheckedCaller(token);
     if (token === null) throw new TesseraError("invalid_api_key");
-    const key = await keys.find(token);
-    return { tenant: key.tenant, key };
+    return callerWith(await keys.find(token), scope);
   }
 
   /**
@@ -93,12 +95,7 @@ export class Gate {
       throw this.#unknown(c, error);
     });
     const [, scope] = rule;
-    if (scope !== null && !hasScope(key, scope)) {
-      throw new TesseraError("insufficient_scope", {
-        message: `The API key ${key.id} may not be used for this: it lacks the scope "${scope}".`,
-      });
-    }
-    return { tenant: key.tenant, key };
+    return callerWith(key, scope);
   }
 
   #unknown(c: Context<EdgeContext>, error: unknown): unknown {
@@ -111,6 +108,16 @@ export class Gate {
     if (requests_per_minute === null && tokens_per_minute === null && tokens_per_month === null) return null;
     return await this.#options.meter.take(key, now, numRequests);
   }
+}
+
+/** @param scope null: any key will do. @throws TesseraError `insufficient_scope` */
+function callerWith(key: ApiKey, scope: Scope | null): Caller {
+  if (scope !== null && !hasScope(key, scope)) {
+    throw new TesseraError("insufficient_scope", {
+      message: `The API key ${key.id} may not be used for this: it lacks the scope "${scope}".`,
+    });
+  }
+  return { tenant: key.tenant, key };
 }
 
 /** @throws TesseraError `insufficient_quota` or `rate_limited` */

@@ -63,7 +63,13 @@ const Common = {
 const Source = z.discriminatedUnion("events", [
   z.strictObject({ ...Common, events: z.literal("s3"), store: Store }),
   z.strictObject({ ...Common, events: z.literal("supabase"), store: Store }),
-  z.strictObject({ ...Common, events: z.literal("cloudevents"), map: Mapping }),
+  z.strictObject({
+    ...Common,
+    events: z.literal("cloudevents"),
+    map: Mapping,
+    /** Senders that may ask whether they may send, by the name they give; anyone unless said. */
+    allowed_origins: z.array(z.string().min(1)).min(1).default(["*"]),
+  }),
   z.strictObject({ ...Common, events: z.literal("json"), map: Mapping }),
 ]);
 

@@ -1,20 +1,22 @@
-/** POST /v1/hooks/{source}: an event of a known source becomes captions. */
+/** /v1/hooks/{source}: an event of a known source becomes captions; a sender that asks first is told whether it may send. */
 import { BODY_TIMEOUT_MS, MAX_HOOK_BYTES, TesseraError } from "@tessera/shared";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { concat } from "../api/blobs.ts";
+import type { Caller } from "../auth/caller.ts";
 import type { EdgeContext, EdgeDeps } from "../deps.ts";
 import { itemsOf } from "../hooks/event_items.ts";
+import { handshake } from "../hooks/handshake.ts";
 import { type HookResult, receive } from "../hooks/receive.ts";
 import { SeenEvents } from "../hooks/seen_events.ts";
+import type { HookSource } from "../hooks/sources.ts";
 import { verifyEvent } from "../hooks/verify.ts";
 import { timeLimit } from "../wait.ts";
 
 export function receiveHook(deps: EdgeDeps) {
   const seen = new SeenEvents(deps.bus);
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const source = deps.config.hookSources?.get(c.req.param("source") ?? "");
-    if (source === undefined) throw new TesseraError("not_found", { message: "No such source of events." });
+    const source = sourceOf(deps, c);
     const ticket = deps.admission.admit();
     try {
       const body = await readBody(c.req.raw, ticket);
@@ -22,7 +24,7 @@ export function receiveHook(deps: EdgeDeps) {
       const verified = verifyEvent(source.verifier, headers, body, Date.now());
       const text = new TextDecoder().decode(body);
       const items = itemsOf(source, { headers, text });
-      const owner = await deps.gate.callerOf(source.apiKey);
+      const owner = await ownerOf(deps, c, source);
       await deps.gate.take(owner, items.length);
       const signal = c.req.raw.signal;
       const results = await receive({ deps, seen, source, owner, verified, ticket, signal }, items);
@@ -36,6 +38,35 @@ export function receiveHook(deps: EdgeDeps) {
       ticket.close();
     }
   };
+}
+
+/** Answers OPTIONS of a CloudEvents sender that asks whether it may send here. */
+export function greetSender(deps: EdgeDeps) {
+  return async (c: Context<EdgeContext>): Promise<Response> => {
+    const source = sourceOf(deps, c);
+    const { key } = await ownerOf(deps, c, source);
+    const granted = handshake(source, c.req.raw.headers, key?.limits.requests_per_minute ?? null);
+    return new Response(null, { status: 200, headers: { allow: ALLOWED, ...granted } });
+  };
+}
+
+const ALLOWED = "OPTIONS, POST";
+
+/** @throws TesseraError `not_found` */
+function sourceOf({ config }: EdgeDeps, c: Context<EdgeContext>): HookSource {
+  const source = config.hookSources?.get(c.req.param("source") ?? "");
+  if (source === undefined) throw new TesseraError("not_found", { message: "No such source of events." });
+  return source;
+}
+
+/** Whose captions these are. The operator is told what is wrong with a key: its sender can do nothing about it. */
+async function ownerOf({ gate }: EdgeDeps, c: Context<EdgeContext>, { name, apiKey }: HookSource): Promise<Caller> {
+  try {
+    return await gate.callerOf(apiKey, "captions");
+  } catch (error) {
+    c.var.log.warn("hook_key_refused", { source: name, error });
+    throw error;
+  }
 }
 
 /** 503 (or 429) where the source shall send it again; what is wrong for good is told with 200, as it would come for ever. */

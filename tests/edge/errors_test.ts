@@ -248,6 +248,7 @@ Deno.test("every code a client can meet was met", () => {
     "insufficient_quota",
     "batch_ended",
     "signature_invalid",
+    "origin_not_allowed",
   ];
   const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
   assert.deepEqual(missing, []);

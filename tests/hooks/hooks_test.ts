@@ -58,7 +58,14 @@ async function withHooks(
       map: { url: "/image", metadata: { title: "/title" } },
     },
     git: { events: "json", verify: { type: "hmac-sha256", secret_env: "WORD" }, map: { ...map, time: "/at" } },
-    cloud: { events: "cloudevents", verify: token, map: { url: "/data/image" } },
+    cloud: { events: "cloudevents", verify: token, map: { url: "/data/image" }, api_key_env: "API_KEY" },
+    grid: {
+      events: "cloudevents",
+      verify: token,
+      map: { url: "/data/image" },
+      api_key_env: "API_KEY",
+      allowed_origins: ["eventgrid.azure.net"],
+    },
   };
   const hookSources = parseSources(JSON.stringify({ sources }), (name) => ENV[name]);
   const tilePool = createTilePool({ workers: 1 });
@@ -216,31 +223,94 @@ Deno.test("hooks: what may pass is asked for again, and is one caption then; wha
     assert.ok(url.startsWith("http://127.0.0.1"));
   }));
 
+/** Puts the key of the sources into the bucket, as often as it changes; resolves when the edge knows. */
+async function putKey({ edge, natsUrl }: Harness, fields: Partial<ApiKey> = {}): Promise<void> {
+  const key: ApiKey = {
+    v: 1,
+    id: "key-hook",
+    name: "of the store",
+    tenant: "store",
+    scopes: ["captions"],
+    limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null },
+    created_ms: 1,
+    expires_ms: null,
+    revoked_ms: null,
+    ...fields,
+  };
+  const nc = await connect({ servers: natsUrl });
+  const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
+  await bucket.put(await apiKeyHash(ENV["API_KEY"]!), encodeMessage(key, 1024 * 1024));
+  await nc.close();
+  await until(() => JSON.stringify(edge.deps.keys.byId(key.id)) === JSON.stringify(key));
+}
+
+const NO_LIMITS = { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null };
+
 Deno.test("hooks: where keys are needed, captions are those of the source's key, and count for it", () =>
   withHooks(async (harness) => {
-    const { edge, natsUrl } = harness;
+    const { edge } = harness;
     const event = minioEvent("photos", "a.png");
     const refused = await send(harness, "minio", event, word);
     assert.equal((await errorOf(refused, 401)).code, "invalid_api_key");
-    const key: ApiKey = {
-      v: 1,
-      id: "key-hook",
-      name: "of the store",
-      tenant: "store",
-      scopes: ["captions"],
-      limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null },
-      created_ms: Date.now(),
-      expires_ms: null,
-      revoked_ms: null,
-    };
-    const nc = await connect({ servers: natsUrl });
-    const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
-    await bucket.put(await apiKeyHash(ENV["API_KEY"]!), encodeMessage(key, 1024 * 1024));
-    await nc.close();
-    await until(() => edge.deps.keys.byId(key.id) !== undefined);
+    await putKey(harness);
     const { data } = HookReceiptAnswer.parse(await (await send(harness, "minio", event, word)).json());
     const made = data[0]!;
     assert.ok(made.status === "created", JSON.stringify(data));
     const { caption } = await edge.deps.captions.get("store", made.caption_id);
     assert.equal(caption.key_id, "key-hook");
+  }, { auth: "keys" }));
+
+Deno.test("hooks: a source's key needs the scope of captions, ends its source with itself, and its limits hold", () =>
+  withHooks(async (harness) => {
+    const { edge, lines } = harness;
+    const refusal = async (status: number) =>
+      (await errorOf(await send(harness, "minio", minioEvent("photos", "a.png"), word), status)).code;
+    await putKey(harness, { scopes: ["inference", "files", "batches"] });
+    assert.equal(await refusal(403), "insufficient_scope");
+    assert.ok(lines.some((line) => line["event"] === "hook_key_refused" && line["source"] === "minio"));
+    for (const fields of [{ revoked_ms: 2 }, { expires_ms: 2 }]) {
+      await putKey(harness, fields);
+      assert.equal(await refusal(401), "invalid_api_key");
+    }
+    assert.equal((await edge.deps.captions.list("store", { limit: 10, after: null, order: "desc" })).data.length, 0);
+    await putKey(harness, { scopes: ["admin"] });
+    await receipt(await send(harness, "minio", minioEvent("photos", "a.png"), word));
+    // Each picture counts; three are one more than a minute has, whichever minute they fall into.
+    await putKey(harness, { limits: { ...NO_LIMITS, requests_per_minute: 2 } });
+    const Records = [1, 2, 3].flatMap((i) =>
+      minioEvent("photos", "a.png", { eventTime: new Date(Date.now() + i).toISOString() })["Records"] as unknown[]
+    );
+    const many = await send(harness, "minio", { Records }, word);
+    assert.ok(Number(many.headers.get("retry-after")) >= 1);
+    assert.equal((await errorOf(many, 429)).code, "rate_limited");
+  }, { auth: "keys" }));
+
+Deno.test("hooks: a CloudEvents sender that asks first is told whether it may send, and how often", () =>
+  withHooks(async (harness) => {
+    const ask = (headers: Record<string, string>, source = "cloud") =>
+      fetch(`${harness.edge.url}/v1/hooks/${source}`, { method: "OPTIONS", headers });
+    const origin = { "webhook-request-origin": "eventemitter.example.com" };
+    assert.equal((await errorOf(await ask(origin), 401)).code, "invalid_api_key");
+    await putKey(harness, { limits: { ...NO_LIMITS, requests_per_minute: 90 } });
+    const granted = async (headers: Record<string, string>, source?: string) => {
+      const response = await ask(headers, source);
+      assert.equal(response.status, 200, await response.text());
+      assert.match(response.headers.get("allow")!, /POST/);
+      return [response.headers.get("webhook-allowed-origin"), response.headers.get("webhook-allowed-rate")];
+    };
+    assert.deepEqual(await granted(origin), ["eventemitter.example.com", null]);
+    assert.deepEqual(await granted({ ...origin, "webhook-request-rate": "120" }), ["eventemitter.example.com", "90"]);
+    assert.deepEqual(await granted({ ...origin, "webhook-request-rate": "30" }), ["eventemitter.example.com", "30"]);
+    assert.deepEqual(await granted({ ...origin, "webhook-request-rate": "*" }), ["eventemitter.example.com", "90"]);
+    assert.equal(
+      (await granted({ "webhook-request-origin": "EventGrid.azure.net" }, "grid"))[0],
+      "EventGrid.azure.net",
+    );
+    const stranger = await ask(origin, "grid");
+    assert.equal(stranger.headers.get("webhook-allowed-origin"), null);
+    assert.equal((await errorOf(stranger, 403)).code, "origin_not_allowed");
+    await errorOf(await ask({}), 400);
+    await errorOf(await ask({ ...origin, "webhook-request-rate": "often" }), 400);
+    await errorOf(await ask(origin, "minio"), 405);
+    await errorOf(await ask(origin, "nobody"), 404);
   }, { auth: "keys" }));
