@@ -19,6 +19,7 @@ import { metrics } from "./routes/metrics.ts";
 import { playground } from "./routes/playground.ts";
 import { tokenize } from "./routes/tokenize.ts";
 import { usage } from "./routes/usage.ts";
+import { createSecret, deleteSecret, listSecrets } from "./routes/webhook_secrets.ts";
 import { onceSent } from "./stream/once_sent.ts";
 import { listDeadLetters, listDeliveries, redeliver, testWebhook } from "./routes/webhooks.ts";
 
@@ -51,6 +52,9 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.post("/v1/captions/:id/deliveries/:delivery_id/redeliver", redeliver(deps));
   app.get("/v1/webhooks/dead_letters", listDeadLetters(deps));
   app.post("/v1/webhooks/test", testWebhook(deps));
+  app.post("/v1/webhooks/secrets", createSecret(deps));
+  app.get("/v1/webhooks/secrets", listSecrets(deps));
+  app.delete("/v1/webhooks/secrets/:id", deleteSecret(deps));
   app.post("/v1/hooks/:source", receiveHook(deps));
   app.on("OPTIONS", "/v1/hooks/:source", greetSender(deps));
   app.post("/v1/batches", createBatch(deps));
@@ -79,6 +83,8 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
       ["/v1/captions/:id/deliveries/:delivery_id/redeliver", "POST"],
       ["/v1/webhooks/dead_letters", "GET"],
       ["/v1/webhooks/test", "POST"],
+      ["/v1/webhooks/secrets", "GET, POST"],
+      ["/v1/webhooks/secrets/:id", "DELETE"],
       ["/v1/hooks/:source", "OPTIONS, POST"],
       ["/v1/batches", "GET, POST"],
       ["/v1/batches/:id", "GET"],

@@ -24,6 +24,7 @@ import type { VideoMemory } from "./media/video_memory.ts";
 import { takeFrames } from "./media/video_frames.ts";
 import type { OutboundSettings } from "./outbound/request.ts";
 import type { TilePool } from "./tile/mod.ts";
+import type { SigningSecrets } from "./webhooks/signing_secrets.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
 
 export interface EdgeDeps {
@@ -48,6 +49,8 @@ export interface EdgeDeps {
   readonly captions: Captions;
   /** What became of captions' webhooks. */
   readonly webhooks: Webhooks;
+  /** What webhooks are signed with, owner by owner. */
+  readonly signing: SigningSecrets;
   readonly batches: Batches;
   readonly results: BatchResults;
   /** Files kept for later requests. */

@@ -37,6 +37,7 @@ import { listen } from "./http_server.ts";
 import { VideoMemory } from "./media/video_memory.ts";
 import { createTilePool, type TilePool } from "./tile/mod.ts";
 import { within } from "./wait.ts";
+import { SigningSecrets } from "./webhooks/signing_secrets.ts";
 import { Webhooks } from "./webhooks/webhooks.ts";
 
 export { DEFAULT_WAITS, type EdgeConfig, needsKeys, readEdgeConfig, type Waits } from "./config.ts";
@@ -116,6 +117,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       countUsage: (keyId, usage) => void meter.record(keyId, usage, Date.now()),
     }),
     webhooks,
+    signing: new SigningSecrets(bus, config.webhookSecrets ?? []),
     batches: new Batches(bus, config.batchWindowMs),
     results: new BatchResults(bus),
     files: new FileStore(bus),

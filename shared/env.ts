@@ -156,7 +156,7 @@ export const VARIABLES = {
   ),
   TESSERA_WEBHOOK_SECRETS: variable(
     "",
-    "Secrets that webhooks are signed with (whsec_...), comma separated, the newest first; two while one is replaced.",
+    "Secrets that webhooks are signed with and owners' own secrets sealed by (whsec_...), comma separated, the newest first; two while one is replaced.",
     z.string(),
   ),
   TESSERA_WEBHOOK_SCHEDULE: variable(

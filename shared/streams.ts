@@ -60,6 +60,7 @@ import {
   PACE_STREAM,
   PACE_WILDCARD,
   REQUESTS_BUCKET,
+  SIGNING_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
   UNDELIVERED_BUCKET,
@@ -310,6 +311,9 @@ export const WORKERS_BUCKET_CONFIG = {
 
 /** The bucket of API keys. */
 export const KEYS_BUCKET_CONFIG = { name: KEYS_BUCKET, options: { storage: "file", history: 1 } } as const;
+
+/** Owners' signing secrets, sealed: kept until they are removed. */
+export const SIGNING_BUCKET_CONFIG = { name: SIGNING_BUCKET, options: { storage: "file", history: 1 } } as const;
 
 /** What is counted: one message a counter, which nats-server adds to. */
 const COUNTERS = {

@@ -164,6 +164,9 @@ export const deliveryKey = (subjectId: string, deliveryId: string): string => `$
 /** KV bucket of deliveries that were given up; the key is the owner and the delivery's id. */
 export const UNDELIVERED_BUCKET = "tessera_undelivered";
 
+/** KV bucket of owners' signing secrets, sealed; the key is the owner and "secrets". */
+export const SIGNING_BUCKET = "tessera_signing";
+
 /** KV bucket of events of sources that made a caption; the key is a hash of source and event. */
 export const HOOK_EVENTS_BUCKET = "tessera_hook_events";
 

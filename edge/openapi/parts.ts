@@ -9,6 +9,7 @@ import { TokenizeMessagesBody, TokenizeTextBody } from "../api/tokenize_request.
 import { CreateBatchBody } from "../routes/batches.ts";
 import { FileForm } from "../routes/files.ts";
 import { UsageAnswer } from "./usage_paths.ts";
+import { CreateSecretBody, NewSecretAnswer, SecretDeletedAnswer, SecretListAnswer } from "../routes/webhook_secrets.ts";
 import { WebhookTestBody } from "../routes/webhooks.ts";
 import { DeliveryAnswer, DeliveryListAnswer } from "../webhooks/delivery_body.ts";
 import * as answers from "./answers.ts";
@@ -53,6 +54,7 @@ export const REQUESTS = {
   CreateBatchRequest: CreateBatchBody,
   FileUpload: FileForm,
   WebhookTest: WebhookTestBody,
+  CreateWebhookSecret: CreateSecretBody,
 };
 export const ANSWERS = {
   Error: answers.ErrorAnswer,
@@ -64,6 +66,9 @@ export const ANSWERS = {
   CaptionDeleted: CaptionDeletedAnswer,
   Delivery: DeliveryAnswer,
   DeliveryList: DeliveryListAnswer,
+  NewWebhookSecret: NewSecretAnswer,
+  WebhookSecretList: SecretListAnswer,
+  WebhookSecretDeleted: SecretDeletedAnswer,
   HookReceipt: HookReceiptAnswer,
   FileBatch: FileBatchAnswer,
   FileBatchList: FileBatchListAnswer,

@@ -50,5 +50,32 @@ export function webhookPaths(): Document["paths"] {
         },
       },
     },
+    "/v1/webhooks/secrets": {
+      post: {
+        operationId: "createWebhookSecret",
+        tags: ["Webhooks"],
+        summary: "A signing secret of one's own",
+        description: "Two may be in use, and each webhook carries a signature by both. With `expire_others_in_s` the " +
+          "other ends by itself. The secret is told in this answer alone.",
+        requestBody: body("CreateWebhookSecret", { expire_others_in_s: 86_400 }),
+        responses: { 201: answer("Made.", "NewWebhookSecret"), ...refusals(...ON_BODIES) },
+      },
+      get: {
+        operationId: "listWebhookSecrets",
+        tags: ["Webhooks"],
+        summary: "Signing secrets in use, without the secrets",
+        responses: { 200: answer("The newest first.", "WebhookSecretList"), ...refusals(400, 500, 503) },
+      },
+    },
+    "/v1/webhooks/secrets/{id}": {
+      delete: {
+        operationId: "deleteWebhookSecret",
+        tags: ["Webhooks"],
+        summary: "Remove a signing secret",
+        description: "From the next attempt on nothing is signed with it.",
+        parameters: [pathId("Id of a secret, `whs-...`.")],
+        responses: { 200: answer("Removed.", "WebhookSecretDeleted"), ...refusals(400, 404, 500, 503) },
+      },
+    },
   };
 }

@@ -36,7 +36,7 @@ const Entry = z.object({
   answer: z.object({
     status: z.int(),
     content_type: z.string(),
-    /** null: too large to keep. */
+    /** null: too large, or not to be kept. */
     body: z.string().nullable(),
     /** The events are kept under this id. */
     stream_id: z.string().nullable(),
@@ -101,7 +101,10 @@ export class Idempotency {
     // A request that ended its workers is not to be tried again.
     const isFinal = res.status === 500 && text?.includes('"worker_crashed"') === true;
     if (!(isSettled || isFinal) || (isStream && stream_id === null)) return void await kv.delete(name).catch(() => {});
-    const body = text === null || text.length > MAX_KEPT_BODY_BYTES ? null : text;
+    // What is told once is told once.
+    const isKept = text !== null && text.length <= MAX_KEPT_BODY_BYTES &&
+      res.headers.get("cache-control") !== "no-store";
+    const body = isKept ? text : null;
     const content_type = res.headers.get("content-type") ?? "application/json";
     const answer = { status: res.status, content_type, body, stream_id };
     const kept = { ...entry, fingerprint: hash.digest(), answer };
@@ -125,7 +128,7 @@ export class Idempotency {
     if (stream_id !== null) return await this.#options.replay(stream_id, tenant);
     if (body === null) {
       throw new TesseraError("request_in_progress", {
-        message: "The request was run, its answer is too large to keep.",
+        message: "The request was run, and its answer is not kept.",
       });
     }
     return new Response(body, { status, headers: { "content-type": content_type, "idempotency-replayed": "true" } });

@@ -19,6 +19,7 @@ import { captionAt, eventBody } from "./event_body.ts";
 import { HostLanes } from "./host_lanes.ts";
 import { nextWait, PUBLISHED_SCHEDULE, type Schedule } from "./schedule.ts";
 import { signedHeaders, type WebhookSecret } from "./signature.ts";
+import { SealedError, type SigningSecrets } from "./signing_secrets.ts";
 import type { WebhookStore } from "./webhook_store.ts";
 
 /** Soonest and latest that an event looks again whether the one before it is through. */
@@ -26,9 +27,11 @@ const TURN_WAIT_MS = 250;
 const MAX_TURN_WAIT_MS = 60_000;
 /** After a fault of the bus, when the same event is looked at again. */
 const FAULT_WAIT_MS = 2_000;
+/** And where an owner's secrets cannot be opened: nothing changes until somebody gives the deployment its old secret. */
+const SEALED_WAIT_MS = 60_000;
 
 export interface DelivererOptions {
-  /** The newest first; the receiver may know any of them. */
+  /** The deployment's, the newest first; the receiver may know any of them. Owners with secrets of their own go before. */
   readonly secrets: readonly WebhookSecret[];
   readonly outbound: OutboundSettings;
   readonly log: Logger;
@@ -47,6 +50,7 @@ export class Deliverer {
   readonly #options: Required<DelivererOptions>;
   readonly #store: WebhookStore;
   readonly #readCaption: ReadCaption;
+  readonly #signing: SigningSecrets;
   readonly #lanes: HostLanes;
   /** Deliveries that were sent away because their host was full. */
   readonly #away = new Set<string>();
@@ -56,10 +60,12 @@ export class Deliverer {
   constructor(
     store: WebhookStore,
     readCaption: ReadCaption,
+    signing: SigningSecrets,
     options: DelivererOptions,
   ) {
     this.#store = store;
     this.#readCaption = readCaption;
+    this.#signing = signing;
     this.#options = {
       schedule: PUBLISHED_SCHEDULE,
       timeoutMs: WEBHOOK_TIMEOUT_MS,
@@ -92,8 +98,9 @@ export class Deliverer {
     try {
       await this.#deliver(message, decodeMessage(WebhookDispatch, message.data));
     } catch (error) {
-      log.warn("webhook_fault", { subject: message.subject, error });
-      message.nak(FAULT_WAIT_MS);
+      const isSealed = error instanceof SealedError;
+      log[isSealed ? "error" : "warn"]("webhook_fault", { subject: message.subject, error });
+      message.nak(isSealed ? SEALED_WAIT_MS : FAULT_WAIT_MS);
     } finally {
       clearInterval(beat);
     }
@@ -124,12 +131,13 @@ export class Deliverer {
   }
 
   async #attempt(message: JsMsg, record: DeliveryRecord): Promise<void> {
-    const { secrets, outbound, timeoutMs, log } = this.#options;
+    const { outbound, timeoutMs, log } = this.#options;
     const { dispatch } = record;
     const body = await this.#bodyOf(dispatch);
     if (body === null) {
       return await this.#settle(message, record, { ...record, state: "dropped", next_attempt_ms: null });
     }
+    const secrets = await this.#signing.of(dispatch.owner);
     const headers = signedHeaders(secrets, dispatch.id, Date.now(), body);
     const outcome = await attemptDelivery(dispatch.url, headers, body, {
       outbound,

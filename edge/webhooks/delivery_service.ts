@@ -21,6 +21,7 @@ import type { Bus } from "../dispatch/bus.ts";
 import { sleep, within } from "../wait.ts";
 import { Deliverer, type DelivererOptions } from "./deliverer.ts";
 import { feed } from "./news_feeder.ts";
+import { SigningSecrets } from "./signing_secrets.ts";
 import { WebhookStore } from "./webhook_store.ts";
 
 const RETRY_MS = 1_000;
@@ -100,7 +101,11 @@ class Work {
       const job = stored === null || job_id === null ? null : await readJob(job_id);
       return stored === null || job === null ? null : { caption: stored.record, job };
     };
-    const deliverer = new Deliverer(store, readCaption, options);
+    const signing = new SigningSecrets(bus, options.secrets);
+    const resealed = await signing.reseal();
+    if (resealed.numLost > 0) log.error("signing_secrets_sealed", { num_lost: resealed.numLost });
+    else if (resealed.numResealed > 0) log.info("signing_secrets_resealed", { num: resealed.numResealed });
+    const deliverer = new Deliverer(store, readCaption, signing, options);
     const feeding = async () => {
       for await (const message of news) await feed(message, { store, readJob, log });
     };

@@ -1,16 +1,26 @@
 /** Signatures of Standard Webhooks: HMAC-SHA256 over id, time and body, one for each secret that is in use. */
 import { Buffer } from "node:buffer";
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /** Key of one `whsec_` secret. */
 export type WebhookSecret = Uint8Array;
 
 /** Two are in use while one is replaced by the other. */
-const MAX_SECRETS = 2;
+export const MAX_SECRETS = 2;
 const PREFIX = "whsec_";
 /** As the specification asks for. */
 const MIN_KEY_BYTES = 24;
 const MAX_KEY_BYTES = 64;
+const NEW_KEY_BYTES = 32;
+
+export function newSecret(): WebhookSecret {
+  return new Uint8Array(randomBytes(NEW_KEY_BYTES));
+}
+
+/** As receivers' libraries take it. */
+export function secretText(secret: WebhookSecret): string {
+  return PREFIX + Buffer.from(secret).toString("base64");
+}
 
 /** @throws Error that does not show the secret */
 export function parseSecret(text: string): WebhookSecret {

@@ -28,6 +28,7 @@ import {
   PACE_STREAM,
   PACE_WILDCARD,
   REQUESTS_BUCKET,
+  SIGNING_BUCKET,
   TILES_STREAM,
   TILES_WILDCARD,
   UNDELIVERED_BUCKET,
@@ -145,6 +146,8 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights; readonly 
       ...makes(WEBHOOKS_STREAM),
       WEBHOOKS_WILDCARD,
       `$JS.API.STREAM.PURGE.${WEBHOOKS_STREAM}`,
+      // What they are signed with, sealed.
+      ...keepsRecords(SIGNING_BUCKET),
       // Events of sources that were heard.
       ...keepsRecords(HOOK_EVENTS_BUCKET),
       ...keepsRecords(DELIVERIES_BUCKET),
@@ -202,6 +205,7 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights; readonly 
       `$JS.API.DIRECT.GET.${WEBHOOKS_STREAM}`,
       ...keepsRecords(DELIVERIES_BUCKET),
       ...keepsRecords(UNDELIVERED_BUCKET),
+      ...keepsRecords(SIGNING_BUCKET),
       ...makes(kv(JOBS_BUCKET)),
       ...reads(kv(JOBS_BUCKET)),
       ...makes(kv(CAPTIONS_BUCKET)),
