@@ -12,14 +12,14 @@ export const CaptionFormBody = z.object({
   images: z.array(z.file()).optional(),
   video: z.file().optional(),
   ...Object.fromEntries(
-    ["prompt", "preset", "language", "model", "max_tokens", "temperature", "seed", "metadata", "webhook"]
+    ["combine", "prompt", "preset", "language", "model", "max_tokens", "temperature", "seed", "metadata", "webhook"]
       .map((name) => [name, z.string().optional()]),
   ),
 });
 
 const LIMITS: FormLimits = { maxFields: 64, maxFieldBytes: 64 * 1024, maxFiles: MAX_IMAGES };
 /** Fields that hold JSON, and those that hold a list. */
-const JSON_FIELDS = new Set(["metadata", "mm_processor_kwargs"]);
+const JSON_FIELDS = new Set(["metadata", "mm_processor_kwargs", "combine"]);
 const NUMBERS = new Set(["max_tokens", "temperature", "seed"]);
 const LISTS = new Set(["images", "webhook_events_filter"]);
 

@@ -33,6 +33,8 @@ export const CaptionBody = z.strictObject({
   image: Picture.nullish(),
   images: z.array(Picture).min(1).max(MAX_IMAGES).nullish(),
   video: Video.nullish(),
+  /** Whether several pictures get one text together; each its own unless said. */
+  combine: z.boolean().nullish(),
   prompt: z.string().min(1).max(MAX_TEXT_CHARS).nullish(),
   preset: z.enum(PRESET_NAMES).nullish(),
   language: z.string().min(2).max(MAX_LANGUAGE_CHARS).nullish(),
@@ -60,8 +62,8 @@ export type CaptionMedia = z.infer<typeof CaptionMedia>;
 export interface CaptionRequest {
   /** null: the only model there is. */
   readonly model: string | null;
-  /** What a chat completions request of the same would be; `model` is to be filled in. */
-  readonly chat: Record<string, unknown>;
+  /** What chat completions requests of the same would be, one for each text; `model` is to be filled in. */
+  readonly chats: readonly Record<string, unknown>[];
   readonly media: readonly CaptionMedia[];
   readonly prompt: string;
   readonly preset: CaptionBody["preset"] & string | null;
@@ -92,15 +94,23 @@ export function parseCaptionRequest(json: unknown): CaptionRequest {
   const preset = body.prompt == null ? body.preset ?? "detailed" : null;
   const language = body.language ?? null;
   const prompt = instruction(preset ?? "detailed", body.prompt ?? null, language);
-  const content = [
+  const { max_tokens, temperature, seed, mm_processor_kwargs } = body;
+  const media = [
     ...pictures.map((image_url) => ({ type: "image_url", image_url })),
     ...videos.map((video_url) => ({ type: "video_url", video_url })),
-    { type: "text", text: prompt },
   ];
-  const { max_tokens, temperature, seed, mm_processor_kwargs } = body;
+  const chat = (content: readonly unknown[]) => ({
+    messages: [{ role: "user", content: [...content, { type: "text", text: prompt }] }],
+    max_tokens,
+    temperature,
+    seed,
+    mm_processor_kwargs,
+  });
+  // Pictures under one placeholder can only be told of together.
+  const isOne = body.combine ?? mm_processor_kwargs?.combine_images ?? false;
   return {
     model: body.model ?? null,
-    chat: { messages: [{ role: "user", content }], max_tokens, temperature, seed, mm_processor_kwargs },
+    chats: isOne ? [chat(media)] : media.map((each) => chat([each])),
     media: [...pictures.map(({ url }) => told("image", url)), ...videos.map(({ url }) => told("video", url))],
     prompt,
     preset,
@@ -114,12 +124,15 @@ export function parseCaptionRequest(json: unknown): CaptionRequest {
   };
 }
 
-/** An error of the chat request a caption stands for, its place told as the caption's own. */
-export function inCaption(error: TesseraError, json: unknown): TesseraError {
+/**
+ * An error of a chat request a caption stands for, its place told as the caption's own.
+ * @param first place among the caption's pictures of the first one in that request
+ */
+export function inCaption(error: TesseraError, json: unknown, first = 0): TesseraError {
   const at = /^messages\[0\]\.content\[(\d+)\](?:\.(?:image_url|video_url))?(.*)$/.exec(error.param ?? "");
   if (at === null) return error;
   const { images, video } = json as { readonly images?: unknown; readonly video?: unknown };
-  const place = images != null ? `images[${at[1]}]` : video != null ? "video" : "image";
+  const place = images != null ? `images[${first + Number(at[1])}]` : video != null ? "video" : "image";
   const param = place + at[2]!;
   return new TesseraError(error.code, {
     message: error.message.replaceAll(error.param!, param),

@@ -91,8 +91,14 @@ async function submitLine(
         param: "webhook",
       });
     }
+    if (caption !== null && caption.chats.length > 1) {
+      throw new TesseraError("unsupported_parameter", {
+        message: "A line of a batch has one text: send a line for each picture, or set combine.",
+        param: "images",
+      });
+    }
     const json = caption === null ? body.json : {
-      ...caption.chat,
+      ...caption.chats[0],
       model: (caption.model === null ? deps.directory.only() : deps.directory.find(caption.model)).model,
     };
     const prepared = await understand(deps, owner, { ...body, json }, ticket, signal);
@@ -103,9 +109,7 @@ async function submitLine(
       });
     }
     const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
-    const record = caption === null
-      ? null
-      : captionRecord(caption, job, prepared.pictures, { webhook: null, keyId: null });
+    const record = caption === null ? null : captionRecord(caption, job, [prepared], { webhook: null, keyId: null });
     const expiresInMs = Math.max(1, batch.expires_ms - Date.now());
     const behind = { ...job, priority: Math.max(job.priority, BATCH_PRIORITY) };
     const submitted = await deps.jobs.submit(behind, prepared.pictures.tiles, { expiresInMs });
@@ -155,7 +159,7 @@ function completionOf({ pictures, model }: Prepared, id: string): Submitted["ans
 function captionOf(record: CaptionRecord): Submitted["answer"] {
   return (ended) => {
     // There is no such caption to ask about: its place is this line.
-    const { urls: _, ...body } = captionBody(record, ended);
+    const { urls: _, ...body } = captionBody({ caption: record, jobs: [ended] });
     return body;
   };
 }

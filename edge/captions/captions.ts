@@ -1,25 +1,21 @@
-/** Captions as jobs: submitted, looked at, listed, cancelled, deleted; the request in a bucket, its state the durable job's. */
+/** Captions as jobs: submitted, looked at, listed, cancelled, deleted; the request in a bucket, its state the durable jobs'. */
 import { CAPTIONS_BUCKET_CONFIG, isFinal, isListId, type JobRecord, TesseraError, type Usage } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
 import type { DurableJobs } from "../jobs/durable_jobs.ts";
 import { OwnedRecords, type PageWish, type Stored } from "../records/owned_records.ts";
-import { CaptionRecord } from "./caption_record.ts";
+import { CaptionRecord, jobIdsOf } from "./caption_record.ts";
+import { type Caption, stateOf } from "./caption_state.ts";
 
 export const CAPTION_PREFIX = "cap";
-/** By then the tiles of a request and its job are stored, or never will be. */
+/** By then the tiles of a request and its job are stored, or never will be; and all pictures of one that has many. */
 const SUBMIT_MS = 60_000;
-
-/** A caption with the state of its job. */
-export interface Caption {
-  readonly caption: CaptionRecord;
-  readonly job: JobRecord;
-}
+const TAKE_MS = 15 * 60_000;
 
 /** What else is to be done about captions. */
 export interface CaptionHooks {
   /** Forgets what the webhooks of a caption left. */
   readonly forgetDeliveries: (id: string) => Promise<void>;
-  /** Adds a caption that was made to what its key used; called once. */
+  /** Adds a text that was made to what its key used; called once for each. */
   readonly countUsage: (keyId: string, usage: Usage) => void;
 }
 
@@ -49,9 +45,36 @@ export class Captions {
       // Its edge died, or is just about to store its job, which is stored once whoever comes first.
     }
     try {
-      return { caption, job: await submit() };
+      return { caption, jobs: [await submit()] };
     } catch (error) {
       if (isNew) await this.#records.remove(owner, caption.id).catch(() => {});
+      throw error;
+    }
+  }
+
+  /**
+   * The same of several texts: `submit` stores the jobs and returns them with the record as it is to be kept. Until
+   * then nobody sees it; where it fails nothing is left.
+   */
+  async createMany(
+    owner: string,
+    caption: CaptionRecord,
+    submit: () => Promise<{ readonly caption: CaptionRecord; readonly jobs: readonly (JobRecord | null)[] }>,
+  ): Promise<Caption> {
+    const revision = await this.#records.create(owner, { ...caption, is_taken: false });
+    if (revision === null) throw new TesseraError("internal_error", { diagnostic: `There is a caption ${caption.id}` });
+    try {
+      const { caption: record, jobs } = await submit();
+      const taken = { ...record, is_taken: true };
+      if (await this.#records.update(owner, taken, revision) === null) {
+        throw new TesseraError("internal_error", {
+          diagnostic: `The caption ${caption.id} was changed while it was taken`,
+        });
+      }
+      return { caption: taken, jobs };
+    } catch (error) {
+      await Promise.allSettled(jobIdsOf(caption).map((id) => id === null ? null : this.#jobs.remove(id)));
+      await this.#records.remove(owner, caption.id).catch(() => {});
       throw error;
     }
   }
@@ -67,41 +90,55 @@ export class Captions {
   async find(owner: string, id: string): Promise<Caption | null> {
     const stored = isListId(CAPTION_PREFIX, id) ? await this.#records.get(owner, id) : null;
     if (stored === null) return null;
-    const job = await this.#jobs.status(id);
-    if (job !== null) await this.#count(owner, stored, job);
-    if (job !== null && !this.#isTooOld(job)) return { caption: stored.record, job };
-    // The job is stored a moment after the request.
-    if (job !== null || Date.now() > stored.record.created_ms + SUBMIT_MS) await this.#drop(owner, id);
+    const { record: caption } = stored;
+    const age = Date.now() - caption.created_ms;
+    const jobs = caption.is_taken ? await this.#jobsOf(caption) : null;
+    if (jobs !== null) {
+      const found = { caption, jobs };
+      await this.#count(owner, stored, found);
+      if (!this.#isTooOld(found)) return found;
+    }
+    // Jobs are stored a moment after the request.
+    if (jobs !== null || age > (caption.is_taken ? SUBMIT_MS : TAKE_MS)) await this.#drop(owner, caption);
     return null;
   }
 
   async list(owner: string, wish: PageWish): Promise<{ data: Caption[]; hasMore: boolean }> {
     const { data, hasMore } = await this.#records.list(owner, wish);
-    const found = await Promise.all(
-      data.map(async (caption) => ({ caption, job: await this.#jobs.status(caption.id) })),
-    );
-    return { data: found.filter((each): each is Caption => each.job !== null && !this.#isTooOld(each.job)), hasMore };
+    const found = await Promise.all(data.map(async (caption) => {
+      const jobs = caption.is_taken ? await this.#jobsOf(caption) : null;
+      return jobs === null || this.#isTooOld({ caption, jobs }) ? [] : [{ caption, jobs }];
+    }));
+    return { data: found.flat(), hasMore };
   }
 
   /** Waits until it has ended, or `signal` aborts. @throws TesseraError `not_found` */
   async wait(owner: string, id: string, signal: AbortSignal): Promise<Caption> {
-    await this.get(owner, id);
-    if (await this.#jobs.wait(id, signal) === null) throw absent(id);
+    const { caption } = await this.get(owner, id);
+    for (const jobId of jobIdsOf(caption)) {
+      if (jobId !== null && await this.#jobs.wait(jobId, signal) === null) throw absent(id);
+    }
     return await this.get(owner, id);
   }
 
   /** Ends it unless it has ended. @throws TesseraError `not_found` */
   async cancel(owner: string, id: string): Promise<Caption> {
     const { caption } = await this.get(owner, id);
-    const job = await this.#jobs.cancel(id);
-    if (job === null) throw absent(id);
-    return { caption, job };
+    const jobs = await Promise.all(
+      jobIdsOf(caption).map(async (jobId) => {
+        if (jobId === null) return null;
+        const job = await this.#jobs.cancel(jobId);
+        if (job === null) throw absent(id);
+        return job;
+      }),
+    );
+    return { caption, jobs };
   }
 
   /** Cancels it and forgets all of it at once. @throws TesseraError `not_found` */
   async remove(owner: string, id: string): Promise<void> {
-    await this.get(owner, id);
-    await this.#drop(owner, id);
+    const { caption } = await this.get(owner, id);
+    await this.#drop(owner, caption);
   }
 
   /** Forgets what ended too long ago, and counts what nobody has looked at. */
@@ -113,22 +150,31 @@ export class Captions {
   async #count(
     owner: string,
     { record, revision }: Stored<CaptionRecord>,
-    { status, usage }: JobRecord,
+    found: Caption,
   ): Promise<void> {
     const { key_id: keyId, is_counted } = record;
-    if (keyId === null || is_counted || usage === null || !isFinal(status)) return;
+    const usages = found.jobs.flatMap((job) => job?.usage ?? []);
+    if (keyId === null || is_counted || usages.length === 0 || !isFinal(stateOf(found).status)) return;
     if (await this.#records.update(owner, { ...record, is_counted: true }, revision) === null) return;
-    this.#hooks.countUsage(keyId, usage);
+    for (const usage of usages) this.#hooks.countUsage(keyId, usage);
   }
 
-  #isTooOld({ status, completed_ms }: JobRecord): boolean {
+  /** Null when one of them is not there (yet, or any more). */
+  async #jobsOf(caption: CaptionRecord): Promise<(JobRecord | null)[] | null> {
+    const ids = jobIdsOf(caption);
+    const jobs = await Promise.all(ids.map((id) => id === null ? null : this.#jobs.status(id)));
+    return jobs.some((job, index) => job === null && ids[index] !== null) ? null : jobs;
+  }
+
+  #isTooOld(found: Caption): boolean {
+    const { status, completed_ms } = stateOf(found);
     return isFinal(status) && Date.now() > (completed_ms ?? 0) + this.#keepMs;
   }
 
-  async #drop(owner: string, id: string): Promise<void> {
-    await this.#jobs.remove(id);
-    await this.#hooks.forgetDeliveries(id);
-    await this.#records.remove(owner, id);
+  async #drop(owner: string, caption: CaptionRecord): Promise<void> {
+    for (const jobId of jobIdsOf(caption)) if (jobId !== null) await this.#jobs.remove(jobId);
+    await this.#hooks.forgetDeliveries(caption.id);
+    await this.#records.remove(owner, caption.id);
   }
 }
 

@@ -59,8 +59,7 @@ async function receiveOne(reception: Reception, item: EventItem, index: number):
       metadata: metadataOf(options.caption.metadata ?? {}, name, item),
     };
     const body = { json, blobs: new Map(), numBytes: 0 };
-    const keyId = owner.key?.id ?? null;
-    await submitCaption(deps, { owner: owner.tenant, keyId, body, ticket, signal, id, toldUrl });
+    await submitCaption(deps, { owner, body, ticket, signal, id, toldUrl });
     return { status: "created", caption_id: id };
   } catch (thrown) {
     await seen.forget(name, eventId).catch(() => {});

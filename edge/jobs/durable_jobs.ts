@@ -127,6 +127,13 @@ export class DurableJobs {
     }
   }
 
+  /** Tells of a job once more, for those who could not make anything of its news before. */
+  async tellAgain({ id, model }: JobRecord): Promise<void> {
+    const { nc } = await this.#open();
+    const news = encodeMessage({ v: 1, id, model, status: "queued", at_ms: Date.now() }, this.#bus.maxPayload);
+    await jetstream(nc).publish(newsSubject("queued", id), news, { msgID: `${id}.taken`, timeout: PUBLISH_TIMEOUT_MS });
+  }
+
   async #end(jobId: string, change: Pick<JobRecord, "status"> & Partial<JobRecord>): Promise<JobRecord | null> {
     const { nc, kv, manager } = await this.#open();
     for (let round = 0; round < MAX_RECORD_RETRIES; round++) {

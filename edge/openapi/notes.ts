@@ -38,10 +38,11 @@ export const NOTES: Readonly<Record<string, Readonly<Record<string, string>>>> =
   },
   CaptionRequest: {
     "image": "A URL (https: or data:) or a file's id, as text or as `url` or `file_id` with options.",
-    "images": "Several pictures, captioned together.",
+    "images": "Several pictures: each gets its own text in `outputs`, unless they are combined.",
+    "combine": "One text of all pictures together.",
     "video": "As a picture, with the options of a `video_url`.",
     "prompt": "What to ask, in place of a preset.",
-    "preset": "What to write: `detailed` unless said. `tags` gives a list in `output.tags`.",
+    "preset": "What to write: `detailed` unless said. `tags` gives a list in `tags` beside the text.",
     "language": "A language tag, such as de or pt-BR.",
     "model": "Not needed where there is one only.",
     "metadata": "Up to 16 texts, told again with the caption and its webhooks.",

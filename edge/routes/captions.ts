@@ -8,7 +8,8 @@ import { listFields, pageBody, pageWish, parseQuery } from "../api/list_query.ts
 import { isForm } from "../api/multipart.ts";
 import { cancelAfterMs, waitWish } from "../api/prefer.ts";
 import { captionBody } from "../captions/caption_body.ts";
-import { type Caption, CAPTION_PREFIX } from "../captions/captions.ts";
+import { type Caption, stateOf } from "../captions/caption_state.ts";
+import { CAPTION_PREFIX } from "../captions/captions.ts";
 import { submitCaption } from "../captions/submit.ts";
 import { admitted, type EdgeContext, type EdgeDeps } from "../deps.ts";
 import { timeLimit } from "../wait.ts";
@@ -21,7 +22,6 @@ export function createCaption(deps: EdgeDeps): Route {
   return async (c) => {
     const expiresInMs = cancelAfterMs(c.req.header("cancel-after"));
     const wait = waitWish(c.req.header("prefer"));
-    const owner = c.var.caller.tenant;
     const { signal } = c.req.raw;
     const ticket = admitted(deps, c);
     let made: Caption;
@@ -30,8 +30,7 @@ export function createCaption(deps: EdgeDeps): Route {
         ? await readCaptionForm(c.req.raw, ticket)
         : await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       made = await submitCaption(deps, {
-        owner,
-        keyId: c.var.caller.key?.id ?? null,
+        owner: c.var.caller,
         body,
         ticket,
         signal,
@@ -44,9 +43,8 @@ export function createCaption(deps: EdgeDeps): Route {
       made = await waitFor(deps, c, made, wait.ms);
       c.header("preference-applied", wait.applied);
     }
-    const { caption, job } = made;
-    c.header("location", `/v1/captions/${caption.id}`);
-    return c.json(captionBody(caption, job), isFinal(job.status) ? 200 : 202);
+    c.header("location", `/v1/captions/${made.caption.id}`);
+    return c.json(captionBody(made), isFinal(stateOf(made).status) ? 200 : 202);
   };
 }
 
@@ -59,7 +57,7 @@ export function getCaption(deps: EdgeDeps): Route {
       found = await waitFor(deps, c, found, wait.ms);
       c.header("preference-applied", wait.applied);
     }
-    return c.json(captionBody(found.caption, found.job));
+    return c.json(captionBody(found));
   };
 }
 
@@ -67,14 +65,13 @@ export function listCaptions(deps: EdgeDeps): Route {
   return async (c) => {
     const query = parseQuery(CaptionListQuery, c.req.query());
     const { data, hasMore } = await deps.captions.list(c.var.caller.tenant, pageWish(query));
-    return c.json(pageBody(data.map(({ caption, job }) => captionBody(caption, job)), hasMore));
+    return c.json(pageBody(data.map(captionBody), hasMore));
   };
 }
 
 export function cancelCaption(deps: EdgeDeps): Route {
   return async (c) => {
-    const { caption, job } = await deps.captions.cancel(c.var.caller.tenant, c.req.param("id") ?? "");
-    return c.json(captionBody(caption, job));
+    return c.json(captionBody(await deps.captions.cancel(c.var.caller.tenant, c.req.param("id") ?? "")));
   };
 }
 
@@ -88,7 +85,7 @@ export function deleteCaption(deps: EdgeDeps): Route {
 
 /** Waits for the end, at most so long; what is known then. */
 async function waitFor(deps: EdgeDeps, c: Context<EdgeContext>, caption: Caption, ms: number): Promise<Caption> {
-  if (isFinal(caption.job.status)) return caption;
+  if (isFinal(stateOf(caption).status)) return caption;
   // A place of its own: waiting takes no memory, but a connection.
   const ticket = admitted(deps, c);
   const limit = timeLimit(ms, c.req.raw.signal, () => new TesseraError("request_timeout"));

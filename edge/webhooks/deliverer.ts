@@ -14,7 +14,7 @@ import {
 } from "@tessera/shared";
 import type { OutboundSettings } from "../outbound/request.ts";
 import { attemptDelivery, type AttemptOutcome } from "./attempt.ts";
-import type { Caption } from "../captions/captions.ts";
+import { type Caption, stateOf } from "../captions/caption_state.ts";
 import { captionAt, eventBody } from "./event_body.ts";
 import { HostLanes } from "./host_lanes.ts";
 import { nextWait, PUBLISHED_SCHEDULE, type Schedule } from "./schedule.ts";
@@ -42,8 +42,8 @@ export interface DelivererOptions {
   readonly hostConcurrency?: number;
 }
 
-/** What an event is of; null when it was removed. */
-export type ReadCaption = (dispatch: WebhookDispatch) => Promise<Caption | null>;
+/** What an event is of; null when it was removed, or was not taken yet. */
+export type ReadCaption = (owner: string, captionId: string) => Promise<Caption | null>;
 
 /** One connection's worth of delivering. */
 export class Deliverer {
@@ -156,9 +156,9 @@ export class Deliverer {
     if (dispatch.type === "webhook.test") {
       return eventBody(dispatch, { id: dispatch.subject_id, object: "webhook.test", status: "succeeded" });
     }
-    const found = await this.#readCaption(dispatch);
+    const found = await this.#readCaption(dispatch.owner, dispatch.subject_id);
     // How far it has come is nothing to tell of one that has ended.
-    if (found === null || (dispatch.type === "caption.output" && isFinal(found.job.status))) return null;
+    if (found === null || (dispatch.type === "caption.output" && isFinal(stateOf(found).status))) return null;
     return eventBody(dispatch, captionAt(dispatch, found));
   }
 

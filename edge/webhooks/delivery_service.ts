@@ -12,10 +12,10 @@ import {
   newsConsumerConfig,
   WEBHOOK_ACK_WAIT_MS,
   WEBHOOK_CONCURRENCY,
-  type WebhookDispatch,
   WEBHOOKS_STREAM,
   webhooksConsumerConfig,
 } from "@tessera/shared";
+import { jobIdsOf } from "../captions/caption_record.ts";
 import { captionRecords } from "../captions/captions.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { sleep, within } from "../wait.ts";
@@ -96,10 +96,13 @@ class Work {
       await (await js.consumers.get(stream, consumer)).consume({ max_messages: maxMessages, expires: PULL_MS });
     const news = await open(NEWS_STREAM, newsConsumerConfig().durable_name, 1);
     const webhooks = await open(WEBHOOKS_STREAM, webhooksConsumerConfig().durable_name, concurrency);
-    const readCaption = async ({ owner, subject_id, job_id }: WebhookDispatch) => {
-      const stored = await captions.get(owner, subject_id);
-      const job = stored === null || job_id === null ? null : await readJob(job_id);
-      return stored === null || job === null ? null : { caption: stored.record, job };
+    const readCaption = async (owner: string, captionId: string) => {
+      const stored = await captions.get(owner, captionId);
+      if (stored === null || !stored.record.is_taken) return null;
+      const ids = jobIdsOf(stored.record);
+      const jobs = await Promise.all(ids.map((id) => id === null ? null : readJob(id)));
+      const isWhole = jobs.every((job, index) => job !== null || ids[index] === null);
+      return isWhole ? { caption: stored.record, jobs } : null;
     };
     const signing = new SigningSecrets(bus, options.secrets);
     const resealed = await signing.reseal();
@@ -107,7 +110,7 @@ class Work {
     else if (resealed.numResealed > 0) log.info("signing_secrets_resealed", { num: resealed.numResealed });
     const deliverer = new Deliverer(store, readCaption, signing, options);
     const feeding = async () => {
-      for await (const message of news) await feed(message, { store, readJob, log });
+      for await (const message of news) await feed(message, { store, readJob, readCaption, log });
     };
     const streams = [news, webhooks];
     // Where one ends the other does, and both begin anew.

@@ -25,7 +25,7 @@ interface Job {
   readonly id: string;
   readonly status: string;
   readonly created_at: number;
-  readonly output: { readonly text: string } | null;
+  readonly outputs: readonly { readonly text: string | null; readonly error: { readonly message: string } | null }[];
   readonly error: { readonly message: string } | null;
 }
 
@@ -106,7 +106,11 @@ export async function submitCaptions(options: SubmitOptions): Promise<number> {
   return numRefused;
 }
 
-function line({ id, status, created_at, output, error }: Job): string {
+/** One line; several texts stand below it, one a line. */
+function line({ id, status, created_at, outputs, error }: Job): string {
   const time = new Date(created_at * 1000).toISOString().replace(".000", "");
-  return `${id}  ${status.padEnd(10)}  ${dim(time)}  ${error?.message ?? output?.text ?? ""}`.trimEnd();
+  const head = `${id}  ${status.padEnd(10)}  ${dim(time)}`;
+  const texts = outputs.map((output) => output.text ?? output.error?.message ?? "");
+  if (texts.length < 2) return `${head}  ${error?.message ?? texts[0] ?? ""}`.trimEnd();
+  return [head, ...texts.map((text, index) => `  ${dim(`${index + 1}`)}  ${text || dim("-")}`)].join("\n");
 }

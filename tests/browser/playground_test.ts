@@ -123,8 +123,15 @@ Deno.test({ name: "playground: in a browser", ignore: program === null }, async 
           body: JSON.stringify({ image: word.url, preset: "short" }),
         });
         const { id } = await job.json() as { id: string };
+        const both = await fetch(`${url}/v1/captions`, {
+          method: "POST",
+          headers: { "content-type": "application/json", prefer: "wait=20" },
+          body: JSON.stringify({ images: [word.url, "data:image/png;base64,AAAA", word.url], preset: "short" }),
+        });
+        const { id: idOfBoth } = await both.json() as { id: string };
         await page.click("nav >> text=Jobs");
         await page.waitForSelector(`#jobs tr:has-text("${id}") td.good:has-text("succeeded")`);
+        await page.waitForSelector(`#jobs tr:has-text("${idOfBoth}") ol li:nth-child(3)`);
         await shot(page, "jobs");
         assert.deepEqual(await violations(page), []);
         await page.click("nav >> text=Playground");

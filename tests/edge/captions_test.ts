@@ -1,5 +1,6 @@
 /** /v1/captions before any worker runs them: what is taken, told, listed, cancelled, deleted and refused. */
 import { jetstreamManager } from "@nats-io/jetstream";
+import { Kvm } from "@nats-io/kv";
 import { bucketStream, CAPTIONS_BUCKET, DURABLE_STREAM, JOBS_BUCKET, TILES_STREAM } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { CaptionAnswer, CaptionListAnswer } from "../../edge/openapi/caption_answers.ts";
@@ -43,6 +44,7 @@ Deno.test("captions: taken, looked at, waited for, cancelled, deleted with all t
   withEdge({}, async (harness) => {
     const caption = await submitted(harness, {
       images: [fakePicture(2, 1, 1), { url: fakePicture(1, 1, 2), detail: "low" }],
+      combine: true,
       preset: "alt_text",
       language: "pt-BR",
       metadata: { order: "7" },
@@ -53,7 +55,7 @@ Deno.test("captions: taken, looked at, waited for, cancelled, deleted with all t
     assert.deepEqual(caption.input.media, [{ type: "image", source: "data" }, { type: "image", source: "data" }]);
     assert.match(caption.input.prompt, /^Write alternative text .* Answer in Brazilian Portuguese\.$/);
     assert.deepEqual(caption.metadata, { order: "7" });
-    assert.deepEqual(caption.images.map(({ tiles }) => tiles), [3, 1]);
+    assert.deepEqual(caption.images.map((image) => image?.tiles), [3, 1]);
     assert.equal(caption.expires_at - caption.created_at, 86_400);
     assert.deepEqual(await numStored(harness), [1, 4, 1]);
     assert.deepEqual(await (await get(harness, `/${caption.id}`)).json(), caption);
@@ -91,9 +93,11 @@ Deno.test("captions: forms with files, stored files, keys that make one of two",
     form.set("prompt", "What?");
     form.set("metadata", '{"a":"b"}');
     form.set("max_tokens", "5");
+    form.set("combine", "true");
     const headers = { "idempotency-key": "form" };
     const caption = await submitted(harness, form, headers);
     assert.deepEqual([caption.images.length, caption.input.prompt, caption.metadata], [2, "What?", { a: "b" }]);
+    assert.equal(caption.outputs.length, 1);
     // Sent again, a form has another boundary; it is the same request.
     const again = await post(harness, form, headers);
     assert.equal(again.headers.get("idempotency-replayed"), "true");
@@ -118,6 +122,63 @@ Deno.test("captions: forms with files, stored files, keys that make one of two",
     const error = await errorOf(asked, 404);
     assert.deepEqual([error.code, error.param], ["file_not_found", "messages[0].content[0]"]);
     await errorOf(await post(harness, { images: [file.id] }, { authorization: "Bearer other" }), 404);
+  }));
+
+Deno.test("captions: several pictures have a text each; one that cannot be used fails alone", () =>
+  withEdge({}, async (harness) => {
+    const { jobs, captions } = harness.edge.deps;
+    const images = [fakePicture(2, 1, 1), badPicture("corrupt"), { url: fakePicture(1, 1, 2) }];
+    const caption = await submitted(harness, { images, prompt: "What?", metadata: { order: "8" } });
+    assert.deepEqual([caption.status, caption.output, caption.error], ["queued", null, null]);
+    assert.deepEqual(caption.images.map((image) => image?.tiles ?? null), [3, null, 1]);
+    assert.deepEqual(
+      caption.outputs.map(({ index, status, text, error }) => [index, status, text, error?.code, error?.param]),
+      [[0, "queued", null, undefined, undefined], [1, "failed", null, "image_corrupt", "images[1]"], [
+        2,
+        "queued",
+        null,
+        undefined,
+        undefined,
+      ]],
+    );
+    assert.deepEqual(await numStored(harness), [2, 4, 1]);
+    assert.deepEqual(await (await get(harness, `/${caption.id}`)).json(), caption);
+    const listed = CaptionListAnswer.parse(await (await get(harness)).json());
+    assert.deepEqual(listed.data, [caption]);
+
+    // As the workers that make them write their ends.
+    const bucket = await new Kvm(harness.edge.deps.bus.connection).open(JOBS_BUCKET);
+    const end = async (index: number, fields: Record<string, unknown>) => {
+      const id = `${caption.id}-${index}`;
+      await bucket.put(id, JSON.stringify({ ...await jobs.status(id), ...fields }));
+    };
+    const look = async () => CaptionAnswer.parse(await (await get(harness, `/${caption.id}`)).json());
+    const usage = { prompt_tokens: 30, completion_tokens: 12, image_tokens: 4, cached_tokens: 0 };
+    const times = { started_ms: caption.created_at * 1_000 + 2_000, completed_ms: caption.created_at * 1_000 + 5_000 };
+    const choices = [{ ids: [1], text: "A dog.", finish_reason: "stop" }];
+    await end(0, { status: "succeeded", choices, usage, ...times });
+    const half = await look();
+    assert.deepEqual([half.status, half.completed_at, half.outputs[0]!.text], ["processing", null, "A dog."]);
+    const error = { code: "worker_crashed", message: "It ended them.", param: null };
+    await end(2, { status: "failed", error, ...times });
+    const whole = await look();
+    assert.deepEqual([whole.status, whole.error, whole.usage?.total_tokens], ["succeeded", null, 42]);
+    assert.deepEqual(whole.outputs.map(({ error }) => error?.code), [undefined, "image_corrupt", "worker_crashed"]);
+    assert.equal(whole.completed_at, caption.created_at + 5);
+
+    await end(0, { status: "failed", error, choices: [{ ids: [], text: "", finish_reason: null }] });
+    assert.deepEqual([(await look()).status, (await look()).error?.code], ["failed", "worker_crashed"]);
+    const other = await submitted(harness, { images: [fakePicture(1, 1, 3), fakePicture(1, 1, 4)] });
+    const canceled = CaptionAnswer.parse(await (await post(harness, {}, {}, `/${other.id}/cancel`)).json());
+    assert.deepEqual(canceled.outputs.map(({ status }) => status), ["canceled", "canceled"]);
+    assert.equal(canceled.status, "canceled");
+    for (const { id } of [caption, other]) {
+      assert.equal((await get(harness, `/${id}`, { method: "DELETE" })).status, 200);
+    }
+    // The tiles of those that ended by hand are their worker's to take away.
+    assert.deepEqual((await numStored(harness)).slice(1), [4, 0]);
+    assert.equal(await jobs.status(`${other.id}-1`), null);
+    assert.equal(await captions.find("anonymous", caption.id), null);
   }));
 
 Deno.test("captions: pages by cursor", () =>
@@ -169,7 +230,10 @@ Deno.test("captions: what is wrong is named in the caption's own words, and noth
       [{ image, webhook_body: "thin" }, 400, "invalid_request", "webhook_body"],
       [{ image, temperature: 3 }, 400, "invalid_request", "temperature"],
       [{ image: badPicture("corrupt") }, 400, "image_corrupt", "image"],
-      [{ images: [image, badPicture("corrupt")] }, 400, "image_corrupt", "images[1]"],
+      [{ images: [image, badPicture("corrupt")], combine: true }, 400, "image_corrupt", "images[1]"],
+      [{ images: [badPicture("corrupt"), badPicture("corrupt")] }, 400, "image_corrupt", "images[0]"],
+      [{ images: [image, image], preset: "none" }, 400, "invalid_request", "preset"],
+      [{ images: [image, "http://example.org/x.png"], model: "none" }, 404, "model_not_found", "model"],
       [{ image: "http://example.org/x.png" }, 400, "image_url_invalid", "image"],
       [{ video: "data:video/mp4;base64,AAAA" }, 400, "video_unsupported_format", "video"],
       [

@@ -94,6 +94,8 @@ export async function openCaptions(
       images: [],
       timings: {},
       key_id: null,
+      parts: null,
+      is_taken: true,
       is_counted: false,
     };
     await captions.create(target.owner, caption, () => jobs.submit(job, [], { webhook: target as JobWebhook }));

@@ -7,7 +7,7 @@ interface Caption {
   readonly status: string;
   readonly model: string;
   readonly created_at: number;
-  readonly output: { readonly text: string } | null;
+  readonly outputs: readonly { readonly text: string | null; readonly error: { readonly message: string } | null }[];
   readonly error: { readonly message: string } | null;
   readonly metrics: Readonly<Record<string, number>>;
   readonly webhook: { readonly url: string } | null;
@@ -93,7 +93,7 @@ function view({ data, has_more, last_id }: Page<Caption>, again: () => void): HT
 }
 
 function row(caption: Caption): HTMLElement {
-  const { id, status, output, error, metrics, webhook, created_at } = caption;
+  const { id, status, metrics, webhook, created_at } = caption;
   const state = { succeeded: "good", failed: "bad", expired: "bad" }[status] ?? "";
   const when = make("time", {}, new Date(created_at * 1000).toLocaleString());
   when.dateTime = new Date(created_at * 1000).toISOString();
@@ -103,10 +103,17 @@ function row(caption: Caption): HTMLElement {
     {},
     make("td", {}, make("code", {}, id), make("br"), make("span", { className: "faint" }, when)),
     make("td", { className: state }, status),
-    make("td", {}, output?.text ?? error?.message ?? "—"),
+    make("td", {}, texts(caption)),
     make("td", {}, total === undefined ? "—" : milliseconds(total)),
     make("td", {}, webhook === null ? "—" : deliveries(id, webhook.url)),
   );
+}
+
+/** One text as it is, several as a list. */
+function texts({ outputs, error }: Caption): HTMLElement | string {
+  const told = outputs.map(({ text, error }) => text ?? error?.message ?? "—");
+  if (told.length < 2) return outputs[0]?.text ?? error?.message ?? "—";
+  return make("ol", {}, ...told.map((text) => make("li", {}, text)));
 }
 
 function deliveries(id: string, url: string): HTMLElement {
