@@ -1,4 +1,4 @@
-/** Owns the worker's loop. One step: encode some tiles, queue what is ready, run one batch, publish what the last sampled. */
+/** Owns the worker's loop. One step: encode some tiles, queue what is ready, run a batch, publish what the last sampled. */
 import { type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
 import type { Engine, StepResult } from "./engine/types.ts";
 import { Intake, type IntakeOptions } from "./intake/intake.ts";
@@ -29,6 +29,12 @@ interface Outgoing {
   readonly logprobs: TokenLogprobs | null;
 }
 
+/** A step that the engine has. */
+interface Flight {
+  readonly plan: Plan;
+  readonly running: Promise<StepResult>;
+}
+
 /** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
 const TILES_PER_CALL = { cpu: { busy: 1, idle: 4 }, cuda: { busy: 8, idle: 16 } } as const;
 /** Failed engine calls in a row after which the engine, not a request, counts as broken. */
@@ -43,6 +49,10 @@ export class Worker {
   /** Which answer of which job a sequence is, until nothing of it is in flight. */
   readonly #placeOf = new Map<Sequence, { readonly job: LiveJob; readonly choice: number }>();
   readonly #outbox: Outgoing[] = [];
+  /** The first ends first. */
+  #flights: Flight[] = [];
+  /** When the engine began with the first of them. */
+  #busySince = 0;
   #wake = Promise.withResolvers<void>();
   #isStopped = false;
   #numFailures = 0;
@@ -76,6 +86,7 @@ export class Worker {
       if (this.isIdle) this.#checkWhenIdle();
       await this.#wake.promise;
     }
+    await Promise.allSettled(this.#flights.map(({ running }) => running));
   }
 
   /** What it has to do, and what is left. */
@@ -97,17 +108,18 @@ export class Worker {
 
   /** Everything a worker does, once; false when there was nothing to do. */
   async step(): Promise<boolean> {
-    const numEncoded = await this.#encodeTiles();
+    const numEncoded = this.#flights.length === 0 ? await this.#encodeTiles() : 0;
     this.#queueReady();
-    const plan = this.#scheduler.plan();
-    if (plan === null) {
-      this.#publish();
-      return numEncoded > 0;
-    }
-    const startedAt = performance.now();
-    const result = await this.#runBatch(plan);
+    this.#launch();
+    const [flight] = this.#flights;
+    this.#publish();
+    if (flight === undefined) return numEncoded > 0;
+    if (this.#flights.length === 1) this.#scheduler.prepare();
+    const result = await this.#land(flight);
     if (result === null) return true;
-    const ms = performance.now() - startedAt;
+    const { plan } = flight;
+    const ms = performance.now() - this.#busySince;
+    this.#busySince += ms;
     const { sampled, freed } = this.#scheduler.complete(plan, result);
     this.#options.metrics?.step(ms, plan.batch.tokenIds.length, sampled.length);
     for (const sequence of freed) this.#forget(sequence);
@@ -182,18 +194,34 @@ export class Worker {
     }
   }
 
-  /** The outcome of a step, or null when it failed. */
-  async #runBatch(plan: Plan): Promise<StepResult | null> {
+  /** Gives the engine as many steps as it has use for. Tiles come between two steps, so where some wait it is one. */
+  #launch(): void {
+    if (this.#flights.length === 0) this.#start(this.#scheduler.plan());
+    const { stepsInFlight } = this.#options.engine.info;
+    if (this.#flights.length === 1 && stepsInFlight > 1 && !this.#tiles.hasReceived) {
+      this.#start(this.#scheduler.planBehind());
+    }
+  }
+
+  #start(plan: Plan | null): void {
+    if (plan === null) return;
     const now = performance.now();
     for (const { sequence } of plan.chunks) this.#placeOf.get(sequence)!.job.at.scheduled ??= now;
+    if (this.#flights.length === 0) this.#busySince = now;
+    const running = this.#options.engine.step(plan.batch);
+    running.catch(() => {}); // looked at when it is its turn
+    this.#flights.push({ plan, running });
+  }
+
+  /** The outcome of the first step in flight, or null when it failed, and with it those behind it. */
+  async #land({ plan, running }: Flight): Promise<StepResult | null> {
     try {
-      const running = this.#options.engine.step(plan.batch);
-      this.#publish();
-      this.#scheduler.prepare();
       const result = await running;
+      this.#flights.shift();
       this.#numFailures = 0;
       return result;
     } catch (cause) {
+      await Promise.allSettled(this.#flights.splice(0).map(({ running }) => running));
       const { givenUp, freed } = this.#scheduler.fail(plan);
       for (const sequence of freed) this.#forget(sequence);
       this.#engineFailed("step", cause);

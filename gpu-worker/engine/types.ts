@@ -62,6 +62,8 @@ export interface EngineInfo {
   readonly kvBlockSize: number;
   readonly numKvBlocks: number;
   readonly numTileSlots: number;
+  /** Steps that may be in flight at once. More than 1 where a device runs one while the next is made ready. */
+  readonly stepsInFlight: number;
   /** Longest sequence the position encoding was trained for (max_position_embeddings). */
   readonly trainedLength: number;
   /**
@@ -131,6 +133,11 @@ export interface StepBatch {
   /** [B] token ids, and what is added to their logits; minus infinity forbids a token. */
   readonly biasIds: Int32Array;
   readonly biases: Float32Array;
+  /**
+   * [S] row in the step before, which may still be in flight, whose sampled token is this sequence's last: `tokenIds`
+   * does not tell it then, and penalties count it as one more of the answer, beside `seenIds`. -1: none. May be empty.
+   */
+  readonly idsFrom: Int32Array;
 }
 
 /** Largest `numTop`. */
@@ -150,7 +157,8 @@ export interface StepResult {
 }
 
 /**
- * A loaded model. Calls are serialised by the caller: at most one is in flight.
+ * A loaded model. Calls are serialised by the caller: at most one is in flight, or `stepsInFlight` steps, which run in the
+ * order they came. Where one of them fails, what those behind it compute is not to be relied on.
  * Arguments are checked before memory is touched; a bad one rejects with an `Error` and changes nothing.
  */
 export interface Engine {

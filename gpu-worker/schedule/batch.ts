@@ -50,6 +50,7 @@ export class BatchWriter {
   #presencePenalty = new Float32Array(0);
   #frequencyPenalty = new Float32Array(0);
   #numTop = new Int32Array(0);
+  #idsFrom = new Int32Array(0);
   #marks: RowMark[] = [];
   readonly #seen = new Ragged();
   readonly #biases = new Ragged();
@@ -85,13 +86,19 @@ export class BatchWriter {
     }
   }
 
-  /** The batch, once every token is known. */
-  finish(chunks: readonly Chunk[]): StepBatch {
+  /**
+   * The batch, once every token is known, or what is not is sampled by the step in flight.
+   * @param rowOf row of each sequence in that step
+   */
+  finish(chunks: readonly Chunk[], rowOf?: ReadonlyMap<Sequence, number>): StepBatch {
     let isPlainBatch = true;
+    let isFed = false;
     for (let s = 0; s < chunks.length; s++) {
       const { sequence, start, count } = chunks[s]!;
       const last = this.#queryStarts[s + 1]! - 1;
       if (this.#tokenIds[last] === -1) this.#tokenIds[last] = sequence.tokenAt(start + count - 1);
+      this.#idsFrom[s] = this.#tokenIds[last] === -1 ? rowOf!.get(sequence)! : -1;
+      if (this.#idsFrom[s] !== -1) isFed = true;
       if (!isPlain(sequence.sampling)) isPlainBatch = false;
     }
     const [S, T] = [chunks.length, this.#numTokens];
@@ -121,6 +128,7 @@ export class BatchWriter {
       biasStarts: isPlainBatch ? NO_INTS : this.#biases.starts,
       biasIds: isPlainBatch ? NO_INTS : this.#biases.ids,
       biases: isPlainBatch ? NO_FLOATS : this.#biases.numbers,
+      idsFrom: isFed ? this.#idsFrom.subarray(0, S) : NO_INTS,
     };
   }
 
@@ -156,11 +164,12 @@ export class BatchWriter {
     this.#seen.start(chunks.length);
     this.#biases.start(chunks.length);
     for (const { sequence, samples } of chunks) {
-      const { sampling, seen, generated } = sequence;
+      const { sampling, seen } = sequence;
       if (samples && seen !== null && hasPenalties(sampling)) this.#seen.addCounts(seen.ids, seen.counts);
       if (samples) {
         this.#biases.addNumbers(sampling.biasIds, sampling.biases);
-        if (generated.length < sampling.minTokens) this.#biases.addNumber(sampling.forbiddenIds, -Infinity);
+        const numBefore = sequence.generated.length + sequence.numSampling;
+        if (numBefore < sampling.minTokens) this.#biases.addNumber(sampling.forbiddenIds, -Infinity);
       }
       this.#seen.endRow();
       this.#biases.endRow();
@@ -193,6 +202,7 @@ export class BatchWriter {
     this.#presencePenalty = new Float32Array(length);
     this.#frequencyPenalty = new Float32Array(length);
     this.#numTop = new Int32Array(length);
+    this.#idsFrom = new Int32Array(length);
     this.#marks = Array.from({ length }, () => ({ sequence: null, blocksEpoch: 0, numBlocks: 0 }));
   }
 }

@@ -133,7 +133,7 @@ export class Residents {
 
   /**
    * Chunks of running sequences.
-   * @param isAhead whether a step is in flight
+   * @param isAhead whether steps are in flight
    * @returns false when one of them then lacks blocks that only sequences in flight could give
    */
   selectRunning(chunks: Chunk[], isAhead = false): boolean {
@@ -144,6 +144,8 @@ export class Residents {
         if (budget <= 0) return true;
         const { numRemaining } = sequence;
         if (sequence.state !== "running" || sequence.isEnding || (numRemaining === 1) !== isDecode) continue;
+        // One that has no end of its own ends there.
+        if (sequence.numPlanned >= this.maxLength) continue;
         const count = this.#extend(sequence, budget, chunks);
         if (isAhead && count < Math.min(numRemaining, budget)) return false;
         budget -= count;

@@ -1,4 +1,4 @@
-/** Owns the steps: each takes all decodes and as much prefill as fits; one is in flight, the next is prepared meanwhile. */
+/** Owns the steps: each takes all decodes and as much prefill as fits; while one runs the next is prepared, or in line. */
 import type { StepBatch, StepResult } from "../engine/types.ts";
 import { BatchWriter, type Chunk } from "./batch.ts";
 import { Residents, type SchedulerOptions } from "./residents.ts";
@@ -6,7 +6,7 @@ import type { Sequence } from "./sequence.ts";
 
 export type { SchedulerOptions };
 
-/** A step on its way: to be ended with `complete` or `fail` before the next is planned. */
+/** A step on its way: to be ended with `complete` or `fail`, in the order of their planning. */
 export interface Plan {
   readonly chunks: readonly Chunk[];
   readonly batch: StepBatch;
@@ -27,7 +27,8 @@ export class Scheduler {
   readonly #residents: Residents;
   /** One is read by the engine while the other is written. */
   readonly #writers: [BatchWriter, BatchWriter];
-  #plan: Plan | null = null;
+  /** In flight, the first to end first. */
+  #plans: Plan[] = [];
   /** Chunks of the step after the one in flight, as far as they are known. */
   #prepared: Chunk[] | null = null;
 
@@ -75,8 +76,7 @@ export class Scheduler {
 
   /** The next step, or null when there is nothing to run. */
   plan(): Plan | null {
-    if (this.#plan !== null) throw new Error("Cannot plan: a step is in flight, expected it to be ended");
-    const [writer, other] = this.#writers;
+    if (this.#plans.length > 0) throw new Error("Cannot plan: a step is in flight, expected it to be ended");
     const prepared = this.#prepared;
     this.#prepared = null;
     let chunks: Chunk[];
@@ -92,8 +92,28 @@ export class Scheduler {
       isFilled = !hasDropped && chunks.length === numPrepared;
     } else chunks = residents.selectAll();
     if (chunks.length === 0) return null;
-    if (!isFilled) writer.fill(chunks);
-    return this.#launch(chunks, writer, other);
+    if (!isFilled) this.#writers[0].fill(chunks);
+    return this.#launch(chunks);
+  }
+
+  /**
+   * While one step is in flight: the step behind it, as if nobody ended, whose rows go on from tokens that are still being
+   * sampled. What it computes for one that has ended is thrown away. Null when that one must end first.
+   */
+  planBehind(): Plan | null {
+    const [before, ...others] = this.#plans;
+    if (before === undefined || others.length > 0) {
+      throw new Error(`Cannot plan behind a step: ${this.#plans.length} are in flight, expected one`);
+    }
+    const residents = this.#residents;
+    if (residents.findSuspect() !== undefined || !residents.isInOrder) return null;
+    this.#prepared = null;
+    const chunks: Chunk[] = [];
+    if (!residents.selectRunning(chunks, true)) return null;
+    residents.admit(chunks);
+    if (chunks.length === 0) return null;
+    this.#writers[0].fill(chunks);
+    return this.#launch(chunks, new Map(before.chunks.map(({ sequence }, row) => [sequence, row])));
   }
 
   /**
@@ -101,25 +121,24 @@ export class Scheduler {
    * are being sampled. `plan` takes it up, without those that have ended.
    */
   prepare(): void {
-    if (this.#plan === null || this.#residents.findSuspect() !== undefined) return;
+    if (this.#plans.length !== 1 || this.#residents.findSuspect() !== undefined) return;
     const chunks: Chunk[] = [];
     if (!this.#residents.selectRunning(chunks, true)) return;
     this.#writers[0].fill(chunks);
     this.#prepared = chunks;
   }
 
-  /** The step succeeded. */
+  /** The step that was planned first succeeded. */
   complete(plan: Plan, result: StepResult): { readonly sampled: Sampled[]; readonly freed: Sequence[] } {
-    this.#plan = null;
+    this.#endFirst(plan);
     const sampled: Sampled[] = [];
     const freed: Sequence[] = [];
     for (let row = 0; row < plan.chunks.length; row++) {
       const { sequence, start, count, samples } = plan.chunks[row]!;
-      sequence.numInFlight = 0;
-      sequence.isSampling = false;
+      sequence.numInFlight -= count;
+      if (samples) sequence.numSampling -= 1;
       if (sequence.state === "removed") {
-        this.#residents.free(sequence);
-        freed.push(sequence);
+        if (!sequence.isInFlight) this.#free(sequence, freed);
         continue;
       }
       this.#residents.computed(sequence, start + count);
@@ -131,22 +150,28 @@ export class Scheduler {
     return { sampled, freed };
   }
 
-  /** The step failed: its sequences start over, one at a time; those that failed before are left for the caller to remove. */
+  /**
+   * The step that was planned first failed, and with it the one behind it, which must have ended too. Their sequences start
+   * over, those of the first one at a time; those of it that failed before are left for the caller to remove.
+   */
   fail(plan: Plan): { readonly givenUp: Sequence[]; readonly freed: Sequence[] } {
-    this.#plan = null;
+    this.#endFirst(plan);
+    const sequences = new Set([plan, ...this.#plans].flatMap(({ chunks }) => chunks.map(({ sequence }) => sequence)));
+    const suspects = new Set(plan.chunks.map(({ sequence }) => sequence));
+    this.#plans = [];
     this.#prepared = null;
     this.#residents.forgetContents();
     const givenUp: Sequence[] = [];
     const freed: Sequence[] = [];
-    for (const { sequence } of plan.chunks) {
+    for (const sequence of sequences) {
       sequence.numInFlight = 0;
-      sequence.isSampling = false;
+      sequence.numSampling = 0;
       if (sequence.state === "removed") {
-        this.#residents.free(sequence);
-        freed.push(sequence);
+        this.#free(sequence, freed);
         continue;
       }
       this.#residents.preempt(sequence);
+      if (!suspects.has(sequence)) continue;
       sequence.numFailures += 1;
       if (sequence.numFailures >= MAX_FAILURES) givenUp.push(sequence);
     }
@@ -155,19 +180,31 @@ export class Scheduler {
 
   /** Throws unless every block is held by the sequences that list it, and by nobody else. */
   checkIntegrity(): void {
-    this.#residents.checkIntegrity(this.#plan?.chunks.map(({ sequence }) => sequence) ?? []);
+    this.#residents.checkIntegrity(this.#plans.flatMap(({ chunks }) => chunks.map(({ sequence }) => sequence)));
   }
 
-  #launch(chunks: readonly Chunk[], writer: BatchWriter, other: BatchWriter): Plan {
-    const batch = writer.finish(chunks);
-    this.#writers[0] = other;
-    this.#writers[1] = writer;
+  #endFirst(plan: Plan): void {
+    if (this.#plans[0] !== plan) throw new Error("Cannot end a step: another was planned before, expected that first");
+    this.#plans.shift();
+  }
+
+  #free(sequence: Sequence, freed: Sequence[]): void {
+    this.#residents.free(sequence);
+    freed.push(sequence);
+  }
+
+  /** @param rowOf row of each sequence in the step in flight, if there is one */
+  #launch(chunks: readonly Chunk[], rowOf?: ReadonlyMap<Sequence, number>): Plan {
+    const batch = this.#writers[0].finish(chunks, rowOf);
+    this.#writers.reverse();
     for (const { sequence, count, samples } of chunks) {
-      sequence.numInFlight = count;
-      sequence.isSampling = samples;
+      sequence.numInFlight += count;
+      if (samples) sequence.numSampling += 1;
       sequence.hasRun = true;
     }
-    return this.#plan = { chunks, batch };
+    const plan = { chunks, batch };
+    this.#plans.push(plan);
+    return plan;
   }
 }
 

@@ -43,10 +43,10 @@ export class Sequence {
   state: "new" | "following" | "waiting" | "running" | "removed" = "new";
   /** Whether it has been in a batch: it is not charged again. */
   hasRun = false;
-  /** Tokens in the engine call in flight, which reads its blocks and slots; 0 when there is none. */
+  /** Tokens in the steps in flight, which read its blocks and slots; 0 when there is none. */
   numInFlight = 0;
-  /** Whether that call samples its next token. */
-  isSampling = false;
+  /** How many of these steps sample its next tokens. */
+  numSampling = 0;
   /** Tokens, from the first on, whose KV is in `blocks`. */
   numComputed = 0;
   readonly blocks: number[] = [];
@@ -94,24 +94,24 @@ export class Sequence {
     return this.prompt.tokenIds.length + this.generated.length;
   }
 
-  /** Tokens whose KV there will be when the call in flight has ended. */
+  /** Tokens whose KV there will be when the steps in flight have ended. */
   get numPlanned(): number {
     return this.numComputed + this.numInFlight;
   }
 
-  /** Tokens there will be when the call in flight has ended. */
+  /** Tokens there will be when the steps in flight have ended. */
   get numExpected(): number {
-    return this.numTokens + (this.isSampling ? 1 : 0);
+    return this.numTokens + this.numSampling;
   }
 
-  /** Tokens left to compute when the call in flight has ended, before the next can be sampled. */
+  /** Tokens left to compute when the steps in flight have ended, before the next can be sampled. */
   get numRemaining(): number {
     return this.numExpected - this.numPlanned;
   }
 
-  /** Whether the call in flight certainly samples its last token. */
+  /** Whether the steps in flight certainly sample its last token. */
   get isEnding(): boolean {
-    return this.isSampling && this.generated.length + 1 >= this.maxTokens;
+    return this.numSampling > 0 && this.generated.length + this.numSampling >= this.maxTokens;
   }
 
   /** The id at a position; -1 for one that is still being sampled. */

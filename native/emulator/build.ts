@@ -132,7 +132,8 @@ export async function buildBackendTests(variant: Variant, options: EmulatedBuild
   const engine = [...objects].filter(([source]) =>
     !source.startsWith(join(ENGINE, "tests")) || harness.includes(source)
   );
-  const sources = [...await listCudaSources(), join(ENGINE, "ops/cuda/tests/backend_test.cpp")];
+  const tests = await listFolder(join(ENGINE, "ops/cuda/tests"), undefined, ".cpp");
+  const sources = [...await listCudaSources(), ...tests];
   return buildEmulated("backend_tests", sources, variant, options, { objects: engine.map(([, object]) => object) });
 }
 

@@ -1,11 +1,11 @@
 /** Owns the contract every engine keeps (types.ts): bad arguments reject and change nothing, one call at a time, an end. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Engine, EngineInfo, StepBatch } from "../../gpu-worker/engine/types.ts";
+import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
 import { tinyConfig } from "../support/checkpoint_config.ts";
 import { CounterStream } from "../support/counter_random.ts";
 import { hasEmulatedGpu } from "../support/emulated_gpu.ts";
-import { type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
+import { type DriverSampling, type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 import { whyNoNativeEngine, withNativeEngine } from "../support/native_engine.ts";
 
@@ -20,6 +20,7 @@ const CUDA = { device: "cuda", dtype: "bf16", numTileSlots: 8 } as const;
 
 const IMPLEMENTATIONS: readonly Implementation[] = [
   { name: "fake", skip: undefined, with: (use) => use(new FakeEngine()) },
+  { name: "fake, a step in line", skip: undefined, with: (use) => use(new FakeEngine({ info: { stepsInFlight: 2 } })) },
   {
     name: "native cpu",
     skip: whyNoNativeEngine(),
@@ -95,6 +96,9 @@ const BAD_BATCHES: Readonly<Record<string, Change>> = {
   "a temperature that is no number": (b) => ({ temperature: set(b.temperature, 0, NaN) }),
   "topP 0": (b) => ({ topP: set(b.topP, 0, 0) }),
   "topP above 1": (b) => ({ topP: set(b.topP, 0, 1.5) }),
+  "an id from a row that there was not": () => ({ idsFrom: Int32Array.of(7) }),
+  "an id from below -1": () => ({ idsFrom: Int32Array.of(-2) }),
+  "ids from rows of another length": () => ({ idsFrom: Int32Array.of(-1, -1) }),
   "a negative topK": (b) => ({ topK: set(b.topK, 0, -1) }),
 };
 
@@ -199,12 +203,15 @@ for (const target of IMPLEMENTATIONS) {
     assert.deepEqual(topOne, greedy, "temperature 0 ignores the seed");
   });
 
-  contractTest(target, "a second call in flight rejects, the first one stands", async (engine) => {
+  contractTest(target, "a call too many in flight rejects, those before it stand", async (engine) => {
     const driver = new EngineDriver(engine);
     const sequence = driver.add(textPrompt(PROMPT));
     const first = driver.step([{ sequence, numTokens: PROMPT.length }]);
     const other = driver.batch([{ sequence: driver.add(textPrompt([1])), numTokens: 1 }]);
+    const behind = Array.from({ length: engine.info.stepsInFlight - 1 }, () => engine.step(other));
     await assert.rejects(engine.step(other), Error);
+    await assert.rejects(engine.logits(other), Error);
+    for (const each of behind) assert.equal((await each).tokenIds.length, 1);
     const second = new EngineDriver(engine);
     const again = second.step([{ sequence: second.add(textPrompt(PROMPT)), numTokens: PROMPT.length }]);
     const overlapping = engine.encodeTiles(pixels(engine.info, 1), Int32Array.of(0));
@@ -212,6 +219,65 @@ for (const target of IMPLEMENTATIONS) {
     assert.equal(outcomes[0].status, "fulfilled");
     assert.deepEqual(outcomes[1].status === "fulfilled" && outcomes[2].status === "fulfilled", false);
     assert.equal((await driver.step([{ sequence, numTokens: 1 }])).tokenIds.length, 1);
+  });
+
+  contractTest(target, "a step goes on from the tokens of the one before, and they are counted", async (engine) => {
+    const samplings: DriverSampling[] = [
+      { frequencyPenalty: 0.7, repetitionPenalty: 1.3, numTop: 2, seen: PROMPT.map((id) => [id, 0]) },
+      { temperature: 1.5, seed: 5n },
+      { presencePenalty: 3, seen: [] },
+    ];
+    const open = (driver: EngineDriver) => {
+      const sequences = samplings.map((sampling, i) => driver.add(textPrompt(PROMPT.slice(i)), { ...sampling }));
+      return { driver, sequences, prompts: sequences.map((s) => ({ sequence: s, numTokens: s.tokenIds.length })) };
+    };
+    /** What penalties are about, as far as the caller knows. */
+    const count = ({ sampling, tokenIds, promptLength }: DriverSequence, end = tokenIds.length) => {
+      if (sampling.seen === undefined) return;
+      const seen = new Map(tokenIds.slice(0, promptLength).map((id) => [id, 0]));
+      for (const id of tokenIds.slice(promptLength, end)) seen.set(id, (seen.get(id) ?? 0) + 1);
+      (sampling as { seen?: unknown }).seen = [...seen];
+    };
+    const STEPS = 6;
+    const known = open(new EngineDriver(engine, 3));
+    const expected = [await known.driver.step(known.prompts)];
+    for (let i = 0; i < STEPS; i++) {
+      known.sequences.forEach((sequence) => count(sequence));
+      expected.push(await known.driver.step(known.sequences.map((sequence) => ({ sequence, numTokens: 1 }))));
+    }
+    known.sequences.forEach((sequence) => known.driver.free(sequence));
+
+    const { driver, sequences, prompts } = open(new EngineDriver(engine, 3));
+    const results: StepResult[] = [];
+    let running = engine.step(driver.batch(prompts));
+    sequences.forEach((sequence) => sequence.numCached = sequence.tokenIds.length);
+    // Rows change places from step to step.
+    let order = sequences.map((_, i) => i);
+    for (let i = 0; i < STEPS; i++) {
+      const next = [...order.slice(1), order[0]!];
+      sequences.forEach((sequence) => (count(sequence), driver.append(sequence, -1)));
+      const batch = driver.batch(next.map((index) => ({ sequence: sequences[index]!, numTokens: 1 })));
+      const before = running;
+      if (engine.info.stepsInFlight === 1) await before;
+      running = engine.step({ ...batch, idsFrom: Int32Array.from(next, (index) => order.indexOf(index)) });
+      const result = await before;
+      results.push(result);
+      order.forEach((index, row) => {
+        sequences[index]!.tokenIds[sequences[index]!.tokenIds.length - 1] = result.tokenIds[row]!;
+        sequences[index]!.numCached += 1;
+      });
+      order = next;
+    }
+    results.push(await running);
+    results.forEach((result, i) => {
+      const rows = Array.from(order, (_, row) => (row + i) % order.length);
+      const want = expected[i]!;
+      assert.deepEqual([...result.tokenIds], rows.map((index) => want.tokenIds[index]), `step ${i}`);
+      assert.deepEqual([...result.logprobs], rows.map((index) => want.logprobs[index]), `step ${i}`);
+      assert.equal(result.maxTop, 2);
+      const at = rows.indexOf(0) * 2;
+      assert.deepEqual(result.topIds.slice(at, at + 2), want.topIds.slice(0, 2), `step ${i}`);
+    });
   });
 
   contractTest(target, "close waits for a call in flight, then every call rejects", async (engine) => {

@@ -97,12 +97,27 @@ function checkWishes(info: EngineInfo, batch: StepBatch): void {
   check("biases", (bias) => bias < Infinity, "numbers, or -Infinity");
 }
 
-function checkToken(info: EngineInfo, batch: StepBatch, t: number): void {
+/** `drawn`: the `sample` of the step before. */
+function checkFed(batch: StepBatch, drawn: Uint8Array): void {
+  if (batch.idsFrom.length === 0) return;
+  checkLength("idsFrom", batch.idsFrom.length, batch.sample.length);
+  batch.idsFrom.forEach((from, s) => {
+    if (from === -1) return;
+    if (drawn[from] !== 1) throw refuse("step", `idsFrom ${from}`, "-1 or one that the step before samples");
+    if (batch.embeddingRows[batch.queryStarts[s + 1]! - 1] !== -1) {
+      throw refuse("step", `idsFrom of a tile's row of sequence ${s}`, "text");
+    }
+  });
+}
+
+function checkToken(info: EngineInfo, batch: StepBatch, t: number, isFed: boolean): void {
   const row = batch.embeddingRows[t]!;
   const id = batch.tokenIds[t]!;
   const numRows = info.numTileSlots * info.tokensPerTile;
   if (row < -1 || row >= numRows) throw refuse("step", `embedding row ${row}`, `-1 or < ${numRows}`);
-  if (row === -1 && (id < 0 || id >= info.vocabSize)) throw refuse("step", `token id ${id}`, `< ${info.vocabSize}`);
+  if (row === -1 && !isFed && (id < 0 || id >= info.vocabSize)) {
+    throw refuse("step", `token id ${id}`, `< ${info.vocabSize}`);
+  }
   const position = batch.positions[t]!;
   if (position < 0 || position >= info.contextLength) {
     throw refuse("step", `position ${position}`, `< ${info.contextLength}`);
@@ -122,7 +137,7 @@ function checkSequence(info: EngineInfo, batch: StepBatch, s: number): void {
   const start = batch.queryStarts[s]!;
   const end = batch.queryStarts[s + 1]!;
   for (let t = start; t < end; t++) {
-    checkToken(info, batch, t);
+    checkToken(info, batch, t, t === end - 1 && (batch.idsFrom[s] ?? -1) !== -1);
     if (t > start && batch.positions[t] !== batch.positions[t - 1]! + 1) {
       throw refuse("step", `position ${batch.positions[t]} after ${batch.positions[t - 1]}`, "one more");
     }
@@ -179,9 +194,10 @@ function checkSharing(info: EngineInfo, batch: StepBatch): void {
   }
 }
 
-/** Throws unless every entry of a batch is one the engine may follow. */
-export function checkBatch(info: EngineInfo, batch: StepBatch): void {
+/** Throws unless every entry of a batch is one the engine may follow; `drawn` is the `sample` of the step before. */
+export function checkBatch(info: EngineInfo, batch: StepBatch, drawn = new Uint8Array(0)): void {
   checkShapes(batch);
+  checkFed(batch, drawn);
   checkWishes(info, batch);
   for (let s = 0; s + 1 < batch.queryStarts.length; s++) checkSequence(info, batch, s);
   checkSharing(info, batch);

@@ -156,6 +156,7 @@ export class EngineDriver {
       biasStarts: startsOf(sampling.map((s) => s.biases?.length ?? 0)),
       biasIds: Int32Array.from(sampling.flatMap((s) => (s.biases ?? []).map(([id]) => id))),
       biases: Float32Array.from(sampling.flatMap((s) => (s.biases ?? []).map(([, bias]) => bias))),
+      idsFrom: new Int32Array(0),
     };
   }
 

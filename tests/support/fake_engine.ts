@@ -51,6 +51,7 @@ export const FAKE_INFO: EngineInfo = {
   kvBlockSize: 4,
   numKvBlocks: 64,
   numTileSlots: 8,
+  stepsInFlight: 1,
   trainedLength: 48,
   contextLength: 128,
   weightBytes: 0,
@@ -77,7 +78,11 @@ export class FakeEngine implements Engine {
   readonly #ropes: Int32Array;
   /** [numTileSlots] hash of the pixels; 0 is empty. */
   readonly #slots: Uint32Array;
-  #inFlight: Promise<unknown> | undefined;
+  /** In the order they run. */
+  readonly #inFlight: { readonly kind: FakeCall["kind"]; readonly running: Promise<unknown> }[] = [];
+  /** `sample` of the last step that was begun, and the ids of the last one that has run; none where it failed. */
+  #drawn = new Uint8Array(0);
+  #drawnIds = new Int32Array(0);
   #closed = false;
 
   constructor(options: FakeEngineOptions = {}) {
@@ -93,7 +98,7 @@ export class FakeEngine implements Engine {
   }
 
   async encodeTiles(pixels: Uint8Array, slots: Int32Array): Promise<void> {
-    this.#refuseIfBusy();
+    this.#refuseIfBusy("encodeTiles");
     checkTiles(this.info, pixels, slots);
     const tileBytes = this.info.tileSize ** 2 * 3;
     await this.#run("encodeTiles", slots.length, (failure) => {
@@ -104,35 +109,38 @@ export class FakeEngine implements Engine {
   }
 
   async step(batch: StepBatch): Promise<StepResult> {
-    const chains = await this.#forward("step", batch);
-    const numSequences = batch.sample.length;
-    const tokenIds = new Int32Array(numSequences).fill(-1);
-    const logprobs = new Float32Array(numSequences);
-    for (let s = 0; s < numSequences; s++) {
-      if (batch.sample[s] === 0) continue;
-      const last = batch.queryStarts[s + 1]! - 1;
-      const seed = batch.temperature[s] === 0 ? undefined : batch.seed[s]!;
-      const word = wishesWord(wishesOf(batch, s));
-      const chain = word === undefined ? chains[last]! : mixInto(chains[last]!, word);
-      tokenIds[s] = chooseAfter(chain, batch.positions[last]! + 1, this.info.vocabSize, seed, this.#choose);
-      logprobs[s] = fakeLogprob(chains[last]!, tokenIds[s]!);
-    }
-    return { tokenIds, logprobs, ...this.#likeliest(batch, chains) };
+    return await this.#forward("step", batch, (chains, fed) => {
+      const numSequences = batch.sample.length;
+      const tokenIds = new Int32Array(numSequences).fill(-1);
+      const logprobs = new Float32Array(numSequences);
+      for (let s = 0; s < numSequences; s++) {
+        if (batch.sample[s] === 0) continue;
+        const last = batch.queryStarts[s + 1]! - 1;
+        const seed = batch.temperature[s] === 0 ? undefined : batch.seed[s]!;
+        const word = wishesWord(wishesOf(batch, s, fed[s] ?? -1));
+        const chain = word === undefined ? chains[last]! : mixInto(chains[last]!, word);
+        tokenIds[s] = chooseAfter(chain, batch.positions[last]! + 1, this.info.vocabSize, seed, this.#choose);
+        logprobs[s] = fakeLogprob(chains[last]!, tokenIds[s]!);
+      }
+      this.#drawnIds = tokenIds;
+      return { tokenIds, logprobs, ...this.#likeliest(batch, chains) };
+    });
   }
 
   async logits(batch: StepBatch): Promise<Float32Array> {
-    const chains = await this.#forward("logits", batch);
-    const { vocabSize } = this.info;
-    const out = new Float32Array(chains.length * vocabSize);
-    chains.forEach((chain, t) => {
-      for (let id = 0; id < vocabSize; id++) out[t * vocabSize + id] = fakeLogprob(chain, id);
-      out[t * vocabSize + this.#choose(chain, batch.positions[t]! + 1, vocabSize)] = 1;
+    return await this.#forward("logits", batch, (chains) => {
+      const { vocabSize } = this.info;
+      const out = new Float32Array(chains.length * vocabSize);
+      chains.forEach((chain, t) => {
+        for (let id = 0; id < vocabSize; id++) out[t * vocabSize + id] = fakeLogprob(chain, id);
+        out[t * vocabSize + this.#choose(chain, batch.positions[t]! + 1, vocabSize)] = 1;
+      });
+      return out;
     });
-    return out;
   }
 
   async tileEmbeddings(slots: Int32Array): Promise<Float32Array> {
-    this.#refuseIfBusy();
+    this.#refuseIfBusy("tileEmbeddings");
     checkFilled(this.info, slots, (slot) => this.#slots[slot] !== 0);
     const { tokensPerTile, hiddenSize } = this.info;
     return await this.#run("tileEmbeddings", slots.length, () => {
@@ -143,7 +151,7 @@ export class FakeEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#inFlight?.catch(() => {});
+    await Promise.allSettled(this.#inFlight.map(({ running }) => running));
   }
 
   /** The fake's likeliest tokens are those with the lowest ids. */
@@ -161,16 +169,21 @@ export class FakeEngine implements Engine {
     return { maxTop, topIds, topLogprobs };
   }
 
-  #refuseIfBusy(): void {
+  #refuseIfBusy(kind: FakeCall["kind"]): void {
     if (this.#closed) throw new Error("Cannot call the engine: it is closed, expected an open one");
-    if (this.#inFlight) throw new Error("Cannot call the engine: a call is in flight, expected one at a time");
+    const mayFollow = kind === "step" && this.#inFlight.every((call) => call.kind === "step");
+    if (this.#inFlight.length >= (mayFollow ? this.info.stepsInFlight : 1)) {
+      throw new Error("Cannot call the engine: a call is in flight, expected one at a time");
+    }
   }
 
-  /** Waits the latency, then runs `work`, telling it whether the call fails. */
+  /** Waits for the call before and the latency, then runs `work`, telling it whether the call fails. */
   async #run<T>(kind: FakeCall["kind"], size: number, work: (failure: Error | undefined) => T): Promise<T> {
     const call: FakeCall = { kind, index: this.numCalls[kind]++, size };
     const { latency_ms = 0, fail } = this.#options;
+    const before = this.#inFlight.at(-1)?.running;
     const running = (async () => {
+      await before?.catch(() => {});
       const ms = typeof latency_ms === "number" ? latency_ms : latency_ms(call);
       await (ms === 0 ? immediate() : delay(ms));
       const failure = fail?.(call);
@@ -178,25 +191,38 @@ export class FakeEngine implements Engine {
       if (failure) throw failure;
       return result;
     })();
-    this.#inFlight = running;
+    const own = { kind, running };
+    this.#inFlight.push(own);
     try {
       return await running;
     } finally {
-      this.#inFlight = undefined;
+      this.#inFlight.splice(this.#inFlight.indexOf(own), 1);
     }
   }
 
-  /** Hash of the history after each new token of a batch, whose KV is written. */
-  async #forward(kind: "step" | "logits", batch: StepBatch): Promise<Uint32Array> {
-    this.#refuseIfBusy();
-    checkBatch(this.info, batch);
+  /** Writes the KV of a batch; `finish` gets the hash of the history after each new token, and ids that were fed. */
+  async #forward<T>(
+    kind: "step" | "logits",
+    batch: StepBatch,
+    finish: (chains: Uint32Array, fed: Int32Array) => T,
+  ): Promise<T> {
+    this.#refuseIfBusy(kind);
+    checkBatch(this.info, batch, kind === "step" ? this.#drawn : undefined);
     this.#checkSlots(batch);
-    this.#checkHistory(batch);
+    const isBehind = this.#inFlight.length > 0;
+    if (!isBehind) this.#checkHistory(batch);
     this.#options.onStep?.(batch);
+    if (kind === "step") this.#drawn = batch.sample.slice();
     const copy = copyOf(batch);
     return await this.#run(kind, batch.tokenIds.length, (failure) => {
       if (!sameBatch(batch, copy)) throw new Error("Cannot step: the batch changed in flight, expected it untouched");
-      return this.#write(batch, failure !== undefined);
+      const fed = batch.idsFrom.map((from) => from === -1 ? -1 : this.#drawnIds[from] ?? -2);
+      this.#drawnIds = new Int32Array(0);
+      if (fed.includes(-2)) throw new Error("Cannot step: the step before failed, expected its tokens");
+      if (isBehind) this.#checkHistory(batch);
+      const result = finish(this.#write(batch, fed, failure !== undefined), fed);
+      if (failure !== undefined) this.#drawnIds = new Int32Array(0);
+      return result;
     });
   }
 
@@ -234,18 +260,19 @@ export class FakeEngine implements Engine {
     }
   }
 
-  #write(batch: StepBatch, poison: boolean): Uint32Array {
+  #write(batch: StepBatch, fed: Int32Array, poison: boolean): Uint32Array {
     const { tokensPerTile } = this.info;
     const chains = new Uint32Array(batch.tokenIds.length);
     for (let s = 0; s < batch.sample.length; s++) {
       const start = batch.queryStarts[s]!;
       const first = batch.positions[start]!;
       let chain = first === 0 ? EMPTY_CHAIN : this.#chains[this.#cell(batch, s, first - 1)]!;
-      for (let t = start; t < batch.queryStarts[s + 1]!; t++) {
+      const end = batch.queryStarts[s + 1]!;
+      for (let t = start; t < end; t++) {
         const cell = this.#cell(batch, s, batch.positions[t]!);
         const row = batch.embeddingRows[t]!;
         const word = row === -1
-          ? tokenWord(batch.tokenIds[t]!)
+          ? tokenWord(t === end - 1 && (fed[s] ?? -1) !== -1 ? fed[s]! : batch.tokenIds[t]!)
           : embeddingWord(this.#slots[Math.floor(row / tokensPerTile)]!, row % tokensPerTile);
         this.#before[cell] = chain;
         this.#ropes[cell] = this.#rope(batch, s);
@@ -263,21 +290,25 @@ function misuse(s: number, position: number, what: string): Error {
   return new Error(`Cannot step: KV of position ${position} of sequence ${s}: ${what}, expected its own history`);
 }
 
-/** Penalties and biases of sequence `s`. */
-function wishesOf(batch: StepBatch, s: number): FakeWishes {
+/** Penalties and biases of sequence `s`, whose last token was fed to it, or -1. */
+function wishesOf(batch: StepBatch, s: number, fed: number): FakeWishes {
   const pairs = (starts: Int32Array, ids: Int32Array, values: Int32Array | Float32Array) => {
     const out: [number, number][] = [];
     for (let i = starts[s] ?? 0; i < (starts[s + 1] ?? 0); i++) out.push([ids[i]!, values[i]!]);
     return out;
   };
+  const penalties = [
+    batch.repetitionPenalty[s] ?? 1,
+    batch.presencePenalty[s] ?? 0,
+    batch.frequencyPenalty[s] ?? 0,
+  ] as const;
+  const seen = new Map(pairs(batch.seenStarts, batch.seenIds, batch.seenCounts));
+  if (fed !== -1 && (penalties[0] !== 1 || penalties[1] !== 0 || penalties[2] !== 0)) {
+    seen.set(fed, (seen.get(fed) ?? 0) + 1);
+  }
   return {
-    numbers: [
-      batch.minP[s] ?? 0,
-      batch.repetitionPenalty[s] ?? 1,
-      batch.presencePenalty[s] ?? 0,
-      batch.frequencyPenalty[s] ?? 0,
-    ],
-    seen: pairs(batch.seenStarts, batch.seenIds, batch.seenCounts),
+    numbers: [batch.minP[s] ?? 0, ...penalties],
+    seen,
     biases: pairs(batch.biasStarts, batch.biasIds, batch.biases),
   };
 }

@@ -89,11 +89,11 @@ Deno.test("worker: a failed step is taken again; who fails twice is told, the ot
   Stage.run(async (stage) => {
     const edge = await stage.edge();
     // A batch with an exclamation mark fails.
-    let isPoisoned = false;
+    const isPoisoned: boolean[] = [];
     const worker = await stage.worker({
       latency_ms: 2,
-      onStep: (batch) => isPoisoned = batch.tokenIds.includes(33),
-      fail: ({ kind }) => kind === "step" && isPoisoned ? new Error("out of order") : undefined,
+      onStep: (batch) => isPoisoned.push(batch.tokenIds.includes(33)),
+      fail: ({ kind, index }) => kind === "step" && isPoisoned[index] ? new Error("out of order") : undefined,
     });
     const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 0, max_tokens: 40, stop: [] };
     const good = await edge.ask("x", [], { sampling });

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PLAIN_SAMPLING } from "../../gpu-worker/schedule/sampling.ts";
-import { Scheduler } from "../../gpu-worker/schedule/scheduler.ts";
+import { type Plan, Scheduler } from "../../gpu-worker/schedule/scheduler.ts";
 import { Sequence } from "../../gpu-worker/schedule/sequence.ts";
+import type { StepResult } from "../../gpu-worker/engine/types.ts";
 import { TileSlots } from "../../gpu-worker/schedule/tile_slots.ts";
 import { FAKE_INFO, FakeEngine } from "../support/fake_engine.ts";
 import {
@@ -18,10 +19,10 @@ import {
   world,
 } from "./scheduler_world.ts";
 
-async function play(world: World): Promise<{ numPreemptions: number; numCached: number }> {
-  const { requests, numKvBlocks, tokenBudget, maxSequences } = world;
+async function play(world: World): Promise<{ numPreemptions: number; numCached: number; numBehind: number }> {
+  const { requests, numKvBlocks, tokenBudget, maxSequences, stepsInFlight } = world;
   const engine = new FakeEngine({
-    info: { numKvBlocks },
+    info: { numKvBlocks, stepsInFlight },
     fail: ({ kind, index }) => kind === "step" && world.failures.includes(index) ? new Error("as told") : undefined,
   });
   const tiles = new TileSlots(engine.info.numTileSlots);
@@ -31,7 +32,17 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
   const answers = new Map<Request, number[][]>();
   const failed = new Set<Request>();
   let numCached = 0;
+  const flights: { readonly plan: Plan; readonly running: Promise<StepResult> }[] = [];
+  let numBehind = 0;
 
+  const start = (plan: Plan | null) => {
+    if (plan === null) return;
+    assert.ok(plan.batch.tokenIds.length <= tokenBudget);
+    assert.ok(plan.chunks.length <= maxSequences);
+    const running = engine.step(plan.batch);
+    running.catch(() => {});
+    flights.push({ plan, running });
+  };
   const forget = (sequence: Sequence) => {
     tiles.release(held.get(sequence)!);
     held.delete(sequence);
@@ -51,6 +62,7 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
     for (let choice = 0; choice < request.n; choice++) {
       for (const hash of tiles.reserve(hashes)!) tiles.receive(hash, pixelsOf(Number(hash.slice(5))));
     }
+    await Promise.allSettled(flights.map(({ running }) => running));
     for (let batch; (batch = tiles.takeForEncoding(2)) !== null;) {
       await engine.encodeTiles(batch.pixels, batch.slots);
       tiles.encoded(batch);
@@ -78,10 +90,14 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
     }
   };
 
-  for (let step = 0; step <= LAST_ARRIVAL || live.size > 0; step++) {
+  for (let step = 0; step <= LAST_ARRIVAL || live.size + flights.length > 0; step++) {
     assert.ok(step < 3_000, "no progress");
     for (const request of requests) if (request.arrival === step) await arrive(request);
-    const plan = scheduler.plan();
+    if (flights.length === 0) start(scheduler.plan());
+    if (flights.length === 1 && stepsInFlight > 1) {
+      start(scheduler.planBehind());
+      numBehind += flights.length - 1;
+    }
     if (world.prepares && step % 2 === 0) scheduler.prepare();
     // Aborts come while the step is in flight.
     for (const [sequence, { request }] of [...live]) if (request.abort === step) end(sequence);
@@ -89,13 +105,13 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
       if (change?.step === step) scheduler.reprioritise(sequence, change.priority);
     }
     check();
-    if (plan === null) continue;
+    const flight = flights.shift();
+    if (flight === undefined) continue;
+    const { plan, running } = flight;
     if (world.prepares && step % 2 === 1) scheduler.prepare();
     check();
-    assert.ok(plan.batch.tokenIds.length <= tokenBudget);
-    assert.ok(plan.chunks.length <= maxSequences);
     try {
-      const { sampled, freed } = scheduler.complete(plan, await engine.step(plan.batch));
+      const { sampled, freed } = scheduler.complete(plan, await running);
       freed.forEach(forget);
       for (const { sequence, id } of sampled) {
         const { request, choice } = live.get(sequence)!;
@@ -105,6 +121,7 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
       }
     } catch (error) {
       assert.equal((error as Error).message, "as told");
+      await Promise.allSettled(flights.splice(0).map(({ running }) => running));
       const { givenUp, freed } = scheduler.fail(plan);
       freed.forEach(forget);
       for (const sequence of givenUp) {
@@ -125,23 +142,26 @@ async function play(world: World): Promise<{ numPreemptions: number; numCached: 
     });
   }
   assert.ok(failed.size <= 1, "a single failure gives nobody up");
-  return { numPreemptions: scheduler.numPreemptions, numCached };
+  return { numPreemptions: scheduler.numPreemptions, numCached, numBehind };
 }
 
 Deno.test("scheduler: tokens do not depend on who else runs, nothing leaks", async () => {
   let numPreemptions = 0;
   let numCached = 0;
+  let numBehind = 0;
   await fc.assert(
     fc.asyncProperty(world, async (w) => {
       const seen = await play(w);
       numPreemptions += seen.numPreemptions;
       numCached += seen.numCached;
+      numBehind += seen.numBehind;
     }),
-    { numRuns: 120 },
+    { numRuns: 160 },
   );
   // The worlds are only worth something when they are narrow enough.
   assert.ok(numPreemptions > 20, `only ${numPreemptions} preemptions`);
   assert.ok(numCached > 200, `only ${numCached} tokens from shared prefixes`);
+  assert.ok(numBehind > 200, `only ${numBehind} steps in line behind another`);
 });
 
 Deno.test("scheduler: a prompt that was just computed is not computed again", async () => {
@@ -154,6 +174,7 @@ Deno.test("scheduler: a prompt that was just computed is not computed again", as
     maxSequences: 4,
     failures: [],
     prepares: true,
+    stepsInFlight: 1,
   });
   // 12 prompt tokens in blocks of 4; the last block is computed again, because one token must be.
   assert.equal(seen.numCached, 8);

@@ -131,6 +131,8 @@ export interface World {
   readonly failures: readonly number[];
   /** Whether each step is prepared while the one before runs. */
   readonly prepares: boolean;
+  /** Steps the engine has at once. */
+  readonly stepsInFlight: number;
 }
 
 export const world: fc.Arbitrary<World> = fc.record({
@@ -140,4 +142,5 @@ export const world: fc.Arbitrary<World> = fc.record({
   maxSequences: fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constant(8)),
   failures: fc.array(fc.integer({ min: 0, max: 40 }), { maxLength: 2 }),
   prepares: fc.boolean(),
+  stepsInFlight: fc.constantFrom(1, 2),
 });

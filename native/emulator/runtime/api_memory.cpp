@@ -106,6 +106,7 @@ cudaError_t cudaMalloc(void** at, size_t bytes) {
   if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
   if (spoils_capture(runtime)) return remember(cudaErrorStreamCaptureUnsupported);
   if (bytes == 0) return cudaSuccess;
+  runtime.counters.allocations++;
   *at = runtime.memory.allocate(Runtime::device(), bytes);
   return *at == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
 }
@@ -117,6 +118,7 @@ cudaError_t cudaFree(void* at) {
   if (spoils_capture(runtime)) return remember(cudaErrorStreamCaptureUnsupported);
   const int device = runtime.memory.device_of(at, 0);
   if (device < 0) return remember(cudaErrorInvalidValue);
+  runtime.counters.frees++;
   runtime.drain_device(device);
   return runtime.memory.free(at) ? cudaSuccess : remember(cudaErrorInvalidValue);
 }
@@ -124,6 +126,7 @@ cudaError_t cudaFree(void* at) {
 cudaError_t cudaMallocHost(void** at, size_t bytes) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  runtime.counters.pinned_allocations++;
   *at = runtime.memory.allocate_pinned(bytes);
   return *at == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
 }
@@ -134,6 +137,7 @@ cudaError_t cudaFreeHost(void* at) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (at == nullptr) return cudaSuccess;
+  runtime.counters.frees++;
   for (int device = 0; device < runtime.num_devices(); device++) runtime.drain_device(device);
   return runtime.memory.free_pinned(at) ? cudaSuccess : remember(cudaErrorInvalidValue);
 }

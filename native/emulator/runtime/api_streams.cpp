@@ -180,6 +180,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  runtime.counters.launches++;
   return runtime.enqueue(stream, {[tasks = executable->tasks] {
     for (const cuemu::Task& task : tasks) task.run();
   }, {}});

@@ -72,7 +72,14 @@ bool Runtime::advance_any() {
   return false;
 }
 
+Counters counters() {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  return runtime.counters;
+}
+
 void Runtime::drain(CUstream_st* stream) {
+  if (!stream->tasks.empty()) counters.waits++;
   while (!stream->tasks.empty()) {
     if (!advance(stream) && !advance_any()) fail("streams wait for each other", {"stream", 0});
   }
@@ -85,6 +92,7 @@ void Runtime::drain_device(int device) {
 }
 
 void Runtime::wait_for(const CUevent_st& event, uint64_t record) {
+  if (*event.num_completed < record) counters.waits++;
   while (*event.num_completed < record) {
     if (!advance_any()) fail("nothing left that would complete the event", {"event", 0});
   }
@@ -118,6 +126,7 @@ cudaError_t launch(Launch launch, cudaStream_t stream) {
       return remember(cudaErrorInvalidValue);
     }
   }
+  runtime.counters.launches += stream == nullptr || stream->capture == nullptr;
   return runtime.enqueue(stream, {[launch = std::move(launch)] {
     const Memory::Access access(Runtime::instance().memory, Runtime::device());
     run(launch);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "device/block.h"
+#include "runtime/counters.h"
 #include "runtime/memory.h"
 #include "runtime/stream.h"
 
@@ -23,6 +24,7 @@ class Runtime {
   std::set<CUstream_st*> streams;
   /** Dynamic shared memory that kernels were allowed beyond 48 KiB, in bytes. */
   std::map<const void*, int> dynamic_limits;
+  Counters counters;
 
   /** CUEMU_DEVICES; 0 is a machine without one. */
   int num_devices() const { return num_devices_; }

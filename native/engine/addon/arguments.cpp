@@ -115,7 +115,7 @@ EngineOptions read_options(const Napi::Value& value) {
 StepBatch OwnedBatch::view() const {
   return {token_ids, positions, embedding_rows, query_starts, block_tables, max_blocks, prompt_lengths, sample,
           temperature, top_p, top_k, seed, min_p, repetition_penalty, presence_penalty, frequency_penalty, num_top,
-          seen_starts, seen_ids, seen_counts, bias_starts, bias_ids, biases};
+          seen_starts, seen_ids, seen_counts, bias_starts, bias_ids, biases, ids_from};
 }
 
 OwnedBatch read_batch(const Napi::Value& value) {
@@ -145,6 +145,7 @@ OwnedBatch read_batch(const Napi::Value& value) {
   batch.bias_starts = copy_array<int32_t>("step", "biasStarts", object.Get("biasStarts"));
   batch.bias_ids = copy_array<int32_t>("step", "biasIds", object.Get("biasIds"));
   batch.biases = copy_array<float>("step", "biases", object.Get("biases"));
+  batch.ids_from = copy_array<int32_t>("step", "idsFrom", object.Get("idsFrom"));
   return batch;
 }
 
@@ -170,6 +171,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("kvBlockSize", info.kv_block_size);
   object.Set("numKvBlocks", info.num_kv_blocks);
   object.Set("numTileSlots", info.num_tile_slots);
+  object.Set("stepsInFlight", info.steps_in_flight);
   object.Set("trainedLength", info.trained_length);
   object.Set("contextLength", info.context_length);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));

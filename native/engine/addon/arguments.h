@@ -16,7 +16,7 @@ EngineOptions read_options(const Napi::Value& value);
 /** A step's arrays, copied, so that nothing JavaScript does while the step runs can reach them. */
 struct OwnedBatch {
   std::vector<int32_t> token_ids, positions, embedding_rows, query_starts, block_tables, prompt_lengths, top_k;
-  std::vector<int32_t> num_top, seen_starts, seen_ids, seen_counts, bias_starts, bias_ids;
+  std::vector<int32_t> num_top, seen_starts, seen_ids, seen_counts, bias_starts, bias_ids, ids_from;
   std::vector<uint8_t> sample;
   std::vector<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, biases;
   std::vector<uint64_t> seed;

@@ -84,25 +84,30 @@ Napi::Value EngineHandle::open(const Napi::CallbackInfo& info) {
   });
 }
 
-void EngineHandle::refuse_if_unavailable(const char* action) const {
+void EngineHandle::refuse_if_unavailable(const char* action, Call call) const {
   if (engine_ == nullptr || closing_) refuse(action, "the engine is closed", "an open one");
-  if (busy_) refuse(action, "a call is in flight", "one at a time");
+  const bool may_follow = call == Call::kStep && num_steps_ == num_calls_;
+  if (num_calls_ >= (may_follow ? engine_->info().steps_in_flight : 1)) {
+    refuse(action, "a call is in flight", "one at a time");
+  }
 }
 
 Napi::Value EngineHandle::info(const Napi::CallbackInfo&) { return info_.Value(); }
 
-std::function<void()> EngineHandle::begin() {
-  busy_ = true;
+std::function<void()> EngineHandle::begin(Call call) {
+  num_calls_++;
+  if (call == Call::kStep) num_steps_++;
   Ref();
-  return [self = self_] {
-    if (*self != nullptr) (*self)->finished();
+  return [self = self_, call] {
+    if (*self != nullptr) (*self)->finished(call);
   };
 }
 
-void EngineHandle::finished() {
-  busy_ = false;
+void EngineHandle::finished(Call call) {
+  num_calls_--;
+  if (call == Call::kStep) num_steps_--;
   Unref();
-  if (closing_) release();
+  if (closing_ && num_calls_ == 0) release();
 }
 
 void EngineHandle::release() {
@@ -127,11 +132,17 @@ Napi::Value EngineHandle::encode_tiles(const Napi::CallbackInfo& info) {
 
 Napi::Value EngineHandle::step(const Napi::CallbackInfo& info) {
   return promise_of(info.Env(), [&]() -> Napi::Value {
-    refuse_if_unavailable("step");
+    refuse_if_unavailable("step", Call::kStep);
     auto batch = read_batch(info[0]);
     return PromiseWorker<StepResult>::run(
-        info.Env(), [engine = engine_, batch = std::move(batch)] { return engine->step(batch.view()); }, result_object,
-        begin());
+        info.Env(),
+        [engine = engine_, batch = std::move(batch), place = Line::join(line_)] {
+          place->wait();
+          const auto step = engine->submit(batch.view());
+          place->leave();
+          return step->take();
+        },
+        result_object, begin(Call::kStep));
   });
 }
 
@@ -184,7 +195,7 @@ Napi::Value EngineHandle::close(const Napi::CallbackInfo& info) {
   if (!closed_) {
     closing_ = true;
     closed_.emplace(info.Env());
-    if (!busy_) release();
+    if (num_calls_ == 0) release();
   }
   return closed_->Promise();
 }

@@ -1,4 +1,4 @@
-/** Owns the JavaScript object around an engine: one call in flight, results as promises, an end after the last one. */
+/** Owns the JavaScript object around an engine: what may be in flight, results as promises, an end after the last one. */
 #pragma once
 
 #include <napi.h>
@@ -7,12 +7,13 @@
 #include <memory>
 #include <optional>
 
+#include "addon/line.h"
 #include "tessera/engine.h"
 
 namespace tessera::addon {
 
 /**
- * Touched on the JavaScript thread alone. The engine is shared with the call in flight, so that neither collecting this
+ * Touched on the JavaScript thread alone. The engine is shared with the calls in flight, so that neither collecting this
  * object nor the end of the environment frees it under a running call.
  */
 class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
@@ -34,15 +35,20 @@ class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
-  void refuse_if_unavailable(const char* action) const;
+  enum class Call { kStep, kOther };
+
+  /** Steps may be several in flight, where the engine has use for it; any other call is alone. */
+  void refuse_if_unavailable(const char* action, Call call = Call::kOther) const;
   /** Marks a call as begun; the function it returns ends it, and does nothing once this object is gone. */
-  std::function<void()> begin();
-  void finished();
+  std::function<void()> begin(Call call = Call::kOther);
+  void finished(Call call);
   void release();
 
   std::shared_ptr<Engine> engine_;  // null once closed
   Napi::ObjectReference info_;
-  bool busy_ = false;
+  int num_calls_ = 0;  // in flight
+  int num_steps_ = 0;  // of them
+  const std::shared_ptr<Line> line_ = std::make_shared<Line>();
   bool closing_ = false;
   std::optional<Napi::Promise::Deferred> closed_;
   // Null once this object is destroyed: at the end of an environment a call may end later.

@@ -103,7 +103,27 @@ void check_lengths(const StepBatch& batch) {
   check_optional_lengths(batch, num_sequences);
 }
 
-void check_token(const EngineInfo& info, const StepBatch& batch, size_t t, const std::vector<bool>& slot_filled) {
+bool is_fed(const StepBatch& batch, size_t s) { return !batch.ids_from.empty() && batch.ids_from[s] >= 0; }
+
+/** `drawn`: of each sequence of the step before the row of its draw, or -1. */
+void check_fed(const StepBatch& batch, std::span<const int32_t> drawn) {
+  if (batch.ids_from.empty()) return;
+  check_length("idsFrom", batch.ids_from.size(), batch.num_sequences());
+  for (size_t s = 0; s < batch.num_sequences(); s++) {
+    const int32_t from = batch.ids_from[s];
+    if (from == -1) continue;
+    if (from < -1 || static_cast<size_t>(from) >= drawn.size() || drawn[from] < 0) {
+      refuse_step("idsFrom of sequence " + text(s) + " is " + text(from), "-1 or one that the step before samples");
+    }
+    if (batch.embedding_rows[batch.query_starts[s + 1] - 1] != -1) {
+      refuse_step("idsFrom of sequence " + text(s) + " is of a tile's row", "of text");
+    }
+  }
+}
+
+/** `is_fed`: its id comes from the step before. */
+void check_token(const EngineInfo& info, const StepBatch& batch, size_t t, const std::vector<bool>& slot_filled,
+                 bool is_fed) {
   const int32_t row = batch.embedding_rows[t];
   const int64_t num_rows = static_cast<int64_t>(info.num_tile_slots) * info.tokens_per_tile;
   const std::string at = " at token " + text(t);
@@ -114,7 +134,7 @@ void check_token(const EngineInfo& info, const StepBatch& batch, size_t t, const
     refuse_step("embedding row " + text(row) + at + " is of an empty slot", "a slot that a tile was encoded to");
   }
   const int32_t id = batch.token_ids[t];
-  if (row == -1 && (id < 0 || id >= info.vocab_size)) {
+  if (row == -1 && !is_fed && (id < 0 || id >= info.vocab_size)) {
     refuse_step("token id " + text(id) + at, "one below " + text(info.vocab_size));
   }
   const int32_t position = batch.positions[t];
@@ -147,7 +167,7 @@ void check_sequence(const EngineInfo& info, const StepBatch& batch, size_t s, co
   const int32_t start = batch.query_starts[s];
   const int32_t end = batch.query_starts[s + 1];
   for (int32_t t = start; t < end; t++) {
-    check_token(info, batch, t, slot_filled);
+    check_token(info, batch, t, slot_filled, t == end - 1 && is_fed(batch, s));
     if (t > start && batch.positions[t] != batch.positions[t - 1] + 1) {
       refuse_step("position " + text(batch.positions[t]) + " after " + text(batch.positions[t - 1]) + " in sequence " +
                   text(s), "one more");
@@ -253,8 +273,10 @@ void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const 
   }
 }
 
-void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled) {
+void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled,
+                 std::span<const int32_t> drawn) {
   check_lengths(batch);
+  check_fed(batch, drawn);
   check_optional_values(info, batch);
   std::vector<BlockUse> blocks(info.num_kv_blocks);
   for (size_t s = 0; s < batch.num_sequences(); s++) check_sequence(info, batch, s, slot_filled, blocks);

@@ -20,7 +20,11 @@ void check_tiles(const EngineInfo& info, std::span<const uint8_t> pixels, std::s
 /** Checks slots that are to be read; `slot_filled` as below. */
 void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const std::vector<bool>& slot_filled);
 
-/** Checks a batch; `slot_filled` [num_tile_slots] says which slots hold embeddings. */
-void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled);
+/**
+ * Checks a batch; `slot_filled` [num_tile_slots] says which slots hold embeddings, `drawn` which sequences of the step
+ * before draw a token (the others are -1).
+ */
+void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled,
+                 std::span<const int32_t> drawn);
 
 }  // namespace tessera

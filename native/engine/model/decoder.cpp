@@ -23,7 +23,8 @@ int Decoder::num_kv_blocks() const {
   return least;
 }
 
-Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted) {
+Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted,
+                      std::span<const int32_t> ids_from) {
   rope_.angles(batch, cos_, sin_);
   const StepLayout step = {
       .positions = batch.positions,
@@ -37,10 +38,14 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
       .embedding_rows = batch.embedding_rows,
       .wanted = wanted,
       .head_dim = config_.head_dim,
+      .ids_from = ids_from,
   };
   const size_t num_rows = ops_.begin_step(step);
   for (const auto& stage : stages_) {
-    if (&stage->ops() != &ops_) stage->ops().begin_step(step);
+    if (&stage->ops() == &ops_) continue;
+    StepLayout behind = step;
+    behind.ids_from = {};  // the first device alone embeds, and draws
+    stage->ops().begin_step(behind);
   }
   const size_t num_logits = num_rows > batch.num_tokens() ? num_rows : wanted.size();
   const Rows logits = logits_.rows(ops_, num_logits, config_.vocab_size);

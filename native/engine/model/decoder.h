@@ -24,10 +24,12 @@ class Decoder {
   int num_kv_blocks() const;
 
   /**
-   * Runs the batch's new tokens and writes their keys and values. `tiles` is what embedding_rows point into.
+   * Runs the batch's new tokens and writes their keys and values. `tiles` is what embedding_rows point into; `ids_from`
+   * as in `StepLayout`.
    * @return logits of the tokens in `wanted`, one row each; memory of the first device, valid until the next call
    */
-  Rows forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted);
+  Rows forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted,
+               std::span<const int32_t> ids_from);
 
  private:
   void run_step(const StepLayout& step, const float* tiles, size_t num_rows, const Rows& logits);

@@ -2,10 +2,13 @@
 #include "tessera/engine.h"
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "model/batch_check.h"
 #include "model/config.h"
 #include "model/decoder.h"
+#include "model/id_feed.h"
 #include "model/placement.h"
 #include "model/tile_slots.h"
 #include "model/vision_tower.h"
@@ -16,6 +19,61 @@
 namespace tessera {
 
 namespace {
+
+StepResult collect(std::span<const uint8_t> sample, int max_top, std::span<const SampledToken> sampled) {
+  StepResult result;
+  result.max_top = max_top;
+  result.top_ids.assign(sample.size() * max_top, -1);
+  result.top_logprobs.assign(sample.size() * max_top, 0);
+  static const SampledToken none;
+  size_t next = 0;
+  for (size_t s = 0; s < sample.size(); s++) {
+    const SampledToken& token = sample[s] == 0 ? none : sampled[next++];
+    if (sample[s] != 0 && token.id < 0) {
+      refuse("sample", "logits of sequence " + std::to_string(s) + " are not finite", "numbers");
+    }
+    result.token_ids.push_back(token.id);
+    result.logprobs.push_back(token.logprob);
+    for (size_t i = 0; i < token.top.size(); i++) {
+      result.top_ids[s * max_top + i] = token.top[i].id;
+      result.top_logprobs[s * max_top + i] = token.top[i].logprob;
+    }
+  }
+  return result;
+}
+
+/** A step whose draws are on their way; counted among the engine's steps in flight until they are taken. */
+class LocalStep final : public StepInFlight {
+ public:
+  LocalStep(const StepBatch& batch, std::atomic<int>& in_flight)
+      : sample_(batch.sample.begin(), batch.sample.end()), in_flight_(in_flight) {
+    for (const int32_t num_top : batch.num_top) max_top_ = std::max(max_top_, num_top);
+    in_flight_++;
+  }
+  ~LocalStep() override { end(); }
+  /** Room for what is drawn. */
+  std::vector<SampledToken>& sampled() { return sampled_; }
+  /** Null where it is drawn already. */
+  void await(std::unique_ptr<Draws> draws) { draws_ = std::move(draws); }
+  StepResult take() override {
+    if (draws_ != nullptr) draws_->take(sampled_);
+    end();
+    return collect(sample_, max_top_, sampled_);
+  }
+
+ private:
+  void end() {
+    draws_ = nullptr;
+    if (!std::exchange(has_ended_, true)) in_flight_--;
+  }
+
+  std::vector<uint8_t> sample_;
+  int max_top_ = 0;
+  std::vector<SampledToken> sampled_;
+  std::unique_ptr<Draws> draws_;
+  bool has_ended_ = false;
+  std::atomic<int>& in_flight_;
+};
 
 class LocalEngine final : public Engine {
  public:
@@ -41,6 +99,7 @@ class LocalEngine final : public Engine {
         .kv_block_size = kKvBlockSize,
         .num_kv_blocks = decoder_.num_kv_blocks(),
         .num_tile_slots = options.num_tile_slots,
+        .steps_in_flight = ops_.feeds_ids() ? kMaxStepsInFlight : 1,
         .trained_length = config_.decoder.trained_length,
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,
@@ -63,8 +122,12 @@ class LocalEngine final : public Engine {
     }
   }
 
-  StepResult step(const StepBatch& batch) override {
-    check_batch(info_, batch, slots_.filled());
+  std::unique_ptr<StepInFlight> submit(const StepBatch& batch) override {
+    check_batch(info_, batch, slots_.filled(), feed_.draw_rows());
+    if (in_flight_ >= kMaxStepsInFlight) {
+      refuse("step", std::to_string(in_flight_) + " steps are in flight", "at most " + std::to_string(kMaxStepsInFlight));
+    }
+    const std::span<const int32_t> fed = feed_.rows_of(batch);
     std::vector<int32_t> wanted;
     std::vector<SamplingParams> params;
     for (size_t s = 0; s < batch.num_sequences(); s++) {
@@ -72,20 +135,38 @@ class LocalEngine final : public Engine {
       const int32_t last = batch.query_starts[s + 1] - 1;
       wanted.push_back(last);
       params.push_back(sampling_of(batch, s, static_cast<uint64_t>(batch.positions[last]) + 1));
+      if (!fed.empty()) params.back().id_from = fed[s];
     }
-    const Rows logits = decoder_.forward(batch, slots_.embeddings(), wanted);
-    std::vector<SampledToken> sampled(wanted.size());
-    ops_.sample(logits, params, sampled);
-    return collect(batch, sampled);
+    auto step = std::make_unique<LocalStep>(batch, in_flight_);
+    step->sampled().resize(params.size());
+    StepBatch known = batch;
+    std::span<const int32_t> ids_from;
+    if (ops_.feeds_ids()) {
+      ids_from = feed_.token_rows_of(batch, fed);
+    } else if (!fed.empty()) {
+      known.token_ids = feed_.resolve_ids(batch, fed);
+      feed_.resolve_penalties(params);
+    }
+    const Rows logits = decoder_.forward(known, slots_.embeddings(), wanted, ids_from);
+    if (ops_.feeds_ids()) {
+      step->await(ops_.begin_draws(logits, params));
+    } else {
+      ops_.sample(logits, params, step->sampled());
+      feed_.remember_ids(step->sampled());
+    }
+    feed_.remember(batch);
+    return step;
   }
 
-  void check(const StepBatch& batch) const override { check_batch(info_, batch, slots_.filled()); }
+  void check(const StepBatch& batch) const override {
+    check_batch(info_, batch, slots_.filled(), feed_.draw_rows());
+  }
 
   std::vector<float> logits(const StepBatch& batch) override {
-    check_batch(info_, batch, slots_.filled());
+    check_batch(info_, batch, slots_.filled(), {});
     std::vector<int32_t> all(batch.num_tokens());
     for (size_t t = 0; t < all.size(); t++) all[t] = static_cast<int32_t>(t);
-    const Rows logits = decoder_.forward(batch, slots_.embeddings(), all);
+    const Rows logits = decoder_.forward(batch, slots_.embeddings(), all, {});
     std::vector<float> out(logits.rows * logits.cols);
     ops_.download(out.data(), logits.data, out.size());
     return out;
@@ -152,28 +233,6 @@ class LocalEngine final : public Engine {
     };
   }
 
-  static StepResult collect(const StepBatch& batch, std::span<const SampledToken> sampled) {
-    StepResult result;
-    for (int32_t num_top : batch.num_top) result.max_top = std::max(result.max_top, num_top);
-    result.top_ids.assign(batch.num_sequences() * result.max_top, -1);
-    result.top_logprobs.assign(batch.num_sequences() * result.max_top, 0);
-    static const SampledToken none;
-    size_t next = 0;
-    for (size_t s = 0; s < batch.num_sequences(); s++) {
-      const SampledToken& token = batch.sample[s] == 0 ? none : sampled[next++];
-      if (batch.sample[s] != 0 && token.id < 0) {
-        refuse("sample", "logits of sequence " + std::to_string(s) + " are not finite", "numbers");
-      }
-      result.token_ids.push_back(token.id);
-      result.logprobs.push_back(token.logprob);
-      for (size_t i = 0; i < token.top.size(); i++) {
-        result.top_ids[s * result.max_top + i] = token.top[i].id;
-        result.top_logprobs[s * result.max_top + i] = token.top[i].logprob;
-      }
-    }
-    return result;
-  }
-
   const ModelConfig config_;
   const Placement placement_;
   Ops& ops_;  // the first device
@@ -183,6 +242,8 @@ class LocalEngine final : public Engine {
   Decoder decoder_;
   TileSlots slots_;
   EngineInfo info_;
+  IdFeed feed_;
+  std::atomic<int> in_flight_ = 0;
 };
 
 }  // namespace

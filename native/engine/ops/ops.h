@@ -140,6 +140,7 @@ struct StepLayout {
   std::span<const int32_t> embedding_rows;  // [T] -1 for text
   std::span<const int32_t> wanted;          // tokens that go on to the head
   int head_dim = 0;
+  std::span<const int32_t> ids_from;  // [T] row of the last draws whose id it is; -1: token_ids has it; or empty: all -1
 };
 
 /** How patches of a tile become the projector's rows. */
@@ -165,6 +166,10 @@ struct SamplingParams {
   std::span<const int32_t> seen_counts;  // of each, how often in the answer
   std::span<const int32_t> bias_ids;
   std::span<const float> biases;
+  /** Row of the last draws whose id penalties count as one more of the answer; -1: none. */
+  int32_t id_from = -1;
+
+  bool has_penalties() const { return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0; }
 };
 
 struct LikelyToken {
@@ -176,6 +181,14 @@ struct SampledToken {
   int32_t id = -1;               // -1: the logits were not numbers
   float logprob = 0;
   std::vector<LikelyToken> top;  // likeliest first
+};
+
+/** Draws on their way. */
+class Draws {
+ public:
+  virtual ~Draws() = default;
+  /** Waits for them, once; from any thread, beside the device's next operations. */
+  virtual void take(std::span<SampledToken> out) = 0;
 };
 
 /**
@@ -262,6 +275,13 @@ class Ops {
   /** The step's wanted rows of x. */
   virtual void gather_rows(const Rows& x, const StepLayout& step, const Rows& y) = 0;
   virtual void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) = 0;
+  /** Whether ids go from one step's draws into the next step on the device (`ids_from`, `id_from`). */
+  virtual bool feeds_ids() const { return false; }
+  /** Puts draws in line, at most `kMaxStepsInFlight` at once. For a device that feeds ids. */
+  virtual std::unique_ptr<Draws> begin_draws(const Rows& logits, std::span<const SamplingParams> params) {
+    (void)logits, (void)params;
+    return nullptr;
+  }
 };
 
 /** Tokens one KV block holds, on every device. */

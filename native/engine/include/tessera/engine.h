@@ -55,6 +55,7 @@ struct EngineInfo {
   int kv_block_size = 0;    // tokens
   int num_kv_blocks = 0;
   int num_tile_slots = 0;
+  int steps_in_flight = 1;  // that are worth having: more where a device goes on while the host prepares
   int trained_length = 0;   // tokens the position encoding was trained for
   int context_length = 0;   // tokens it is stretched to, at least trained_length
   uint64_t weight_bytes = 0;
@@ -93,6 +94,10 @@ struct StepBatch {
   std::span<const int32_t> bias_ids;     // [B]
   std::span<const float> biases;         // [B]
 
+  // Of sequences whose last token is drawn by the step before, which need not have ended: its row there, whose token
+  // `token_ids` then does not tell; -1 of all others. Penalties count that token as one more of the answer.
+  std::span<const int32_t> ids_from;  // [S], or empty
+
   size_t num_sequences() const { return sample.size(); }
   size_t num_tokens() const { return token_ids.size(); }
 };
@@ -109,6 +114,17 @@ struct StepResult {
   std::vector<float> top_logprobs;  // [S * max_top]
 };
 
+/** A step in line or running. */
+class StepInFlight {
+ public:
+  virtual ~StepInFlight() = default;
+  /** Waits for the step's results, once; from any thread, beside a `submit` too. */
+  virtual StepResult take() = 0;
+};
+
+/** Steps that may be in flight at once: one runs, one waits for it. */
+inline constexpr int kMaxStepsInFlight = 2;
+
 /**
  * A loaded model. Calls come one at a time, from any thread. Arguments are checked before memory is touched; a bad one
  * throws `Error` and changes nothing. A sequence's results depend on its own tokens alone, bit for bit: not on the rest
@@ -122,7 +138,12 @@ class Engine {
   virtual const EngineInfo& info() const = 0;
   /** `pixels`: [N * tile_size * tile_size * 3] u8 RGB; `slots`: [N] where the embeddings stay. */
   virtual void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) = 0;
-  virtual StepResult step(const StepBatch& batch) = 0;
+  /**
+   * Puts a step in line behind the one before, up to `kMaxStepsInFlight`; other calls come when none is in flight. On a
+   * device without a line of its own the step has run when this returns. The engine outlives what is returned.
+   */
+  virtual std::unique_ptr<StepInFlight> submit(const StepBatch& batch) = 0;
+  StepResult step(const StepBatch& batch) { return submit(batch)->take(); }
   /** Throws what `step` would throw of this batch before it runs the model. */
   virtual void check(const StepBatch& batch) const = 0;
   /** Logits of every new token, [T * vocab_size]; writes the KV cache as `step` does. */

@@ -185,6 +185,12 @@ void CudaOps::shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const flo
 
 size_t CudaOps::begin_step(const StepLayout& step) {
   if (inputs_.send(step)) graphs_.forget();
+  if (inputs_.ids_from() != nullptr) {
+    expects(sampler_.last_ids() != nullptr, "draws before a step that goes on from them");
+    must(feed_ids(sampler_.last_ids(), inputs_.ids_from(), inputs_.tables().num_tokens, inputs_.token_ids(),
+                  device_.stream()),
+         "feed drawn tokens");
+  }
   return inputs_.tables().num_tokens;
 }
 
@@ -239,10 +245,14 @@ void CudaOps::gather_rows(const Rows& x, const StepLayout&, const Rows& y) {
 }
 
 void CudaOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
-  if (logits.rows == 0) return device_.synchronise();
+  begin_draws(logits, params)->take(out);
+}
+
+std::unique_ptr<Draws> CudaOps::begin_draws(const Rows& logits, std::span<const SamplingParams> params) {
+  settle();
   device_.use();
-  expects(logits.element == Element::kF32, "logits of fp32");
-  sampler_.run(*this, logits, params, out);
+  expects(logits.rows == 0 || logits.element == Element::kF32, "logits of fp32");
+  return sampler_.begin(*this, logits, params);
 }
 
 }  // namespace tessera::cuda

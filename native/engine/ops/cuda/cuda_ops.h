@@ -1,7 +1,7 @@
 /**
  * Owns the CUDA device: the operations as kernels and cuBLASLt products on one stream. The residual stream, tile
  * embeddings and logits are fp32, all else between operations is bf16. An operation returns once its work is in line;
- * `download`, `receive` and `sample` wait for results.
+ * `download` and `Draws::take` wait for results.
  */
 #pragma once
 
@@ -58,6 +58,8 @@ class CudaOps final : public Ops {
                        const Rows& y) override;
   void gather_rows(const Rows& x, const StepLayout& step, const Rows& y) override;
   void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
+  bool feeds_ids() const override { return true; }
+  std::unique_ptr<Draws> begin_draws(const Rows& logits, std::span<const SamplingParams> params) override;
 
  private:
   /** x += scale * delta, which the norm that comes next does on its way, or else `settle`. */

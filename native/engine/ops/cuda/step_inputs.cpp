@@ -33,7 +33,7 @@ bool decodes(const StepLayout& step) {
 
 /** The arrays of a padded step; `layout` are views of them. */
 struct Padded {
-  std::vector<int32_t> positions, query_starts, block_tables, token_ids, embedding_rows, wanted;
+  std::vector<int32_t> positions, query_starts, block_tables, token_ids, embedding_rows, wanted, ids_from;
   std::vector<float> cos, sin;
   StepLayout layout;
 
@@ -49,6 +49,7 @@ struct Padded {
     token_ids = pad(step.token_ids, 0);
     embedding_rows = pad(step.embedding_rows, -1);
     wanted = pad(step.wanted, 0);
+    if (!step.ids_from.empty()) ids_from = pad(step.ids_from, -1);
     query_starts.assign(step.query_starts.begin(), step.query_starts.end());
     query_starts.resize(rows + 1, static_cast<int32_t>(count));
     const int max_blocks = static_cast<int>(std::bit_ceil(static_cast<unsigned>(step.max_blocks)));
@@ -63,7 +64,7 @@ struct Padded {
     cos.resize(rows * half);
     sin.resize(rows * half);
     layout = {positions, query_starts, block_tables, max_blocks, step.num_heads, cos.data(), sin.data(),
-              token_ids, embedding_rows, wanted, step.head_dim};
+              token_ids, embedding_rows, wanted, step.head_dim, ids_from};
   }
 };
 
@@ -103,22 +104,24 @@ bool StepInputs::send(const StepLayout& given) {
   const size_t wanted = packer.add(step.wanted);
   const size_t cos = packer.add(step.cos, angles);
   const size_t sin = packer.add(step.sin, angles);
+  const size_t from = packer.add(step.ids_from);
 
-  sent_.wait();
-  const bool moves = packer.bytes() > host_.bytes();
+  Stage& stage = stages_[next_stage_];
+  next_stage_ = (next_stage_ + 1) % kMaxStepsInFlight;
+  stage.sent.wait();
+  const bool moves = packer.bytes() > device_memory_.bytes;
   if (moves) {
-    const size_t room = packer.bytes() * 2;
-    host_.reserve(room);
     device_memory_ = {};
-    device_memory_ = device_.allocate_raw(room);
+    device_memory_ = device_.allocate_raw(packer.bytes() * 2);
   }
-  packer.write(host_.data());
+  stage.memory.reserve(device_memory_.bytes);
+  packer.write(stage.memory.data());
   char* base = static_cast<char*>(device_memory_.memory.get());
-  must(cudaMemcpyAsync(base, host_.data(), packer.bytes(), cudaMemcpyHostToDevice, device_.stream()),
+  must(cudaMemcpyAsync(base, stage.memory.data(), packer.bytes(), cudaMemcpyHostToDevice, device_.stream()),
        "send a step's arrays");
-  sent_.record(device_.stream());
+  stage.sent.record(device_.stream());
 
-  const auto ints = [&](size_t at) { return reinterpret_cast<const int32_t*>(base + at); };
+  const auto ints = [&](size_t at) { return reinterpret_cast<int32_t*>(base + at); };
   tables.positions = ints(positions);
   tables.sequence_of = ints(sequences);
   tables.query_starts = ints(starts);
@@ -128,6 +131,7 @@ bool StepInputs::send(const StepLayout& given) {
   tables.num_sequences = static_cast<int>(num_sequences);
   tables_ = tables;
   token_ids_ = ints(ids);
+  ids_from_ = step.ids_from.empty() ? nullptr : ints(from);
   embedding_rows_ = ints(rows);
   wanted_ = ints(wanted);
   cos_ = reinterpret_cast<const float*>(base + cos);

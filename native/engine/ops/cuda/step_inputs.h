@@ -22,7 +22,9 @@ class StepInputs {
   bool is_decode() const { return is_decode_; }
 
   const StepTables& tables() const { return tables_; }
-  const int32_t* token_ids() const { return token_ids_; }
+  int32_t* token_ids() const { return token_ids_; }
+  /** [T] row of the last draws that a token's id is taken from, or -1; null where there is none. */
+  const int32_t* ids_from() const { return ids_from_; }
   const int32_t* embedding_rows() const { return embedding_rows_; }
   const int32_t* wanted() const { return wanted_; }
   const float* cos() const { return cos_; }
@@ -32,12 +34,19 @@ class StepInputs {
   int max_decode_keys() const { return max_decode_keys_; }
 
  private:
+  /** Two in turn: the copy of the step before may be on its way. */
+  struct Stage {
+    PinnedMemory memory;
+    Event sent;
+  };
+
   Device& device_;
-  PinnedMemory host_;
-  Event sent_;
+  Stage stages_[kMaxStepsInFlight];
+  int next_stage_ = 0;
   Buffer device_memory_;
   StepTables tables_;
-  const int32_t* token_ids_ = nullptr;
+  int32_t* token_ids_ = nullptr;
+  const int32_t* ids_from_ = nullptr;
   const int32_t* embedding_rows_ = nullptr;
   const int32_t* wanted_ = nullptr;
   const float* cos_ = nullptr;

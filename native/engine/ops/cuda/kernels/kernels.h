@@ -123,7 +123,7 @@ struct SamplingRow {
   int32_t first_bias = 0;
   int32_t num_biases = 0;
 };
-/** Rows and the lists they share. No id is twice in a row's part of a list. */
+/** Rows and the lists they share. No id is twice in a row's part of a list; one of -1 is nobody's. */
 struct SamplingTables {
   const SamplingRow* rows = nullptr;
   const int32_t* seen_ids = nullptr;     // [num_seen]
@@ -149,6 +149,16 @@ size_t sampling_workspace_bytes(int num_rows, int vocab, int num_seen, int num_b
  */
 cudaError_t sample(float* logits, size_t stride, int num_rows, int vocab, const SamplingTables& tables, void* workspace,
                    const SampledRows& out, cudaStream_t stream);
+
+// feed.cu
+/** ids[t] = drawn[from[t]] where from[t] is not -1. */
+cudaError_t feed_ids(const int32_t* drawn, const int32_t* from, int num_tokens, int32_t* ids, cudaStream_t stream);
+/**
+ * Counts drawn[from[r]] as one more token of row r's answer where from[r] is not -1: in its entry of the row's list, or in
+ * the list's last one, which is -1 until then.
+ */
+cudaError_t feed_seen(const int32_t* drawn, const int32_t* from, const SamplingRow* rows, int num_rows,
+                      int32_t* seen_ids, int32_t* seen_counts, cudaStream_t stream);
 
 // coded_product.cu
 /** Rows that are multiplied straight from codes; for more, `expand` to bf16 and multiply that. */

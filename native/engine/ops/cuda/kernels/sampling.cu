@@ -289,7 +289,8 @@ __global__ void __launch_bounds__(kDrawThreads, 1)
   }
   __syncthreads();
   for (int i = threadIdx.x; i < row.num_seen; i += blockDim.x) {
-    own[tables.seen_ids[row.first_seen + i]] = workspace.plain_seen[row.first_seen + i];
+    const int id = tables.seen_ids[row.first_seen + i];
+    if (id >= 0) own[id] = workspace.plain_seen[row.first_seen + i];
   }
   __syncthreads();
   const float log_sum = __logf(plain_sum);

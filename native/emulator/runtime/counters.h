@@ -1,0 +1,19 @@
+/** Owns what the emulator counts of a program, so that tests can say what a step may not do. */
+#pragma once
+
+#include <cstdint>
+
+namespace cuemu {
+
+struct Counters {
+  uint64_t allocations = 0;         // of device memory
+  uint64_t pinned_allocations = 0;
+  uint64_t frees = 0;               // of either, which wait for the device
+  uint64_t waits = 0;               // of the host for work that was not done
+  uint64_t launches = 0;            // of kernels and graphs; those inside a graph are not counted
+};
+
+/** Since the program began. */
+Counters counters();
+
+}  // namespace cuemu
