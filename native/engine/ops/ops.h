@@ -92,8 +92,8 @@ class Matrix {
 
 /**
  * How a matrix is held: in the device's own type, or quantised, in which case sums are still fp32. AWQ is quantised in the
- * checkpoint; a device of another type than bf16 may hold it as what it stands for. Of `kInt8Head` weights alone are
- * int8, a scale a row, and activations are bf16.
+ * checkpoint; a device of another type than bf16 may hold it as what it stands for. Of `kInt8Head` weights are
+ * int8, a scale a row, and activations have 16 bits.
  */
 enum class WeightType { kBase, kInt8, kNf4, kFp4, kAwq, kInt8Head };
 

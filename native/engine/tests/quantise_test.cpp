@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/cpu/codebook_matrix.h"
 #include "ops/cpu/half.h"
 #include "ops/reference/reference.h"
 #include "tests/check.h"
@@ -97,12 +98,19 @@ TEST(scales_of_bitsandbytes_dequantise_to_its_own) {
   }
 }
 
+bool is_4_bit(WeightType type) { return type == WeightType::kNf4 || type == WeightType::kFp4; }
+
 /** What a weight of a matrix becomes. */
 std::vector<float> stored(WeightType type, const std::vector<float>& w, size_t rows, size_t cols) {
   std::vector<float> out(w.size());
-  if (type != WeightType::kInt8 && type != WeightType::kInt8Head) {
+  if (is_4_bit(type)) {
     const Tensor4 tensor = quantised(type, w);
-    for (size_t i = 0; i < w.size(); i++) out[i] = cpu::from_bf16(cpu::to_bf16(tensor.value(i)));
+    const cpu::Codebook& book = cpu::codebook_of(type);
+    for (size_t i = 0; i < w.size(); i++) {
+      // Rows that are no whole blocks are held in bf16.
+      out[i] = cols % kBlock4 == 0 ? book.values[tensor.code(i)] / book.unit * tensor.scale(i / kBlock4)
+                                   : cpu::from_bf16(cpu::to_bf16(tensor.value(i)));
+    }
     return out;
   }
   for (size_t r = 0; r < rows; r++) {
@@ -115,20 +123,29 @@ std::vector<float> stored(WeightType type, const std::vector<float>& w, size_t r
   return out;
 }
 
-/** What activations are multiplied as: LLM.int8 row by row, or bf16. */
-std::vector<float> multiplied(WeightType type, const std::vector<float>& x, size_t rows, size_t cols) {
+/** Steps of the largest magnitude below `limit`; what is not below, in bf16. */
+void round_steps(const float* x, size_t count, float limit, int steps, float* out) {
+  float largest = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (std::fabs(x[i]) < limit) largest = std::max(largest, std::fabs(x[i]));
+  }
+  for (size_t i = 0; i < count; i++) {
+    out[i] = std::fabs(x[i]) < limit ? std::nearbyint(x[i] * (1.0f / largest * steps)) * (largest / steps)
+                                     : cpu::from_bf16(cpu::to_bf16(x[i]));
+  }
+}
+
+/** What activations are multiplied as: LLM.int8 row by row, 16 bits a row or 64 columns, or bf16. */
+std::vector<float> multiplied(WeightType type, const std::vector<float>& x, size_t cols) {
   std::vector<float> out(x.size());
-  for (size_t r = 0; r < rows; r++) {
-    float largest = 0;
-    for (size_t c = 0; c < cols; c++) {
-      const float magnitude = std::fabs(x[r * cols + c]);
-      if (magnitude < 6.0f) largest = std::max(largest, magnitude);
-    }
-    for (size_t c = 0; c < cols; c++) {
-      const float value = x[r * cols + c];
-      const bool is_int8 = type == WeightType::kInt8 && std::fabs(value) < 6.0f;
-      out[r * cols + c] = is_int8 ? std::nearbyint(value * (1.0f / largest * 127.0f)) * (largest / 127.0f)
-                                  : cpu::from_bf16(cpu::to_bf16(value));
+  if (is_4_bit(type) && cols % kBlock4 != 0) {
+    for (size_t i = 0; i < x.size(); i++) out[i] = cpu::from_bf16(cpu::to_bf16(x[i]));
+  } else if (is_4_bit(type)) {
+    for (size_t i = 0; i < x.size(); i += kBlock4) round_steps(&x[i], kBlock4, INFINITY, cpu::kCodebookActivation, &out[i]);
+  } else {
+    const bool is_head = type == WeightType::kInt8Head;
+    for (size_t i = 0; i < x.size(); i += cols) {
+      round_steps(&x[i], cols, is_head ? INFINITY : 6.0f, is_head ? 32767 : 127, &out[i]);
     }
   }
   return out;
@@ -185,7 +202,7 @@ TEST(products_with_quantised_weights_agree_with_the_reference) {
         const auto matrix = ops.load_matrix({parts, 1}, Join::kStacked, type);
         std::vector<float> y(m * n), gated(m * n);
         ops.linear(rows, *matrix, {}, {y.data(), m, n});
-        const auto xs = to_reference(multiplied(type, x, m, k), m, k);
+        const auto xs = to_reference(multiplied(type, x, k), m, k);
         auto expected = reference::product(xs, to_reference(stored(type, w, n, k), n, k));
         const double tolerance = 2e-6 * std::sqrt(static_cast<double>(k)) * 40;
         if (!(largest_difference(y, expected) <= tolerance)) {
@@ -237,14 +254,69 @@ TEST(int8_products_without_outliers_are_the_same_bits_on_every_set) {
   const auto x = random.values(m * k, 5.9f);
   const auto w = random.values(n * k);
   const HostTensor tensor = {"w", w.data(), DiskType::kF32, n, k};
-  std::vector<float> expected;
-  for (const auto* kernels : all_kernels()) {
-    cpu::CpuOps ops(Dtype::kBf16, 1, *kernels);
-    const auto matrix = ops.load_matrix({&tensor, 1}, Join::kStacked, WeightType::kInt8);
-    std::vector<float> y(m * n);
-    ops.linear({const_cast<float*>(x.data()), m, k}, *matrix, {}, {y.data(), m, n});
-    if (expected.empty()) expected = y;
-    CHECK(same_bits(y, expected));
+  for (const WeightType type : {WeightType::kInt8, WeightType::kInt8Head}) {
+    std::vector<float> expected;
+    for (const auto* kernels : all_kernels()) {
+      cpu::CpuOps ops(Dtype::kBf16, 1, *kernels);
+      const auto matrix = ops.load_matrix({&tensor, 1}, Join::kStacked, type);
+      std::vector<float> y(m * n);
+      ops.linear({const_cast<float*>(x.data()), m, k}, *matrix, {}, {y.data(), m, n});
+      if (expected.empty()) expected = y;
+      CHECK(same_bits(y, expected));
+    }
+  }
+}
+
+/** Sums of a block are exact: at their largest they must not overflow, whatever the set adds up first. */
+TEST(codebook_products_of_largest_values_do_not_overflow) {
+  const size_t n = 33, k = 128;
+  for (const WeightType type : {WeightType::kNf4, WeightType::kFp4}) {
+    for (const float sign : {1.0f, -1.0f}) {
+      const std::vector<float> w(n * k, 0.5f);
+      const HostTensor tensor = {"w", w.data(), DiskType::kF32, n, k};
+      for (const auto* kernels : all_kernels()) {
+        cpu::CpuOps ops(Dtype::kBf16, 1, *kernels);
+        const auto matrix = ops.load_matrix({&tensor, 1}, Join::kStacked, type);
+        for (const size_t m : {1, 2, 8, 9, 40}) {
+          std::vector<float> x(m * k, 3.0f * sign), y(m * n);
+          ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n});
+          for (float value : y) CHECK(std::fabs(value - 192.0f * sign) < 1e-3f);
+        }
+      }
+    }
+  }
+}
+
+/** What rounding to whole numbers does to a product is less than what bf16 does to it. */
+TEST(codebook_products_are_closer_to_the_dequantised_weights_than_bf16_is) {
+  const size_t m = 16, n = 96, k = 640;
+  for (const WeightType type : {WeightType::kNf4, WeightType::kFp4}) {
+    Random random(21);
+    auto x = random.values(m * k);
+    // As in real models: a few activations are far larger than the rest.
+    for (size_t r = 0; r < m; r++) x[r * k + random.below(k)] = 120;
+    const auto w = random.values(n * k);
+    const Tensor4 tensor = quantised(type, w);
+    std::vector<float> exact(w.size()), rounded(w.size()), bf16_x(x.size());
+    for (size_t i = 0; i < w.size(); i++) {
+      exact[i] = tensor.value(i);
+      rounded[i] = cpu::from_bf16(cpu::to_bf16(exact[i]));
+    }
+    for (size_t i = 0; i < x.size(); i++) bf16_x[i] = cpu::from_bf16(cpu::to_bf16(x[i]));
+    const auto expected = reference::product(to_reference(x, m, k), to_reference(exact, n, k));
+    const auto in_bf16 = reference::product(to_reference(bf16_x, m, k), to_reference(rounded, n, k));
+    double bf16_error = 0;
+    for (size_t i = 0; i < expected.data.size(); i++) bf16_error += std::pow(in_bf16.data[i] - expected.data[i], 2);
+    const HostTensor source = {"w", w.data(), DiskType::kF32, n, k};
+    for (const auto* kernels : all_kernels()) {
+      cpu::CpuOps ops(Dtype::kBf16, 1, *kernels);
+      const auto matrix = ops.load_matrix({&source, 1}, Join::kStacked, type);
+      std::vector<float> y(m * n);
+      ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n});
+      double error = 0;
+      for (size_t i = 0; i < y.size(); i++) error += std::pow(y[i] - expected.data[i], 2);
+      CHECK(error < bf16_error / 16);
+    }
   }
 }
 
@@ -256,7 +328,7 @@ TEST(quantised_matrices_say_what_they_take) {
   const auto bytes = [&](WeightType type) { return ops.load_matrix({&tensor, 1}, Join::kStacked, type)->bytes; };
   CHECK_EQUAL(bytes(WeightType::kBase), n * k * 2);
   CHECK_EQUAL(bytes(WeightType::kInt8), n * k + n * 8);
-  CHECK_EQUAL(bytes(WeightType::kInt8Head), n * k + n * 4);
+  CHECK_EQUAL(bytes(WeightType::kInt8Head), n * k + n * 8);
   CHECK_EQUAL(bytes(WeightType::kNf4), n * k / 2 + n * k / 64 * 4);
   // Zeros stay zeros, though their scale is none to divide by.
   std::vector<float> x(k, 1.0f), y(n, 1.0f);

@@ -102,9 +102,9 @@ TEST(packed_bytes_are_those_of_this_version) {
       {Dtype::kFp16, WeightType::kBase, 10312999362147656972u},
       {Dtype::kFp32, WeightType::kBase, 16724044384623378658u},
       {Dtype::kBf16, WeightType::kInt8, 8635144986659598825u},
-      {Dtype::kBf16, WeightType::kInt8Head, 11168434820206523090u},
-      {Dtype::kBf16, WeightType::kNf4, 13340287485996725925u},
-      {Dtype::kBf16, WeightType::kFp4, 13070223757774123448u},
+      {Dtype::kBf16, WeightType::kInt8Head, 8635144986659598825u},
+      {Dtype::kBf16, WeightType::kNf4, 17834305142566952099u},
+      {Dtype::kBf16, WeightType::kFp4, 119650669076713429u},
   };
   const std::vector<float> values = Random(5).values(40 * 192);
   for (const auto& [dtype, type, sum] : known) {

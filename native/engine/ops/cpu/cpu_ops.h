@@ -74,7 +74,6 @@ class CpuOps final : public Ops {
     return matrix;
   }
   std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join);
-  template <class M>
   std::unique_ptr<WeightMatrix> load_int8(std::span<const HostTensor> parts, Join join, WeightType type);
   std::unique_ptr<WeightMatrix> load_int4(std::span<const HostTensor> parts, Join join, WeightType type);
   std::unique_ptr<WeightMatrix> load_expanded4(std::span<const HostTensor> parts, Join join, WeightType type);

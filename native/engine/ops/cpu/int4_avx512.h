@@ -1,5 +1,5 @@
 /**
- * Owns 4-bit weights on their way to bf16 with AVX-512 (BW). Included by kernels_*.cpp inside its own namespace, after
+ * Owns AWQ's 4-bit weights on their way to bf16 with AVX-512 (BW). Included by kernels_*.cpp inside its own namespace, after
  * tiles.h. The 16 bf16 values of four rows fill two vectors, a table in which `vpermi2w` looks up 32 weights at once:
  * 4 pairs of columns x 4 rows. Four such vectors, transposed in units of 128 bits, are 4 pairs of columns x 16 rows, as
  * the products want them. Limit: shuffles, about 4 cycles for 32 weights, which is 15 GB/s of codes a core.
@@ -7,16 +7,7 @@
  */
 
 /** What a group's rows' codes stand for: two rows a vector, 16 words each. */
-inline void row_tables4(const float* header, const Format4& format, __m512i tables[16]) {
-  if (format.values != nullptr) {
-    const __m512 values = _mm512_loadu_ps(format.values);
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) {
-      tables[i] = bf16_words(_mm512_mul_ps(values, _mm512_set1_ps(header[2 * i])),
-                             _mm512_mul_ps(values, _mm512_set1_ps(header[2 * i + 1])));
-    }
-    return;
-  }
+inline void row_tables4(const float* header, __m512i tables[16]) {
   const __m512 codes = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const auto row = [&](int i) {
     // The product is exact in fp32; the published weight is it in fp16.
@@ -56,7 +47,7 @@ void expand4(const void* groups, const Format4& format, size_t count, void* out)
   char* to = static_cast<char*>(out);
   for (size_t g = 0; g < count; g++) {
     __m512i tables[16];
-    row_tables4(reinterpret_cast<const float*>(codes), format, tables);
+    row_tables4(reinterpret_cast<const float*>(codes), tables);
     codes += format.header_bytes();
     for (size_t block = 0; block < format.group_cols / kCodeBlock; block++, codes += kCodeBlockBytes) {
       for (int line = 0; line < 8; line++, to += 8 * kPanelWidth * 2) {

@@ -1,5 +1,5 @@
 /**
- * Owns the products of 4-bit weights with few rows: what int4_avx512.h looks up goes into `vdpbf16ps` from registers.
+ * Owns the products of AWQ's 4-bit weights with few rows: what int4_avx512.h looks up goes into `vdpbf16ps` from registers.
  * Included by kernels_avx512bf16.cpp after it. Each sum walks K in the order of every bf16 product, so bits are those of
  * the expanded weights.
  */
@@ -16,7 +16,7 @@ __attribute__((noinline)) void int4_rows(const uint16_t* a, const void* groups, 
   const char* codes = static_cast<const char*>(groups);
   for (size_t g = 0; g < count; g++) {
     alignas(64) __m512i memory[16];
-    row_tables4(reinterpret_cast<const float*>(codes), format, memory);
+    row_tables4(reinterpret_cast<const float*>(codes), memory);
     const __m512i* tables = memory;
     asm volatile("" : "+r"(tables) : : "memory");  // they stay in L1: as operands there they cost no registers
     for (size_t at = 0; at < format.header_bytes(); at += 64) _mm_prefetch(codes + kCodesAhead + at, _MM_HINT_T0);

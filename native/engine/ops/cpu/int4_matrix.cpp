@@ -16,8 +16,6 @@ Int4Matrix::Int4Matrix(size_t num_rows, size_t num_cols, const Format4& format, 
   bytes = num_panels() * num_groups_ * format.group_bytes();
 }
 
-void Int4Matrix::set_scale(size_t row, size_t index, float scale) { *header(row, index) = scale; }
-
 void Int4Matrix::set_scale_and_zero(size_t row, size_t index, float scale, int zero) {
   header(row, index)[0] = scale;
   header(row, index)[kPanelWidth] = -scale * static_cast<float>(zero);  // exact: 11 bits times 4

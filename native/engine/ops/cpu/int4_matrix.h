@@ -1,5 +1,5 @@
 /**
- * Owns 4-bit weights (NF4, FP4, AWQ) and products with bf16 activations. A group is 32 rows x `group_cols` columns, read
+ * Owns AWQ's 4-bit weights and products with bf16 activations. A group is 32 rows x `group_cols` columns, read
  * as one stream: what its rows' codes stand for, then their codes in blocks of 64 columns. Panels lie [N / 32][K /
  * group_cols]. A weight is one of the 16 bf16 values that its row has in the group, looked up on its way in: straight
  * into the products of few rows; for more, a panel becomes the layout of every bf16 product first.
@@ -16,9 +16,7 @@ class Int4Matrix final : public WeightMatrix {
   Int4Matrix(size_t rows, size_t cols, const Format4& format, const Kernels& kernels);
 
   size_t num_groups() const { return num_groups_; }
-  /** Sets what row `row` multiplies the values of group `group` with. */
-  void set_scale(size_t row, size_t group, float scale);
-  /** Sets what row `row`'s codes of an AWQ group are: (code - zero) * scale, the scale being one of fp16. */
+  /** Sets what row `row`'s codes of a group are: (code - zero) * scale, the scale being one of fp16. */
   void set_scale_and_zero(size_t row, size_t group, float scale, int zero);
   /** Writes the codes, one a byte, of a panel's 32 rows from column 64 * `block` on: codes[row * 64 + column]. */
   void set_codes(size_t panel, size_t block, const uint8_t* codes);

@@ -1,20 +1,14 @@
 /**
- * Owns 4-bit weights on their way to bf16, written for any processor. Included by kernels_*.cpp inside its own
- * namespace, after tiles.h. Each row of a group has 16 bf16 values: NF4 and FP4 are a value times the scale, AWQ is
- * (code - zero) * scale rounded to fp16, as it is published. Expects round_to_half(x): x as fp16 holds it.
+ * Owns AWQ's 4-bit weights on their way to bf16, written for any processor. Included by kernels_*.cpp inside its own
+ * namespace, after tiles.h. Each row of a group has 16 bf16 values: (code - zero) * scale rounded to fp16, as it is
+ * published. Expects round_to_half(x): x as fp16 holds it.
  */
 
 /** The 16 values of each row of the group, [32][16]. */
-inline void row_values4(const float* header, const Format4& format, uint16_t* out) {
+inline void row_values4(const float* header, uint16_t* out) {
   for (int row = 0; row < kPanelWidth; row++) {
     for (int code = 0; code < 16; code++) {
-      float value;
-      if (format.values != nullptr) {
-        value = format.values[code] * header[row];
-      } else {
-        value = round_to_half(static_cast<float>(code) * header[row] + header[kPanelWidth + row]);
-      }
-      out[row * 16 + code] = to_bf16(value);
+      out[row * 16 + code] = to_bf16(round_to_half(static_cast<float>(code) * header[row] + header[kPanelWidth + row]));
     }
   }
 }
@@ -25,7 +19,7 @@ void expand4(const void* groups, const Format4& format, size_t count, void* out)
   uint16_t* to = static_cast<uint16_t*>(out);
   for (size_t g = 0; g < count; g++, from += format.group_bytes()) {
     uint16_t values[kPanelWidth * 16];
-    row_values4(reinterpret_cast<const float*>(from), format, values);
+    row_values4(reinterpret_cast<const float*>(from), values);
     const uint16_t* codes = reinterpret_cast<const uint16_t*>(from + format.header_bytes());
     for (size_t block = 0; block < format.group_cols / kCodeBlock; block++, to += kCodeBlock * kPanelWidth) {
       for (int half = 0; half < 2; half++) {

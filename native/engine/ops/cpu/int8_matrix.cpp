@@ -17,8 +17,8 @@ constexpr size_t kMaxCols = 65536;
 
 }  // namespace
 
-Int8Matrix::Int8Matrix(size_t num_rows, size_t num_cols, const Kernels& kernels)
-    : WeightMatrix(num_rows, num_cols), kernel_(&kernels.int8), steps_((num_cols + 3) / 4) {
+Int8Matrix::Int8Matrix(size_t num_rows, size_t num_cols, Activations8 activations, const Kernels& kernels)
+    : WeightMatrix(num_rows, num_cols), activations_(activations), kernel_(&kernels.int8), steps_((num_cols + 3) / 4) {
   if (num_cols > kMaxCols) refuse("load weights as int8", std::to_string(num_cols) + " columns", "at most 65536");
   bytes = num_panels() * (panel_bytes() + kPanelWidth * (sizeof(float) + sizeof(int32_t)));
 }
@@ -39,9 +39,13 @@ void Int8Matrix::pack_row(size_t row, const float* values) {
 }
 
 void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const {
-  float* scales = reinterpret_cast<float*>(packed + steps_ * 4 * rows);
+  float* scales = reinterpret_cast<float*>(packed + row_codes() * rows);
   for (int r = 0; r < rows; r++) {
     const float* row = x + r * stride;
+    if (is_wide()) {
+      scales[r] = kernel_->quantise_wide(row, cols, r, rows, packed);
+      continue;
+    }
     bool has_outliers = false;
     scales[r] = kernel_->quantise(row, cols, kOutlier, r, rows, packed, &has_outliers);
     if (!has_outliers) continue;
@@ -54,11 +58,11 @@ void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std
 
 void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,
                           char*, float* sums) const {
-  const float* row_scales = reinterpret_cast<const float*>(packed + steps_ * 4 * rows);
+  const float* row_scales = reinterpret_cast<const float*>(packed + row_codes() * rows);
   const char* weights = panel_start(turn.panel);
   const size_t first = turn.panel * kPanelWidth;
-  kernel_->tile(rows, packed, weights, steps_, row_scales, scales() + first, corrections() + first, sums,
-                weights + kAhead);
+  const auto tile = is_wide() ? kernel_->tile_wide : kernel_->tile;
+  tile(rows, packed, weights, steps_, row_scales, scales() + first, corrections() + first, sums, weights + kAhead);
   for (const Outlier& outlier : outliers) {
     kernel_->add_column(weights, outlier.col, outlier.value, scales() + first, sums + outlier.row * kPanelWidth);
   }

@@ -82,16 +82,15 @@ static inline Place4 place4(int half, size_t line, int word, int nibble) {
   return {static_cast<size_t>(16 * half + 4 * nibble + word % 8 / 2), 8 * line + 2 * pair + word % 2};
 }
 
-/** What the codes of 4-bit weights mean. A group of 32 rows x `group_cols` columns begins with its rows' scales. */
+/** AWQ's 4-bit weights. A group of 32 rows x `group_cols` columns begins with its rows' scales and -zero * scale. */
 struct Format4 {
-  const float* values;  // of the 16 codes of NF4 or FP4; null for AWQ, whose groups hold -zero * scale too
-  size_t group_cols;    // that share a scale: a multiple of 64
+  size_t group_cols;  // that share a scale: a multiple of 64
 
-  size_t header_bytes() const { return kPanelWidth * 4 * (values == nullptr ? 2 : 1); }
+  static constexpr size_t header_bytes() { return kPanelWidth * 8; }
   size_t group_bytes() const { return header_bytes() + group_cols / kCodeBlock * kCodeBlockBytes; }
 };
 
-/** Products of 4-bit weights, as those of the bf16 weights that they stand for, bit for bit. */
+/** Products of AWQ's weights, as those of the bf16 weights that they stand for, bit for bit. */
 struct Int4Kernel {
   /** `count` groups to bf16 panels. */
   void (*expand)(const void* groups, const Format4& format, size_t count, void* out);
@@ -101,7 +100,47 @@ struct Int4Kernel {
   void (*tile)(int rows, const void* a, const void* groups, const Format4& format, size_t count, float* c);
 };
 
-/** Products of int8 weights [K / 4][32][4] and activations [K / 4][rows][4], these stored 128 too large. */
+/** What the 16 codes of NF4 or FP4 stand for, as whole numbers. */
+struct Codebook {
+  int16_t values[32];  // the 16, twice: as many as a vector has words
+  float unit;          // the number that 1 is stored as, at most 4096
+};
+
+/** Largest magnitude of an activation beside a codebook: 64 products with one of at most 4096 fit in 32 bits. */
+inline constexpr int kCodebookActivation = 8191;
+/** A block of 32 rows x 64 columns of codes, its rows' fp32 scales first. */
+inline constexpr size_t kCodebookBlockBytes = kPanelWidth * 4 + kCodeBlockBytes;
+/** The same as [32 scales][32 pairs of columns][32 rows][2] whole numbers of 16 bits. */
+inline constexpr size_t kExpandedBlockBytes = kPanelWidth * 4 + kCodeBlock * kPanelWidth * 2;
+/** One row's activations of a block: a scale, then the columns as whole numbers of 16 bits. */
+inline constexpr size_t kActivationBlockBytes = 4 + kCodeBlock * 2;
+
+/** A block's order: [8 lines of 8 columns][2 halves of its rows][16 rows][2 columns][4 codes, every second column's]. */
+static inline Place4 codebook_place(size_t line, int half, int word, int nibble) {
+  return {static_cast<size_t>(16 * half + word / 2), 8 * line + 2 * nibble + word % 2};
+}
+
+/**
+ * Products of codes whose values and activations are whole numbers of 16 bits, with a scale for 64 columns on either
+ * side: exact within a block, whose sums are added up in the order of K.
+ */
+struct CodebookKernel {
+  /** Packs rows [rows][k] as [k / 64]{[rows] scales, [32 pairs][rows][2]}; k is a multiple of 64. */
+  void (*pack)(const float* x, size_t stride, int rows, size_t k, float unit, void* packed);
+  /** `count` blocks of codes, with their values looked up. */
+  void (*expand)(const void* blocks, const Codebook& codebook, size_t count, void* out);
+  /** c [rows][32] = (accumulate ? c : 0) + a * panel over `count` expanded blocks. */
+  void (*tile)(int rows, const void* a, const void* expanded, size_t count, float* c, bool accumulate);
+  /** Rows that `tile_codes` takes; 0 where the set has none. */
+  int max_rows;
+  /** c = a * panel over `count` blocks of codes: the bits of `tile`. */
+  void (*tile_codes)(int rows, const void* a, const void* blocks, const Codebook& codebook, size_t count, float* c);
+};
+
+/**
+ * Products of int8 weights [K / 4][32][4] and activations [K / 4][rows][4], these stored 128 too large; or wide ones
+ * [K / 4][rows][high, low][4], of 16 bits in two bytes, stored 32,768 too large.
+ */
 struct Int8Kernel {
   /**
    * Writes row `row` of a tile of `rows`, magnitudes from `limit` on as zero, and returns the row's scale; says whether
@@ -113,8 +152,11 @@ struct Int8Kernel {
                const int32_t* corrections, float* c, const void* next);
   /** c [32] += value * column `col` of the panel. */
   void (*add_column)(const void* panel, size_t col, float value, const float* scales, float* c);
-  /** `count` weights, in 64s, to bf16, which holds them exactly; asks for as many bytes from `ahead` on. */
-  void (*expand)(const void* weights, size_t count, void* out, const void* ahead);
+  /** `quantise` of wide activations; the scale of a row that has what is no number is none either. */
+  float (*quantise_wide)(const float* x, size_t k, int row, int rows, void* packed);
+  /** `tile` of wide activations. */
+  void (*tile_wide)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales,
+                    const float* scales, const int32_t* corrections, float* c, const void* next);
 };
 
 /** The inner loops of one instruction set. Each handles any length; none allocates. */
@@ -126,6 +168,7 @@ struct Kernels {
   MatrixKernel f32;
   Int8Kernel int8;
   Int4Kernel int4;
+  CodebookKernel codebook;
 
   /** Ends a tile [rows][32]. */
   void (*finish)(const float* tile, int rows, const TileEnd& end);

@@ -49,11 +49,18 @@ inline float round_to_half(float value) {
   return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(value), _MM_FROUND_TO_NEAREST_INT)));
 }
 
+inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
+  const __m256i x = _mm256_set1_epi32(static_cast<int32_t>(pair));
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; v++) sum[v] += (VecInt)_mm256_madd_epi16((__m256i)w[v], x);
+}
+
 #include "ops/cpu/int4_tiles.h"
+#include "ops/cpu/codebook_tiles.h"
 
 constexpr Kernels kKernels = {
-    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
-    nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "avx2", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kExpandingCodebook, finish,
+    finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

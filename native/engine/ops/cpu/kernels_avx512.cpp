@@ -51,9 +51,21 @@ inline __m512i bf16_words(__m512 low, __m512 high) {
 
 constexpr Int4Kernel kInt4Kernel = {expand4, 0, nullptr};
 
+inline void add_pair(__m512i& sum, __m512i w, const uint32_t* pair) {
+  sum = _mm512_add_epi32(sum, _mm512_madd_epi16(w, _mm512_set1_epi32(static_cast<int32_t>(*pair))));
+}
+inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
+  const __m512i x = _mm512_set1_epi32(static_cast<int32_t>(pair));
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; v++) sum[v] += (VecInt)_mm512_madd_epi16((__m512i)w[v], x);
+}
+
+#include "ops/cpu/codebook_tiles.h"
+#include "ops/cpu/codebook_avx512.h"
+
 constexpr Kernels kKernels = {
-    "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
-    nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kCodebookKernel, finish,
+    finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

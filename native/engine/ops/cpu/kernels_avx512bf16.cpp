@@ -44,22 +44,18 @@ inline __m512i bf16_words(__m512 low, __m512 high) { return (__m512i)_mm512_cvtn
 #include "ops/cpu/int4_avx512.h"
 #include "ops/cpu/int4_avx512bf16.h"
 
-/** As `int8_expand`, at twice its rate. */
-void expand_bytes(const void* weights, size_t count, void* out, const void* ahead) {
-  const char* from = static_cast<const char*>(weights);
-  const char* next = static_cast<const char*>(ahead);
-  char* to = static_cast<char*>(out);
-  const auto load = [](const char* p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-  };
-  for (size_t i = 0; i < count; i += 64) {
-    _mm_prefetch(next + i, _MM_HINT_T0);
-    _mm512_storeu_si512(to + 2 * i, bf16_words(load(from + i), load(from + i + 16)));
-    _mm512_storeu_si512(to + 2 * i + 64, bf16_words(load(from + i + 32), load(from + i + 48)));
-  }
+inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
+  __m512i x = _mm512_set1_epi32(static_cast<int32_t>(pair));
+  asm("" : "+v"(x));
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; v++) asm("vpdpwssd %2, %1, %0" : "+v"(sum[v]) : "v"(x), "v"(w[v]));
+}
+inline void add_pair(__m512i& sum, __m512i w, const uint32_t* pair) {
+  asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*pair));
 }
 
-constexpr Int8Kernel kBytesKernel = {quantise_row, int8_tile, int8_add_column, expand_bytes};
+#include "ops/cpu/codebook_tiles.h"
+#include "ops/cpu/codebook_avx512.h"
 
 template <int ROWS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
@@ -232,8 +228,8 @@ void finish_swiglu_packed(const float* gate, const float* up, int rows, void* pa
 constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
-    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kBytesKernel, kInt4Kernel, finish, finish_swiglu,
-    finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kCodebookKernel, finish,
+    finish_swiglu, finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

@@ -43,13 +43,24 @@ inline float round_to_half(float value) {
   return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(value))), 0);
 }
 
-#include "ops/cpu/int4_tiles.h"
+inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
+  const int16x8_t x = vreinterpretq_s16_u32(vdupq_n_u32(pair));
+#pragma GCC unroll 2
+  for (int v = 0; v < 2; v++) {
+    const int16x8_t weights = (int16x8_t)w[v];
+    const int32x4_t low = vmull_s16(vget_low_s16(weights), vget_low_s16(x));
+    sum[v] += (VecInt)vpaddq_s32(low, vmull_high_s16(weights, x));
+  }
+}
 
 #include "ops/cpu/quant_tiles.h"
 
+#include "ops/cpu/int4_tiles.h"
+#include "ops/cpu/codebook_tiles.h"
+
 constexpr Kernels kKernels = {
-    "neon_dot", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
-    nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "neon_dot", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kExpandingCodebook,
+    finish, finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

@@ -58,11 +58,18 @@ inline float round_to_half(float value) {
   return shifted - shift;
 }
 
+inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
+  const VecInt even = splat_int(static_cast<int16_t>(pair));
+  const VecInt odd = splat_int(static_cast<int16_t>(pair >> 16));
+  for (int v = 0; v < 2; v++) sum[v] += ((w[v] << 16) >> 16) * even + (w[v] >> 16) * odd;
+}
+
 #include "ops/cpu/int4_tiles.h"
+#include "ops/cpu/codebook_tiles.h"
 
 constexpr Kernels kKernels = {
-    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, finish, finish_swiglu,
-    nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kExpandingCodebook,
+    finish, finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
 };
 
 }  // namespace

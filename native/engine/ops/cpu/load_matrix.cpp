@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/cpu/codebook_matrix.h"
 #include "ops/cpu/convert.h"
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cpu/half.h"
 #include "ops/cpu/int4_matrix.h"
-#include "ops/cpu/int8_head.h"
 #include "ops/cpu/int8_matrix.h"
 #include "ops/cpu/joined.h"
 #include "ops/cpu/packed_matrix.h"
@@ -42,18 +42,15 @@ std::unique_ptr<WeightMatrix> CpuOps::make_matrix(std::span<const HostTensor> pa
                                                   WeightType type) const {
   const Joined source(parts, join);
   const size_t rows = source.rows(), cols = source.cols();
-  const auto four_bits = [&](const Format4& format) {
-    return std::make_unique<Int4Matrix>(rows, cols, format, kernels_);
-  };
   switch (type) {
-    case WeightType::kInt8: return std::make_unique<Int8Matrix>(rows, cols, kernels_);
-    case WeightType::kInt8Head: return std::make_unique<Int8Head>(rows, cols, kernels_);
+    case WeightType::kInt8: return std::make_unique<Int8Matrix>(rows, cols, Activations8::kNarrow, kernels_);
+    case WeightType::kInt8Head: return std::make_unique<Int8Matrix>(rows, cols, Activations8::kWide, kernels_);
     case WeightType::kNf4:
     case WeightType::kFp4:
-      if (cols % kBlock4 == 0) return four_bits({values4(type), kBlock4});
+      if (cols % kBlock4 == 0) return std::make_unique<CodebookMatrix>(rows, cols, type, kernels_);
       break;
     case WeightType::kAwq:
-      if (dtype_ == Dtype::kBf16) return four_bits({nullptr, parts[0].group_cols});
+      if (dtype_ == Dtype::kBf16) return std::make_unique<Int4Matrix>(rows, cols, Format4{parts[0].group_cols}, kernels_);
       break;
     case WeightType::kBase: break;
   }
@@ -71,8 +68,8 @@ std::unique_ptr<Matrix> CpuOps::attach_matrix(std::span<const HostTensor> parts,
 std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
   switch (type) {
     case WeightType::kBase: return load_base(parts, join);
-    case WeightType::kInt8: return load_int8<Int8Matrix>(parts, join, type);
-    case WeightType::kInt8Head: return load_int8<Int8Head>(parts, join, type);
+    case WeightType::kInt8:
+    case WeightType::kInt8Head: return load_int8(parts, join, type);
     case WeightType::kAwq: return load_awq(parts, join);
     default: return load_int4(parts, join, type);
   }
@@ -107,11 +104,10 @@ std::unique_ptr<WeightMatrix> CpuOps::load_base(std::span<const HostTensor> part
   return matrix;
 }
 
-template <class M>
 std::unique_ptr<WeightMatrix> CpuOps::load_int8(std::span<const HostTensor> parts, Join join, WeightType type) {
   const Joined source(parts, join);
   const size_t cols = source.cols();
-  auto matrix = new_matrix<M>(parts, join, type);
+  auto matrix = new_matrix<Int8Matrix>(parts, join, type);
   Faults faults(parts);
   parallel(source.num_panels(), kElementCost * source.rows() * cols, [&](size_t panel, int) {
     std::vector<float> values(cols);
@@ -136,7 +132,7 @@ std::unique_ptr<WeightMatrix> CpuOps::load_int4(std::span<const HostTensor> part
   if (cols % kBlock4 != 0) return load_expanded4(parts, join, type);
   static_assert(kBlock4 == kCodeBlock);
   const size_t num_blocks = cols / kBlock4;
-  auto matrix = new_matrix<Int4Matrix>(parts, join, type);
+  auto matrix = new_matrix<CodebookMatrix>(parts, join, type);
   std::vector<std::vector<float>> absmax;  // of each tensor's blocks
   for (const auto& part : parts) absmax.emplace_back(part.rows * num_blocks);
   Faults faults(parts);

@@ -110,18 +110,98 @@ void int8_add_column(const void* panel, size_t col, float value, const float* sc
   }
 }
 
-void int8_expand(const void* weights, size_t count, void* out, const void* ahead) {
-  const int8_t* from = static_cast<const int8_t*>(weights);
-  uint16_t* to = static_cast<uint16_t*>(out);
-  for (size_t i = 0; i < count; i += 64) {
-    __builtin_prefetch(static_cast<const char*>(ahead) + i);
-    for (size_t k = i; k < i + 64; k++) {
-      const float whole = from[k];
-      uint32_t bits;
-      __builtin_memcpy(&bits, &whole, 4);
-      to[k] = static_cast<uint16_t>(bits >> 16);
+/** A row to codes of two bytes from 1 to 65,535, zero being 32,768. */
+float quantise_wide_row(const float* x, size_t k, int row, int rows, void* packed) {
+  constexpr size_t kRun = 64;
+  bool has_others = false;
+  const float largest = largest_below(x, k, __builtin_inff(), &has_others);
+  const float factor = largest > 1e-30f && !has_others ? 32767.0f / largest : 0.0f;
+  uint32_t* out = static_cast<uint32_t*>(packed) + 2 * row;
+  for (size_t first = 0; first < k; first += kRun) {
+    const size_t count = k - first < kRun ? k - first : kRun;
+    alignas(64) uint8_t high[kRun], low[kRun];
+    if (count < kRun) {
+      __builtin_memset(high, 128, kRun);
+      __builtin_memset(low, 0, kRun);
+    }
+    for_vectors(count, [&](size_t i, size_t m) {
+      // A row with what is no number is written as zeros.
+      const VecInt code = (factor == 0 ? VecInt{} : round_to_int(load_n(x + first + i, m) * splat(factor))) + splat_int(32768);
+      store_bytes(code >> 8, high + i);
+      store_bytes(code & splat_int(255), low + i);
+    });
+    for (size_t i = 0; i < count; i += 4) {
+      uint32_t* to = out + (first + i) / 4 * (2 * rows);
+      __builtin_memcpy(to, high + i, 4);
+      __builtin_memcpy(to + 1, low + i, 4);
+    }
+  }
+  if (has_others) return __builtin_nanf("");
+  return factor > 0 ? largest / 32767.0f : 0.0f;
+}
+
+/** Rows of wide activations whose sums, two for each, fit in registers. */
+constexpr int kWideRows = kTileRows / 2;
+
+/** A row's activations are `stride` words apart from step to step. */
+template <int ROWS>
+__attribute__((noinline)) void int8_wide_rows(const uint32_t* a_start, size_t stride, const char* panel, size_t steps,
+                                              const float* row_scales, const float* scales, const int32_t* corrections,
+                                              float* c, const char* next) {
+  constexpr size_t kStepBytes = 4 * kPanelWidth;
+  for (int col = 0; col < kPanelWidth; col += kTileCols) {
+    VecInt sum[2 * ROWS][2] = {};
+    const uint32_t* a = a_start;
+    const char* b = panel + col * 4;
+    for (size_t k = 0; k < steps; k++) {
+      if (col == 0) {
+        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
+      }
+      Int8Columns w[2];
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) w[v] = split_columns(load_int(b + v * kWidth * 4));
+#pragma GCC unroll 16
+      for (int r = 0; r < 2 * ROWS; r++) add_products(sum[r], w, a[r]);
+      a += stride;
+      b += kStepBytes;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) {
+        const int at = col + v * kWidth;
+        // Times 256 is exact, so that fused or not it is the same.
+        const Vec high = __builtin_convertvector(sum[2 * r][v] - load_int(corrections + at), Vec);
+        const Vec whole = high * splat(256.0f) + __builtin_convertvector(sum[2 * r + 1][v], Vec);
+        store(c + r * kPanelWidth + at, whole * (load(scales + at) * splat(row_scales[r])));
+      }
     }
   }
 }
 
-constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column, int8_expand};
+template <int ROWS = kWideRows>
+inline void int8_wide_dispatch(int rows, const uint32_t* a, size_t stride, const char* panel, size_t steps,
+                               const float* row_scales, const float* scales, const int32_t* corrections, float* c,
+                               const char* next) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS) {
+      int8_wide_rows<ROWS>(a, stride, panel, steps, row_scales, scales, corrections, c, next);
+    } else {
+      int8_wide_dispatch<ROWS - 1>(rows, a, stride, panel, steps, row_scales, scales, corrections, c, next);
+    }
+  }
+}
+
+void int8_wide_tile(int rows, const void* a, const void* panel, size_t steps, const float* row_scales,
+                    const float* scales, const int32_t* corrections, float* c, const void* next) {
+  const int num_passes = (rows + kWideRows - 1) / kWideRows;
+  for (int pass = 0; pass < num_passes; pass++) {
+    const int first = rows * pass / num_passes;
+    const int last = rows * (pass + 1) / num_passes;
+    int8_wide_dispatch(last - first, static_cast<const uint32_t*>(a) + 2 * first, 2 * static_cast<size_t>(rows),
+                       static_cast<const char*>(panel), steps, row_scales + first, scales, corrections,
+                       c + first * kPanelWidth, static_cast<const char*>(next));
+  }
+}
+
+constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column, quantise_wide_row, int8_wide_tile};
