@@ -58,14 +58,13 @@ export class Admission {
 
   /**
    * @param tenant whose request it is; null: it counts against nobody's share
-   * @param maxOfTenant the key's own bound, beside everybody's
    * @throws TesseraError `shutting_down` or `rate_limited`
    */
-  admit(tenant: string | null = null, maxOfTenant?: number | null): Ticket {
+  admit(tenant: string | null = null): Ticket {
     if (this.#isDraining) throw new TesseraError("shutting_down");
     const { maxInflight } = this.#options;
     if (this.#numInflight >= maxInflight) throw this.#busy();
-    this.#enter(tenant, maxOfTenant ?? Infinity);
+    this.#enter(tenant);
     this.#numInflight++;
     let held = 0;
     let isOpen = true;
@@ -107,16 +106,17 @@ export class Admission {
   }
 
   /** Counts a request of the tenant's, unless it has as many as it may. */
-  #enter(tenant: string | null, maxOfTenant: number): void {
+  #enter(tenant: string | null): void {
     if (tenant === null) return;
     const { maxInflight, maxInflightPerKey = maxInflight, maxInflightAnonymous = maxInflight } = this.#options;
     const num = this.#byTenant.get(tenant) ?? 0;
     if (tenant === ANONYMOUS && num >= maxInflightAnonymous) {
       throw this.#busy(`At most ${maxInflightAnonymous} requests without an API key run at once. Try again later.`);
     }
-    const max = Math.min(maxInflightPerKey, maxOfTenant);
-    if (tenant !== ANONYMOUS && num >= max) {
-      throw this.#busy(`At most ${max} requests of one API key run at once. Try again when one has ended.`);
+    if (tenant !== ANONYMOUS && num >= maxInflightPerKey) {
+      throw this.#busy(
+        `At most ${maxInflightPerKey} requests of one API key run at once. Try again when one has ended.`,
+      );
     }
     this.#byTenant.set(tenant, num + 1);
   }

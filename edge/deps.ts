@@ -70,11 +70,27 @@ export interface EdgeContext {
 }
 
 /**
- * The request's place among those that run.
+ * The request's place among those that run, here and of its key.
  * @throws TesseraError `shutting_down` or `rate_limited`
  */
-export function admitted({ admission }: EdgeDeps, { var: { caller } }: Context<EdgeContext>): Ticket {
-  return admission.admit(caller.tenant, caller.key?.limits.concurrency);
+export async function admitted(
+  { admission, gate }: EdgeDeps,
+  { var: { caller } }: Context<EdgeContext>,
+): Promise<Ticket> {
+  const ticket = admission.admit(caller.tenant);
+  try {
+    const leave = await gate.enter(caller);
+    return {
+      ...ticket,
+      close: () => {
+        ticket.close();
+        leave();
+      },
+    };
+  } catch (error) {
+    ticket.close();
+    throw error;
+  }
 }
 
 /** How the pictures of an owner's request are fetched. */

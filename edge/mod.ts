@@ -12,6 +12,7 @@ import {
 } from "@tessera/shared";
 import { Admission } from "./admission.ts";
 import { Gate } from "./auth/gate.ts";
+import { KeyPlaces } from "./auth/key_places.ts";
 import { KeyRing } from "./auth/key_ring.ts";
 import { Meter } from "./auth/meter.ts";
 import { createApp } from "./app.ts";
@@ -73,6 +74,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const directory = new WorkerDirectory(log);
   const keys = new KeyRing(log);
   const meter = new Meter(bus, log);
+  const places = new KeyPlaces(bus, edgeId, log);
   const isClosed = needsKeys(config);
   if (isClosed) bus.onUp((nc) => keys.attach(nc));
   bus.onUp((nc) => directory.attach(nc));
@@ -100,7 +102,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     config,
     log,
     metrics: new EdgeMetrics({ admission, bus, directory, dispatcher, tilePool }),
-    gate: new Gate({ isClosed, keys, meter, log }),
+    gate: new Gate({ isClosed, keys, meter, places, log }),
     keys,
     meter,
     admission,
@@ -145,6 +147,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     await Promise.all([within(idle, LAST_WORDS_MS), ended]);
     directory.close();
     keys.close();
+    places.close();
     await Promise.all([
       sweeper.close(),
       within(server.close(), LAST_WORDS_MS).finally(() => server.destroy()),

@@ -177,6 +177,8 @@ export const USAGE_MAX_AGE_MS = 400 * 24 * 3_600_000;
 export const PACE_MAX_AGE_MS = 3 * 60_000;
 /** How long a request waits for its key's counters; without them it goes on, since work is worth more than a count. */
 export const METER_TIMEOUT_MS = 1_000;
+/** How long an edge's places for an API key's requests hold when it says nothing more: then it counts as gone. */
+export const KEY_LEASE_MS = 9_000;
 /** Longest wait a client that was refused is asked for: what comes later cannot be foreseen. */
 export const MAX_RETRY_AFTER_S = 60;
 /** How far back the pace is measured at which places become free. */

@@ -13,6 +13,7 @@ import {
   DURABLE_MAX_AGE_MS,
   FILE_MAX_AGE_MS,
   FILES_MAX_BYTES,
+  KEY_LEASE_MS,
   MAX_DELIVER,
   MAX_DURABLE_JOBS,
   MAX_QUEUED_JOBS,
@@ -59,6 +60,8 @@ import {
   NEWS_WILDCARD,
   PACE_STREAM,
   PACE_WILDCARD,
+  PLACES_STREAM,
+  PLACES_WILDCARD,
   REQUESTS_BUCKET,
   SIGNING_BUCKET,
   TILES_STREAM,
@@ -331,6 +334,18 @@ export const USAGE_STREAM_CONFIG = {
   subjects: [USAGE_WILDCARD],
   storage: "file",
   max_age: USAGE_MAX_AGE_MS * NANOS_PER_MS,
+} as const;
+
+/** How many requests of API keys each edge has under way. */
+export const PLACES_STREAM_CONFIG = {
+  name: PLACES_STREAM,
+  subjects: [PLACES_WILDCARD],
+  storage: "memory",
+  retention: "limits",
+  discard: "old",
+  max_msgs_per_subject: 1,
+  allow_direct: true,
+  max_age: KEY_LEASE_MS * NANOS_PER_MS,
 } as const;
 
 /** What API keys use, by minute. */

@@ -22,6 +22,12 @@ export const usageOf = (keyId: string): string => `tessera.usage.${keyId}.*.*`;
 export const paceSubject = (keyId: string, minute: number, field: string): string =>
   `tessera.pace.${keyId}.${minute}.${field}`;
 
+/** Memory-backed stream of how many requests of a key each edge has under way; the last message of a subject holds. */
+export const PLACES_STREAM = "TESSERA_PLACES";
+export const PLACES_WILDCARD = "tessera.places.*.*";
+export const placesSubject = (keyId: string, edgeId: string): string => `tessera.places.${keyId}.${edgeId}`;
+export const placesOf = (keyId: string): string => `tessera.places.${keyId}.*`;
+
 /**
  * A model's name as one subject token: letters, digits, `-` and `_` stand for themselves, every other UTF-8 byte
  * becomes `=XX`. Injective, so that two models never share a queue.

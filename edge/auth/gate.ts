@@ -3,6 +3,7 @@ import { type ApiKey, hasScope, type Logger, type Scope, TesseraError, type Usag
 import type { Context } from "hono";
 import type { EdgeContext } from "../deps.ts";
 import { bearerToken, type Caller, uncheckedCaller } from "./caller.ts";
+import type { KeyPlaces } from "./key_places.ts";
 import type { KeyRing } from "./key_ring.ts";
 import { limitHeaders } from "./limit_headers.ts";
 import type { Meter, Standing } from "./meter.ts";
@@ -12,6 +13,7 @@ export interface GateOptions {
   readonly isClosed: boolean;
   readonly keys: KeyRing;
   readonly meter: Meter;
+  readonly places: KeyPlaces;
   readonly log: Logger;
 }
 
@@ -77,6 +79,27 @@ export class Gate {
     const now = Date.now();
     const standing = await this.#standing(key, now, numRequests);
     if (standing !== null) checkLimits(key, standing, now);
+  }
+
+  /**
+   * A place among the requests of the caller's key that are under way, on all edges together.
+   * @returns gives it back, once
+   * @throws TesseraError `rate_limited`
+   */
+  async enter({ key }: Caller): Promise<() => void> {
+    const max = key?.limits.concurrency ?? null;
+    if (key === null || max === null) return () => {};
+    const { places } = this.#options;
+    if (!await places.enter(key.id, max)) {
+      throw new TesseraError("rate_limited", {
+        message: `At most ${max} requests of the API key run at once. Try again when one has ended.`,
+      });
+    }
+    let isIn = true;
+    return () => {
+      if (isIn) places.leave(key.id);
+      isIn = false;
+    };
   }
 
   /** Adds an answer to what the caller's key used. */

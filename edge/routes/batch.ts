@@ -72,7 +72,7 @@ async function answerOne(
 ): Promise<Item> {
   const requestedAt = performance.now();
   const give = async (): Promise<Item> => {
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     try {
       const prepared = await understand(deps, c.var.caller.tenant, body, ticket, signal);
       if (prepared.request.isStream) {

@@ -24,7 +24,7 @@ type Route = (c: Context<EdgeContext>) => Promise<Response>;
 export function createBatch(deps: EdgeDeps): Route {
   return async (c) => {
     const owner = c.var.caller.tenant;
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     try {
       const { json } = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const parsed = CreateBatchBody.safeParse(json);

@@ -23,7 +23,7 @@ export function createCaption(deps: EdgeDeps): Route {
     const expiresInMs = cancelAfterMs(c.req.header("cancel-after"));
     const wait = waitWish(c.req.header("prefer"));
     const { signal } = c.req.raw;
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     let made: Caption;
     try {
       const body = isForm(c.req.raw)
@@ -87,7 +87,7 @@ export function deleteCaption(deps: EdgeDeps): Route {
 async function waitFor(deps: EdgeDeps, c: Context<EdgeContext>, caption: Caption, ms: number): Promise<Caption> {
   if (isFinal(stateOf(caption).status)) return caption;
   // A place of its own: waiting takes no memory, but a connection.
-  const ticket = admitted(deps, c);
+  const ticket = await admitted(deps, c);
   const limit = timeLimit(ms, c.req.raw.signal, () => new TesseraError("request_timeout"));
   try {
     return await deps.captions.wait(c.var.caller.tenant, caption.caption.id, limit.signal);

@@ -17,11 +17,12 @@ export function chatCompletions(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
     const last = parseEventId(c.req.header("last-event-id"));
     if (last !== null) return await resume(deps, c, last.id, last.after);
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     const client = new AbortController();
     const leave = () => client.abort();
     // Heard only until the response is made: from then on the body's cancel says that the client left.
     c.req.raw.signal.addEventListener("abort", leave);
+    if (c.req.raw.signal.aborted) leave();
     try {
       const prepared = await prepare(deps, c, ticket, client.signal);
       const { request } = prepared;

@@ -31,7 +31,7 @@ type Route = (c: Context<EdgeContext>) => Promise<Response>;
 export function uploadFile(deps: EdgeDeps): Route {
   return async (c) => {
     const owner = c.var.caller.tenant;
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     let stored: StoredBytes | null = null;
     try {
       ticket.hold(UPLOAD_HELD_BYTES);

@@ -26,8 +26,10 @@ export function receiveHook(deps: EdgeDeps) {
       const items = itemsOf(source, { headers, text });
       const owner = await ownerOf(deps, c, source);
       await deps.gate.take(owner, items.length);
+      const leave = await deps.gate.enter(owner);
       const signal = c.req.raw.signal;
-      const results = await receive({ deps, seen, source, owner, verified, ticket, signal }, items);
+      const reception = { deps, seen, source, owner, verified, ticket, signal };
+      const results = await receive(reception, items).finally(leave);
       for (const result of results) {
         const { status } = result;
         const told = status === "failed" ? { code: result.error.code } : result;

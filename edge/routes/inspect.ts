@@ -9,7 +9,7 @@ import type { ImageInspection } from "../tile/mod.ts";
 
 export function inspectImages(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const { model: name, pictures, tiling, isList } = parseInspectRequest(body.json);

@@ -12,7 +12,7 @@ import { inspectPictures } from "../media/inspect_pictures.ts";
 
 export function tokenize(deps: EdgeDeps) {
   return async (c: Context<EdgeContext>): Promise<Response> => {
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     try {
       const body = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const wish = parseTokenizeRequest(body.json);

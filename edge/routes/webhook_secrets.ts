@@ -53,7 +53,7 @@ type Route = (c: Context<EdgeContext>) => Promise<Response>;
 export function createSecret(deps: EdgeDeps): Route {
   return async (c) => {
     checkAvailable(deps);
-    const ticket = admitted(deps, c);
+    const ticket = await admitted(deps, c);
     try {
       const { json } = hasBody(c.req.raw.headers)
         ? await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs)

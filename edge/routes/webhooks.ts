@@ -5,7 +5,7 @@ import { z } from "zod";
 import { readJsonBody } from "../api/body.ts";
 import { invalidRequest } from "../api/issues.ts";
 import { pageBody, parseQuery } from "../api/list_query.ts";
-import type { EdgeContext, EdgeDeps } from "../deps.ts";
+import { admitted, type EdgeContext, type EdgeDeps } from "../deps.ts";
 import { deliveryBody } from "../webhooks/delivery_body.ts";
 import { webhookTarget } from "../webhooks/target.ts";
 
@@ -49,7 +49,7 @@ export function listDeadLetters(deps: EdgeDeps): Route {
 export function testWebhook(deps: EdgeDeps): Route {
   return async (c) => {
     const owner = c.var.caller.tenant;
-    const ticket = deps.admission.admit(owner);
+    const ticket = await admitted(deps, c);
     try {
       const { json } = await readJsonBody(c.req.raw, ticket, deps.config.waits.bodyMs);
       const parsed = WebhookTestBody.safeParse(json);

@@ -31,7 +31,7 @@ Options of create:
   --tenant <name>        share jobs, files and cached prefixes with this tenant's keys (default: a tenant of its own)
   --requests <n>         requests a minute
   --tokens <n>           tokens a minute
-  --concurrency <n>      requests an edge runs at once
+  --concurrency <n>      requests under way at once
   --monthly-tokens <n>   tokens a calendar month
   --expires <days>       days until it ends by itself
   --json                 as JSON

@@ -27,6 +27,8 @@ import {
   objectStream,
   PACE_STREAM,
   PACE_WILDCARD,
+  PLACES_STREAM,
+  PLACES_WILDCARD,
   REQUESTS_BUCKET,
   SIGNING_BUCKET,
   TILES_STREAM,
@@ -133,6 +135,10 @@ export const RIGHTS: { readonly edge: Rights; readonly worker: Rights; readonly 
       ...makes(PACE_STREAM),
       PACE_WILDCARD,
       ...reads(PACE_STREAM),
+      ...makes(PLACES_STREAM),
+      PLACES_WILDCARD,
+      // All leases of a key, asked for by the body of the question.
+      `$JS.API.DIRECT.GET.${PLACES_STREAM}`,
       // Answers that can be taken up again, and idempotency keys.
       ...makes(ANSWERS_STREAM),
       ANSWERS_WILDCARD,

@@ -11,7 +11,7 @@ export const KeyLimits = z.object({
   requests_per_minute: z.int().min(1).nullable(),
   /** Prompt and answer together. */
   tokens_per_minute: z.int().min(1).nullable(),
-  /** Requests one edge runs at once. */
+  /** Requests under way at once, on all edges together. */
   concurrency: z.int().min(1).nullable(),
   /** Tokens in a calendar month (UTC). */
   tokens_per_month: z.int().min(1).nullable(),

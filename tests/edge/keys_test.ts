@@ -1,44 +1,20 @@
 /** API keys: who gets in, for what, how often, and what is counted; with a real bucket and nats-server's own counters. */
 import { Kvm } from "@nats-io/kv";
-import { connect } from "@nats-io/transport-node";
-import {
-  type ApiKey,
-  apiKeyHash,
-  encodeMessage,
-  JOBS_BUCKET,
-  KEYS_BUCKET_CONFIG,
-  newApiKeySecret,
-  newId,
-} from "@tessera/shared";
+import { type ApiKey, JOBS_BUCKET, newApiKeySecret } from "@tessera/shared";
 import assert from "node:assert/strict";
+import { apiKey, NO_LIMITS, putApiKey } from "../support/api_keys.ts";
 import { fakePicture } from "./fake_tile_pool.ts";
 import { errorOf, type Harness, until, withEdge } from "./harness.ts";
 
-const NO_LIMITS = { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null };
 const CLOSED = { config: { auth: "keys" as const } };
 
 /** Puts a key into the bucket and waits until the edge knows it; with the request headers that send it. */
 async function addKey({ natsUrl, edge }: Harness, fields: Partial<ApiKey> = {}) {
   const secret = newApiKeySecret();
-  const id = newId("key");
-  const key: ApiKey = {
-    v: 1,
-    id,
-    name: "test",
-    tenant: id,
-    scopes: ["inference", "captions", "files", "batches"],
-    limits: NO_LIMITS,
-    created_ms: Date.now(),
-    expires_ms: null,
-    revoked_ms: null,
-    ...fields,
-  };
+  const key = apiKey(fields);
   const put = async (value: ApiKey) => {
-    const nc = await connect({ servers: natsUrl });
-    const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
-    await bucket.put(await apiKeyHash(secret), encodeMessage(value, 1024 * 1024));
-    await nc.close();
-    await until(() => JSON.stringify(edge.deps.keys.byId(id)) === JSON.stringify(value));
+    await putApiKey(natsUrl, secret, value);
+    await until(() => JSON.stringify(edge.deps.keys.byId(key.id)) === JSON.stringify(value));
   };
   await put(key);
   const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
@@ -207,7 +183,7 @@ Deno.test("keys: a key's own concurrency", async () => {
     const client = new AbortController();
     const held = harness.ask({}, { headers, signal: client.signal }).catch(() => null);
     await until(() => harness.edge.deps.admission.numInflight === 1);
-    assert.match((await errorOf(await harness.ask({}, { headers }), 429)).message, /At most 1 requests of one API key/);
+    assert.match((await errorOf(await harness.ask({}, { headers }), 429)).message, /At most 1 requests of the API key/);
     client.abort();
     await held;
   });

@@ -1,15 +1,14 @@
 /** Events of sources become captions: once each, whoever sends them how often, and never without a signature. */
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { connect } from "@nats-io/transport-node";
-import { Kvm } from "@nats-io/kv";
-import { type ApiKey, apiKeyHash, encodeMessage, KEYS_BUCKET_CONFIG } from "@tessera/shared";
+import type { ApiKey } from "@tessera/shared";
 import type { EdgeConfig } from "../../edge/mod.ts";
 import { parseSources } from "../../edge/hooks/sources.ts";
 import { HookReceiptAnswer } from "../../edge/openapi/hook_answers.ts";
 import { createTilePool } from "../../edge/tile/mod.ts";
 import { parseSecrets, signedHeaders } from "../../edge/webhooks/signature.ts";
 import { errorOf, type Harness, until, withEdge } from "../edge/harness.ts";
+import { apiKey, NO_LIMITS, putApiKey } from "../support/api_keys.ts";
 import { png } from "../support/png_writer.ts";
 import { minioEvent, supabaseEvent } from "./events.ts";
 
@@ -225,26 +224,10 @@ Deno.test("hooks: what may pass is asked for again, and is one caption then; wha
 
 /** Puts the key of the sources into the bucket, as often as it changes; resolves when the edge knows. */
 async function putKey({ edge, natsUrl }: Harness, fields: Partial<ApiKey> = {}): Promise<void> {
-  const key: ApiKey = {
-    v: 1,
-    id: "key-hook",
-    name: "of the store",
-    tenant: "store",
-    scopes: ["captions"],
-    limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null },
-    created_ms: 1,
-    expires_ms: null,
-    revoked_ms: null,
-    ...fields,
-  };
-  const nc = await connect({ servers: natsUrl });
-  const bucket = await new Kvm(nc).create(KEYS_BUCKET_CONFIG.name, { ...KEYS_BUCKET_CONFIG.options });
-  await bucket.put(await apiKeyHash(ENV["API_KEY"]!), encodeMessage(key, 1024 * 1024));
-  await nc.close();
+  const key = apiKey({ id: "key-hook", tenant: "store", scopes: ["captions"], created_ms: 1, ...fields });
+  await putApiKey(natsUrl, ENV["API_KEY"]!, key);
   await until(() => JSON.stringify(edge.deps.keys.byId(key.id)) === JSON.stringify(key));
 }
-
-const NO_LIMITS = { requests_per_minute: null, tokens_per_minute: null, concurrency: null, tokens_per_month: null };
 
 Deno.test("hooks: where keys are needed, captions are those of the source's key, and count for it", () =>
   withHooks(async (harness) => {
