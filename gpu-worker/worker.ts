@@ -1,5 +1,5 @@
 /** Owns the worker's loop. One step: encode some tiles, queue what is ready, run a batch, publish what the last sampled. */
-import { type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
+import { IDLE_CHECK_MS, type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
 import type { Engine, StepResult } from "./engine/types.ts";
 import { Intake, type IntakeOptions } from "./intake/intake.ts";
 import type { LiveJob } from "./intake/live_job.ts";
@@ -83,8 +83,10 @@ export class Worker {
     while (!this.#isStopped) {
       this.#wake = Promise.withResolvers<void>();
       if (await this.step()) continue;
-      if (this.isIdle) this.#checkWhenIdle();
+      // Not at once: who asks next would wait for it.
+      const check = this.isIdle ? setTimeout(() => this.#checkWhenIdle(), IDLE_CHECK_MS) : undefined;
       await this.#wake.promise;
+      clearTimeout(check);
     }
     await Promise.allSettled(this.#flights.map(({ running }) => running));
   }

@@ -192,6 +192,8 @@ export const WORKER_QUEUE_TTL_MS = 30_000;
 /** Parked jobs: kept so long for whoever looks into them, and at most so many bytes. */
 export const DEAD_MAX_AGE_MS = 7 * 24 * 3_600_000;
 export const DEAD_MAX_BYTES = 256 * 1024 * 1024;
+/** How long a worker has had nothing to do when it looks over its books: after the pauses between two requests. */
+export const IDLE_CHECK_MS = 20;
 /** How long a worker waits for an edge to answer a claim. */
 export const CLAIM_TIMEOUT_MS = 5_000;
 /** How long a worker waits for the next missing tile. */

@@ -1,45 +1,57 @@
 /** Sends the tiles workers asked for: in their order, one a message, jobs taking turns, never far ahead of the server. */
 import { headers, type NatsConnection } from "@nats-io/nats-core";
 import { checkPayload, type Claim, tileHeaders, tilesSubject } from "@tessera/shared";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RunningJob } from "./running_job.ts";
 
-/** Tiles a job may write in its turn; at its end the server has confirmed them. */
-const TILES_PER_TURN = 4;
-/** Jobs that may have a turn at the same time. Turns times tiles is what waits in the socket's buffer at most. */
-const MAX_TURNS = 4;
+/** Tiles of one job that the server has not confirmed: enough that the next is there when it has read one. */
+const MAX_AHEAD_OF_JOB = 4;
+/** Tiles of all jobs that it has not. That is what waits in the socket's buffer at most. */
+const MAX_AHEAD = 16;
 
 export class TileSender {
-  #numTurns = 0;
-  /** Jobs waiting for a turn, oldest first; as many as there are jobs at most. */
+  #numAhead = 0;
+  /** Jobs waiting for a place, oldest first; as many as there are jobs at most. */
   readonly #waiting: (() => void)[] = [];
 
-  /** Resolves when all are sent, or early when the job is over or another attempt has taken it. */
+  /**
+   * Resolves when all are sent, or early when the job is over or another attempt has taken it.
+   * @throws Error when the connection breaks
+   */
   async send(nc: NatsConnection, job: RunningJob, claim: Claim, maxPayload: number): Promise<void> {
-    for (let at = 0; at < claim.want.length; at += TILES_PER_TURN) {
-      await this.#takeTurn();
+    /** One for each tile on its way, oldest first. */
+    const confirmations: Promise<void>[] = [];
+    for (const hash of claim.want) {
+      if (confirmations.length === MAX_AHEAD_OF_JOB) await confirmations.shift();
+      await this.#takePlace();
+      let confirmed: Promise<void>;
       try {
-        for (const hash of claim.want.slice(at, at + TILES_PER_TURN)) {
-          if (!sendTile(nc, job, claim, hash, maxPayload)) return;
-        }
-        await nc.flush();
-      } finally {
-        this.#endTurn();
+        if (!sendTile(nc, job, claim, hash, maxPayload)) return this.#leavePlace();
+        confirmed = nc.flush();
+      } catch (error) {
+        this.#leavePlace();
+        throw error;
       }
+      confirmations.push(confirmed.finally(() => this.#leavePlace()));
+      confirmations.at(-1)!.catch(() => {});
+      // The first goes before all others, and tokens of other jobs in between: a tile is copied on its way out.
+      await (hash === claim.want[0] ? confirmed : nextTurn());
     }
+    await Promise.all(confirmations);
   }
 
-  #takeTurn(): Promise<void> {
-    if (this.#numTurns < MAX_TURNS) {
-      this.#numTurns++;
+  #takePlace(): Promise<void> {
+    if (this.#numAhead < MAX_AHEAD) {
+      this.#numAhead++;
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Hands the turn to the next in line. */
-  #endTurn(): void {
+  /** Hands the place to the next in line. */
+  #leavePlace(): void {
     const next = this.#waiting.shift();
-    if (next === undefined) this.#numTurns--;
+    if (next === undefined) this.#numAhead--;
     else next();
   }
 }

@@ -187,11 +187,14 @@ export class Intake {
     const usage = job.usage();
     const timings = job.timings(performance.now());
     events.done(answers.end(), answers.finish, usage, timings);
-    this.#options.metrics?.finished(answers.finish, usage, timings);
-    traceJob(job, this.#options.workerId, { finish: answers.finish });
-    this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
     this.#end(job);
     this.#settling.add(job);
+    // Behind the events, which go out at the end of this turn.
+    queueMicrotask(() => {
+      this.#options.metrics?.finished(answers.finish, usage, timings);
+      traceJob(job, this.#options.workerId, { finish: answers.finish });
+      this.#options.log.info("job_done", { job_id: job.id, attempt: job.attempt, ...usage, ...timings });
+    });
   }
 
   /** Ends a job with an error event; one that was not granted yet goes back to the queue, because nobody would hear. */

@@ -33,6 +33,8 @@ export class Settling {
 
   async #settle(job: LiveJob): Promise<void> {
     const events = job.grant?.events;
+    // A flush in the middle of a turn would hold up what is published after it.
+    await Promise.resolve();
     while (!this.#nc.isClosed()) {
       try {
         await events?.confirm();

@@ -1,6 +1,8 @@
 /** Owns tiles on the wire: one subscription for all jobs, each tile checked against its name before it counts. */
 import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import { jobIdOf, parseTile, sha256Hex, workerTiles } from "@tessera/shared";
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 export interface TileReceiverOptions {
   readonly nc: NatsConnection;
@@ -15,6 +17,8 @@ export interface TileReceiverOptions {
 export class TileReceiver {
   readonly #options: TileReceiverOptions;
   readonly #subscription: Subscription;
+  /** Whether a tile is about to be hashed here. */
+  #isHashing = false;
 
   constructor(options: TileReceiverOptions) {
     this.#options = options;
@@ -33,11 +37,23 @@ export class TileReceiver {
     const jobId = jobIdOf(msg.subject);
     try {
       const { hash } = parseTile((name) => msg.headers?.get(name), msg.data, this.#options.tileSize);
-      const actual = await sha256Hex(msg.data);
+      const actual = await this.#hash(msg.data);
       if (actual !== hash) throw new Error(`Cannot take tile: its pixels hash to ${actual}, expected ${hash}`);
       this.#options.onTile(jobId, hash, msg.data);
     } catch (error) {
       this.#options.onBadTile(jobId, error);
     }
+  }
+
+  /**
+   * Here, since that takes less time than to give the pixels to another thread of a busy machine; but one at a time and
+   * in a turn of the event loop of its own, since 0.4 ms each would add up for those who wait for tokens.
+   */
+  async #hash(pixels: Uint8Array): Promise<string> {
+    if (this.#isHashing) return await sha256Hex(pixels);
+    this.#isHashing = true;
+    await nextTurn();
+    this.#isHashing = false;
+    return createHash("sha256").update(pixels).digest("hex");
   }
 }

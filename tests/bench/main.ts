@@ -1,5 +1,5 @@
 /** Runs a benchmark: `deno task bench <name>`. Results are ratios and figures of this machine at this hour. */
-import { benchBus } from "./bus.ts";
+import { benchBus } from "./bus/main.ts";
 import { benchEngine } from "./engine/main.ts";
 import { benchEventLoop } from "./event_loop.ts";
 import { benchLoad } from "./load/main.ts";
