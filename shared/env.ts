@@ -57,6 +57,16 @@ export const VARIABLES = {
     "Devices the decoder's layers are split over, the vendor's way; on a CPU they are virtual.",
     integer(1, 64),
   ),
+  TESSERA_TENSOR_PARALLEL: variable(
+    "1",
+    "Devices that compute each decoder layer together; must divide attention heads. Not with TESSERA_NUM_DEVICES.",
+    integer(1, 16),
+  ),
+  TESSERA_VISION_DEVICES: variable(
+    "0",
+    "Devices with a vision tower, which share the tiles; 0: all with TESSERA_TENSOR_PARALLEL, else one.",
+    integer(0, 64),
+  ),
   TESSERA_ISA: variable(
     "",
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",

@@ -27,6 +27,14 @@ export interface EngineOptions {
    */
   readonly numDevices?: number;
   /**
+   * Devices that compute each decoder layer together, each with its heads, its part of the MLP and of the vocabulary.
+   * Default 1; not with `numDevices`. Attention heads and MLP columns must divide by it, and so must key heads, or else
+   * it be a multiple of them. Tokens are those of one device up to the rounding of sums, which are added in another order.
+   */
+  readonly tensorParallel?: number;
+  /** Of the devices, those with a vision tower, each of which encodes its share of the tiles; 0 (default): all with `tensorParallel`, else one. */
+  readonly visionDevices?: number;
+  /**
    * Of the output head. `auto` (default): as bitsandbytes leaves it, 16 bits or more. `int8`: weights in int8 with a
    * scale a row, activations in bf16, whatever `dtype` is; a decoding step then reads half of it.
    */

@@ -99,7 +99,7 @@ const HARNESS = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative
 
 /** The emulator's own tests. */
 export function buildEmulatorTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
-  const names = ["language", "libraries", "runtime"];
+  const names = ["language", "libraries", "nccl", "runtime"];
   const sources = names.map((name) => inNative(`emulator/tests/${name}_test.cpp`));
   return buildEmulated("emulator_tests", [...sources, ...HARNESS], variant, options);
 }

@@ -22,6 +22,8 @@ export interface NativeVariant
   readonly device?: Device;
   readonly numThreads?: number;
   readonly numDevices?: number;
+  readonly tensorParallel?: number;
+  readonly visionDevices?: number;
   readonly headDtype?: "int8";
 }
 
@@ -49,12 +51,13 @@ export async function onNative(
   variant: NativeVariant,
   use: (open: OpenGolden) => Promise<void>,
 ): Promise<void> {
-  const { dtype, device = "cpu", numThreads = 2, numDevices = 1, headDtype = "auto", ...checkpoint } = variant;
+  const { dtype, device = "cpu", numThreads = 2, headDtype = "auto", ...rest } = variant;
+  const { numDevices = 1, tensorParallel = 1, visionDevices = 0, ...checkpoint } = rest;
   const { config, seed, features } = golden;
   try {
     await withNativeEngine(
       { config, seed, ...checkpoint },
-      { dtype, device, numThreads, numDevices, headDtype },
+      { dtype, device, numThreads, numDevices, tensorParallel, visionDevices, headDtype },
       async (engine) => {
         await use(await prepare(engine, golden));
       },

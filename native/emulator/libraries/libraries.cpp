@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "libraries/cublaslt.h"
+#include "libraries/nccl.h"
 
 namespace cuemu {
 
@@ -36,8 +37,21 @@ Symbols cublaslt() {
   };
 }
 
+Symbols nccl() {
+  return {
+      {"ncclGetVersion", address(ncclGetVersion)},
+      {"ncclGetErrorString", address(ncclGetErrorString)},
+      {"ncclGetLastError", address(ncclGetLastError)},
+      {"ncclCommInitAll", address(ncclCommInitAll)},
+      {"ncclCommDestroy", address(ncclCommDestroy)},
+      {"ncclGroupStart", address(ncclGroupStart)},
+      {"ncclGroupEnd", address(ncclGroupEnd)},
+      {"ncclAllReduce", address(ncclAllReduce)},
+  };
+}
+
 const std::map<std::string_view, Symbols>& libraries() {
-  static const std::map<std::string_view, Symbols> all = {{"libcublasLt.so.13", cublaslt()}};
+  static const std::map<std::string_view, Symbols> all = {{"libcublasLt.so.13", cublaslt()}, {"libnccl.so.2", nccl()}};
   return all;
 }
 
@@ -46,6 +60,7 @@ const std::map<std::string_view, Symbols>& libraries() {
 void* open_library(const char* path) {
   const char* mode = std::getenv("CUEMU_LIBRARIES");
   if (mode != nullptr && std::string_view(mode) == "none") return nullptr;
+  if (mode != nullptr && *mode != 0 && std::string_view(mode) != path) return nullptr;
   const auto found = libraries().find(path);
   return found == libraries().end() ? nullptr : const_cast<Symbols*>(&found->second);
 }

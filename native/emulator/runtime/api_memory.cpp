@@ -169,6 +169,31 @@ cudaError_t cudaMemcpyPeerAsync(void* target, int to, const void* source, int fr
   }
   return copy(target, source, bytes, cudaMemcpyDeviceToDevice, stream, false);
 }
+/** Of plain memory, one plane of rows with gaps, without offsets: what the engine asks for. */
+cudaError_t cudaMemcpy3DPeerAsync(const cudaMemcpy3DPeerParms* asked, cudaStream_t stream) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  const cudaPitchedPtr& from = asked->srcPtr;
+  const cudaPitchedPtr& to = asked->dstPtr;
+  const auto [width, height, depth] = asked->extent;
+  const auto is_zero = [](const cudaPos& at) { return at.x == 0 && at.y == 0 && at.z == 0; };
+  if (asked->srcArray != nullptr || asked->dstArray != nullptr || depth != 1 || !is_zero(asked->srcPos) ||
+      !is_zero(asked->dstPos)) {
+    cuemu::warn("cudaMemcpy3DPeerAsync: arrays, offsets and depth are not emulated");
+    return remember(cudaErrorInvalidValue);
+  }
+  if (width == 0 || height == 0) return cudaSuccess;
+  if (from.pitch < width || to.pitch < width) return remember(cudaErrorInvalidPitchValue);
+  const auto is_on = [&](const cudaPitchedPtr& at, int device) {
+    return device >= 0 && runtime.memory.device_of(at.ptr, (height - 1) * at.pitch + width) == device;
+  };
+  if (!is_on(to, asked->dstDevice) || !is_on(from, asked->srcDevice)) return remember(cudaErrorInvalidValue);
+  return runtime.enqueue(stream, {[to, from, width = width, height = height] {
+    for (size_t row = 0; row < height; row++) {
+      move(static_cast<char*>(to.ptr) + row * to.pitch, static_cast<const char*>(from.ptr) + row * from.pitch, width);
+    }
+  }, {}});
+}
 cudaError_t cudaMemset(void* target, int value, size_t bytes) { return set(target, value, bytes, nullptr); }
 cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream) {
   return set(target, value, bytes, stream);

@@ -176,14 +176,15 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   return cudaSuccess;
 }
 
-/** One task of the stream: the graph's, in the order they were recorded. */
+/** The stream's next tasks, in the order they were recorded. */
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   runtime.counters.launches++;
-  return runtime.enqueue(stream, {[tasks = executable->tasks] {
-    for (const cuemu::Task& task : tasks) task.run();
-  }, {}});
+  for (const cuemu::Task& task : executable->tasks) {
+    if (const cudaError_t error = runtime.enqueue(stream, task); error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

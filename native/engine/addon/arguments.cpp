@@ -98,6 +98,11 @@ EngineOptions read_options(const Napi::Value& value) {
   if (const Napi::Value devices = object.Get("layerDevices"); !devices.IsUndefined()) {
     options.layer_devices = copy_array<int32_t>("open the engine", "layerDevices", devices);
   }
+  const auto read_count = [&](const char* name, int otherwise) {
+    return object.Get(name).IsUndefined() ? otherwise : static_cast<int>(read_whole("open the engine", object, name, 64));
+  };
+  options.tensor_parallel = read_count("tensorParallel", 1);
+  options.vision_devices = read_count("visionDevices", 0);
   if (const Napi::Value head = object.Get("headDtype"); !head.IsUndefined()) {
     options.int8_head = read_choice(object, "headDtype", kHeads);
   }

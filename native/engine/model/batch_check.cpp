@@ -1,5 +1,6 @@
 #include "model/batch_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -8,6 +9,8 @@
 namespace tessera {
 
 namespace {
+
+constexpr int kMaxDevices = 64;
 
 std::string text(int64_t value) { return std::to_string(value); }
 
@@ -232,10 +235,17 @@ void check_options(const EngineOptions& options) {
   if (options.num_tile_slots < 1 || options.num_tile_slots > 1 << 20) {
     refuse("open the engine", "numTileSlots is " + text(options.num_tile_slots), "1 to 1048576");
   }
+  if (options.vision_devices < 0 || options.vision_devices > kMaxDevices) {
+    refuse("open the engine", "visionDevices is " + text(options.vision_devices), "0 to " + text(kMaxDevices));
+  }
+  const bool is_split = std::any_of(options.layer_devices.begin(), options.layer_devices.end(), [](int d) { return d != 0; });
+  if (options.tensor_parallel > 1 && is_split) {
+    refuse("open the engine", "tensorParallel is " + text(options.tensor_parallel) + " and layers are split over devices",
+           "one of the two");
+  }
 }
 
 void check_layer_devices(std::span<const int> layer_devices, int num_layers) {
-  constexpr int kMaxDevices = 64;
   if (layer_devices.empty()) return;
   if (layer_devices.size() != static_cast<size_t>(num_layers)) {
     refuse("open the engine", "layerDevices has " + text(layer_devices.size()) + " entries",

@@ -4,16 +4,28 @@
 
 namespace tessera {
 
-Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, const Placement& placement,
+Decoder::Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
                  uint64_t kv_cache_bytes)
-    : config_(config), weights_(weights), ops_(placement.first()), rope_(config) {
-  const std::span<const DecoderLayer> layers(weights.layers);
-  for (size_t first = 0, last; first < layers.size(); first = last) {
-    Ops& ops = placement.of_layer(first);
-    for (last = first + 1; last < layers.size() && &placement.of_layer(last) == &ops;) last++;
-    // Of blocks every stage has as many, so each takes its layers' share of the memory.
-    const auto share = static_cast<uint64_t>(static_cast<double>(kv_cache_bytes) * (last - first) / layers.size());
-    stages_.push_back(std::make_unique<DecoderStage>(config, layers.subspan(first, last - first), ops, share));
+    : config_(config), ops_(placement.first()), group_(placement.group()), rope_(config) {
+  const int num_shards = placement.num_shards();
+  for (int i = 0; i < num_shards; i++) {
+    const Range ids = ranges_of(config, {i, num_shards}).vocabulary;
+    vocabulary_.emplace_back(new Vocabulary{placement.device(i), weights[i], ids, {}, {}, {}, {}});
+  }
+  const DecoderConfig share = share_of(config, num_shards);
+  const size_t num_layers = weights[0].layers.size();
+  for (size_t first = 0, last; first < num_layers; first = last) {
+    for (last = first + 1; last < num_layers && &placement.of_layer(last, 0) == &placement.of_layer(first, 0);) last++;
+    // Of blocks every device has as many, so each takes its layers' share of the memory.
+    const double part = static_cast<double>(last - first) / static_cast<double>(num_layers) / num_shards;
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(kv_cache_bytes) * part);
+    std::vector<std::unique_ptr<DecoderShard>> shards;
+    for (int i = 0; i < num_shards; i++) {
+      const auto layers = std::span(weights[i].layers).subspan(first, last - first);
+      shards.push_back(std::make_unique<DecoderShard>(share, Shard{i, num_shards}, layers, placement.of_layer(first, i),
+                                                      bytes));
+    }
+    stages_.push_back(std::make_unique<DecoderStage>(std::move(shards), group_));
   }
 }
 
@@ -31,7 +43,7 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
       .query_starts = batch.query_starts,
       .block_tables = batch.block_tables,
       .max_blocks = batch.max_blocks,
-      .num_heads = config_.num_heads,
+      .num_heads = config_.num_heads / static_cast<int>(vocabulary_.size()),
       .cos = cos_.data(),
       .sin = sin_.data(),
       .token_ids = batch.token_ids,
@@ -40,44 +52,81 @@ Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<cons
       .head_dim = config_.head_dim,
       .ids_from = ids_from,
   };
-  const size_t num_rows = ops_.begin_step(step);
-  for (const auto& stage : stages_) {
-    if (&stage->ops() == &ops_) continue;
-    StepLayout behind = step;
-    behind.ids_from = {};  // the first device alone embeds, and draws
-    stage->ops().begin_step(behind);
-  }
+  const size_t num_rows = begin_step(step);
   const size_t num_logits = num_rows > batch.num_tokens() ? num_rows : wanted.size();
   const Rows logits = logits_.rows(ops_, num_logits, config_.vocab_size);
-  const auto run = [&] { run_step(step, tiles, num_rows, logits); };
+  std::vector<Rows> parts;
+  for (const auto& part : vocabulary_) {
+    parts.push_back(&part->ops == &ops_ ? logits.columns(0, part->ids.count)
+                                        : part->logits.rows(part->ops, num_logits, part->ids.count));
+  }
+  const auto run = [&] { run_step(step, tiles, num_rows, parts); };
   if (stages_.size() == 1) {
-    ops_.repeat(run);
+    group_.repeat(run);
   } else {
     run();
+  }
+  for (size_t i = 1; i < parts.size() && !wanted.empty(); i++) {
+    Rows part = parts[i];
+    part.rows = wanted.size();
+    ops_.receive(part, vocabulary_[i]->ops, logits.columns(vocabulary_[i]->ids.first, part.cols));
   }
   return {logits.data, wanted.size(), logits.cols};
 }
 
-void Decoder::run_step(const StepLayout& step, const float* tiles, size_t num_rows, const Rows& logits) {
-  Rows x = x_.rows(ops_, num_rows, config_.hidden_size);
-  ops_.embed(*weights_.embedding, step, tiles, x);
+size_t Decoder::begin_step(const StepLayout& step) {
+  const size_t num_rows = ops_.begin_step(step);
+  // The first device alone draws, and so knows what is drawn.
+  StepLayout behind = step;
+  behind.ids_from = {};
+  for (size_t i = 1; i < vocabulary_.size(); i++) vocabulary_[i]->ops.begin_step(behind);
+  for (const auto& stage : stages_) {
+    if (&stage->ops() != &ops_) stage->ops().begin_step(behind);
+  }
+  if (!step.ids_from.empty()) group_.share_ids();
+  return num_rows;
+}
+
+void Decoder::run_step(const StepLayout& step, const float* tiles, size_t num_rows, std::span<const Rows> parts) {
+  std::vector<Rows> x;
+  for (const auto& part : vocabulary_) x.push_back(part->x.rows(part->ops, num_rows, config_.hidden_size));
+  embed(step, tiles, x);
+  run_layers(x, step);
+  if (parts[0].rows > 0) multiply_head(x, step, parts);
+}
+
+void Decoder::embed(const StepLayout& step, const float* tiles, std::span<const Rows> x) {
+  for (size_t i = 0; i < x.size(); i++) {
+    const Vocabulary& part = *vocabulary_[i];
+    // The tiles' embeddings are on the first device: the sum brings them to all.
+    part.ops.embed({*part.weights.embedding, static_cast<int32_t>(part.ids.first)}, step, i == 0 ? tiles : nullptr, x[i]);
+  }
+  group_.all_reduce(x);
+}
+
+void Decoder::run_layers(std::vector<Rows>& x, const StepLayout& step) {
   Ops* at = &ops_;
   for (const auto& stage : stages_) {
-    if (&stage->ops() != at) x = stage->take(x, *at);
+    if (&stage->ops() != at) x[0] = stage->take(x[0], *at);
     at = &stage->ops();
     stage->run(x, step);
   }
-  if (at != &ops_) {
-    const Rows returned = x_.rows(ops_, x.rows, x.cols);
-    ops_.receive(x, *at, returned);
-    x = returned;
+  if (at == &ops_) return;
+  const Rows returned = vocabulary_[0]->x.rows(ops_, x[0].rows, x[0].cols);
+  ops_.receive(x[0], *at, returned);
+  x[0] = returned;
+}
+
+void Decoder::multiply_head(std::span<const Rows> x, const StepLayout& step, std::span<const Rows> parts) {
+  for (size_t i = 0; i < x.size(); i++) {
+    Vocabulary& part = *vocabulary_[i];
+    const DecoderWeights& weights = part.weights;
+    const Rows last = part.last.rows(part.ops, parts[i].rows, config_.hidden_size);
+    part.ops.gather_rows(x[i], step, last);
+    const Rows normal = part.normal.activations(part.ops, parts[i].rows, config_.hidden_size);
+    part.ops.rms_norm(last, weights.norm.weight.f32(), config_.norm_eps, normal);
+    part.ops.linear(normal, weights.head == nullptr ? *weights.embedding : *weights.head, {}, parts[i]);
   }
-  if (logits.rows == 0) return;
-  const Rows last = last_.rows(ops_, logits.rows, config_.hidden_size);
-  ops_.gather_rows(x, step, last);
-  const Rows normal = normal_.activations(ops_, logits.rows, config_.hidden_size);
-  ops_.rms_norm(last, weights_.norm.weight.f32(), config_.norm_eps, normal);
-  ops_.linear(normal, weights_.head == nullptr ? *weights_.embedding : *weights_.head, {}, logits);
 }
 
 }  // namespace tessera

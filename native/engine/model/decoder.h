@@ -1,4 +1,4 @@
-/** Owns the language model, Qwen2 or InternLM3: embedding, layers in stages of one device each, head. */
+/** Owns the language model, Qwen2 or InternLM3: embedding, layers in stages, head. */
 #pragma once
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include "model/placement.h"
 #include "model/rope.h"
 #include "model/scratch.h"
+#include "model/shard.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 
@@ -17,8 +18,8 @@ namespace tessera {
 
 class Decoder {
  public:
-  /** All outlive the decoder. Takes the cache's memory. */
-  Decoder(const DecoderConfig& config, const DecoderWeights& weights, const Placement& placement,
+  /** `weights`, one for each shard of the placement. All outlive the decoder. Takes the cache's memory. */
+  Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
           uint64_t kv_cache_bytes);
 
   int num_kv_blocks() const;
@@ -32,15 +33,30 @@ class Decoder {
                std::span<const int32_t> ids_from);
 
  private:
-  void run_step(const StepLayout& step, const float* tiles, size_t num_rows, const Rows& logits);
+  /** A device that holds a part of the vocabulary, of one the whole. */
+  struct Vocabulary {
+    Ops& ops;
+    const DecoderWeights& weights;
+    Range ids;
+    Scratch x, last, normal, logits;
+  };
+
+  /** Says it to every device. @return rows to compute */
+  size_t begin_step(const StepLayout& step);
+  /** Leaves each part's logits [rows of `logits`][its ids] in `parts`. */
+  void run_step(const StepLayout& step, const float* tiles, size_t num_rows, std::span<const Rows> parts);
+  void embed(const StepLayout& step, const float* tiles, std::span<const Rows> x);
+  void run_layers(std::vector<Rows>& x, const StepLayout& step);
+  void multiply_head(std::span<const Rows> x, const StepLayout& step, std::span<const Rows> parts);
 
   const DecoderConfig& config_;
-  const DecoderWeights& weights_;
-  Ops& ops_;
+  Ops& ops_;  // the first device
+  DeviceGroup& group_;
   const Rope rope_;
+  std::vector<std::unique_ptr<Vocabulary>> vocabulary_;
   std::vector<std::unique_ptr<DecoderStage>> stages_;
   std::vector<float> cos_, sin_;  // of the step at hand
-  Scratch x_, last_, normal_, logits_;
+  Scratch logits_;
 };
 
 }  // namespace tessera

@@ -1,37 +1,33 @@
-/** Owns consecutive layers of the decoder on one device: their cache, scratch memory and the way through them. */
+/** Owns consecutive layers of the decoder: whole on one device, or on several that compute each of them together. */
 #pragma once
 
 #include <memory>
 #include <span>
+#include <vector>
 
-#include "model/config.h"
-#include "model/scratch.h"
-#include "model/weights.h"
-#include "ops/ops.h"
+#include "model/decoder_shard.h"
+#include "ops/device_group.h"
 
 namespace tessera {
 
 class DecoderStage {
  public:
-  /** `layers` [first_layer, first_layer + n) of the decoder's, whose weights are on `ops`; all outlive the stage. */
-  DecoderStage(const DecoderConfig& config, std::span<const DecoderLayer> layers, Ops& ops, uint64_t kv_cache_bytes);
+  /** One shard for each device of `group`, which outlives the stage. */
+  DecoderStage(std::vector<std::unique_ptr<DecoderShard>> shards, DeviceGroup& group)
+      : shards_(std::move(shards)), group_(group) {}
 
-  int num_kv_blocks() const { return cache_->num_blocks; }
-  Ops& ops() const { return ops_; }
+  int num_kv_blocks() const;
+  /** Of the first shard. */
+  Ops& ops() const { return shards_[0]->ops(); }
 
-  /** Activations of another device, copied to this one; valid until the next call. */
-  Rows take(const Rows& x, Ops& from);
-  /** Runs the layers over `x` in place, and writes their keys and values. */
-  void run(const Rows& x, const StepLayout& step);
+  /** The residual stream from a stage on another device; a stage with several shards is the only one. */
+  Rows take(const Rows& x, Ops& from) { return shards_[0]->take(x, from); }
+  /** Runs the layers over the residual stream in place, of which each device has a copy, and writes keys and values. */
+  void run(std::span<const Rows> x, const StepLayout& step);
 
  private:
-  void run_layer(size_t index, const Rows& x, const StepLayout& step);
-
-  const DecoderConfig& config_;
-  const std::span<const DecoderLayer> layers_;
-  Ops& ops_;
-  std::unique_ptr<KvCache> cache_;
-  Scratch taken_, normal_, qkv_, attended_, wide_;
+  std::vector<std::unique_ptr<DecoderShard>> shards_;
+  DeviceGroup& group_;
 };
 
 }  // namespace tessera

@@ -10,10 +10,12 @@
 #include "model/decoder.h"
 #include "model/id_feed.h"
 #include "model/placement.h"
+#include "model/shard.h"
 #include "model/tile_slots.h"
-#include "model/vision_tower.h"
+#include "model/vision_towers.h"
 #include "model/weights.h"
 #include "ops/backend.h"
+#include "ops/cpu/cpu_group.h"
 #include "ops/cpu/cpu_ops.h"
 
 namespace tessera {
@@ -79,11 +81,12 @@ class LocalEngine final : public Engine {
  public:
   explicit LocalEngine(const EngineOptions& options)
       : config_(read_checked(options)),
-        placement_(options.layer_devices, [&](int device) { return make_ops(options, device); }),
+        placement_(options, [&](int device) { return make_ops(options, device); },
+                   [&](std::span<Ops* const> devices) { return make_group(options, devices); }),
         ops_(placement_.first()),
         plan_(checked_plan(config_, options, ops_)),
         weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
-        vision_(config_, weights_, ops_),
+        towers_(config_, weights_.towers, placement_),
         decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes),
         slots_(ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
     info_ = {
@@ -112,14 +115,7 @@ class LocalEngine final : public Engine {
 
   void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) override {
     check_tiles(info_, pixels, slots);
-    const size_t tile_bytes = pixels.size() / slots.size();
-    // A group fills the kernels and bounds the memory of activations.
-    const size_t patches = static_cast<size_t>(config_.grid()) * config_.grid();
-    const size_t group = std::max<size_t>(1, kRowsPerGroup / patches);
-    for (size_t first = 0; first < slots.size(); first += group) {
-      const size_t count = std::min(group, slots.size() - first);
-      slots_.store(vision_.encode(pixels.subspan(first * tile_bytes, count * tile_bytes)), slots.subspan(first, count));
-    }
+    towers_.encode(pixels, slots, slots_);
   }
 
   std::unique_ptr<StepInFlight> submit(const StepBatch& batch) override {
@@ -183,17 +179,21 @@ class LocalEngine final : public Engine {
   }
 
  private:
-  static constexpr size_t kRowsPerGroup = 4096;
-
   static ModelConfig read_checked(const EngineOptions& options) {
     const ModelConfig config = read_config(options.model_path);
     check_layer_devices(options.layer_devices, config.decoder.num_layers);
+    check_tensor_parallel(config.decoder, options.tensor_parallel);
+    if (options.tensor_parallel > 1 && config.awq_group != 0) {
+      refuse("open the engine", "tensorParallel is " + std::to_string(options.tensor_parallel) +
+             " and the checkpoint is quantised already (awq)", "1, or layers split over devices");
+    }
     return config;
   }
 
   static WeightPlan checked_plan(const ModelConfig& config, const EngineOptions& options, const Ops& ops) {
     ops.check_heads(config.vision.hidden_size / config.vision.num_heads, 1);
-    ops.check_heads(config.decoder.head_dim, config.decoder.num_heads / config.decoder.num_kv_heads);
+    const DecoderConfig share = share_of(config.decoder, options.tensor_parallel);
+    ops.check_heads(share.head_dim, share.num_heads / share.num_kv_heads);
     return plan_weights(config, options.dtype, options.int8_head);
   }
 
@@ -202,6 +202,11 @@ class LocalEngine final : public Engine {
     if (options.device == Device::kCuda) return cuda_backend()->make_ops(base, device);
     const int num_threads = options.num_threads == 0 ? available_cpus() : options.num_threads;
     return std::make_unique<cpu::CpuOps>(base, num_threads, cpu::choose_kernels());
+  }
+
+  static std::unique_ptr<DeviceGroup> make_group(const EngineOptions& options, std::span<Ops* const> devices) {
+    if (options.device == Device::kCuda) return cuda_backend()->make_group(devices);
+    return std::make_unique<cpu::CpuGroup>();
   }
 
   template <class T>
@@ -238,7 +243,7 @@ class LocalEngine final : public Engine {
   Ops& ops_;  // the first device
   const WeightPlan plan_;
   const ModelWeights weights_;
-  VisionTower vision_;
+  VisionTowers towers_;
   Decoder decoder_;
   TileSlots slots_;
   EngineInfo info_;

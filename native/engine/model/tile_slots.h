@@ -18,11 +18,17 @@ class TileSlots {
   const float* embeddings() const { return buffer_.f32(); }
   const std::vector<bool>& filled() const { return filled_; }
 
-  /** Copies embeddings [slots * tokens_per_tile][hidden_size] tile by tile. */
-  void store(const Rows& embeddings, std::span<const int32_t> slots) {
+  /** Copies embeddings [slots * tokens_per_tile][hidden_size], which are on `from`, tile by tile. */
+  void store(const Rows& embeddings, Ops& from, std::span<const int32_t> slots) {
+    const size_t size = tokens_ * hidden_;
     for (size_t i = 0; i < slots.size(); i++) {
-      const size_t size = tokens_ * hidden_;
-      ops_.copy(embeddings.data + i * size, size, buffer_.f32() + slots[i] * size);
+      float* source = embeddings.data + i * size;
+      float* target = buffer_.f32() + slots[i] * size;
+      if (&from == &ops_) {
+        ops_.copy(source, size, target);
+      } else {
+        ops_.receive({source, tokens_, hidden_}, from, {target, tokens_, hidden_});
+      }
       filled_[slots[i]] = true;
     }
   }

@@ -10,7 +10,7 @@ constexpr float kPixelStd[3] = {0.229f, 0.224f, 0.225f};
 constexpr float kProjectorEps = 1e-5f;
 }  // namespace
 
-VisionTower::VisionTower(const ModelConfig& config, const ModelWeights& weights, Ops& ops)
+VisionTower::VisionTower(const ModelConfig& config, const TowerWeights& weights, Ops& ops)
     : config_(config), weights_(weights), ops_(ops) {}
 
 Rows VisionTower::encode(std::span<const uint8_t> pixels) {

@@ -14,10 +14,11 @@ namespace tessera {
 class VisionTower {
  public:
   /** All three outlive the tower. */
-  VisionTower(const ModelConfig& config, const ModelWeights& weights, Ops& ops);
+  VisionTower(const ModelConfig& config, const TowerWeights& weights, Ops& ops);
 
   /** Embeddings [tiles * tokens_per_tile][decoder hidden] of u8 RGB tiles; device memory valid until the next call. */
   Rows encode(std::span<const uint8_t> pixels);
+  Ops& ops() const { return ops_; }
 
  private:
   void run_layer(const VisionLayer& layer, const Rows& x);
@@ -25,7 +26,7 @@ class VisionTower {
   Rows project(const Rows& x);
 
   const ModelConfig& config_;
-  const ModelWeights& weights_;
+  const TowerWeights& weights_;
   Ops& ops_;
   Scratch x_, normal_, wide_, attended_;
 };

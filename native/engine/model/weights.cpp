@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/shard.h"
 #include "model/tensor_names.h"
 #include "model/weight_cache.h"
 #include "ops/cpu/half.h"
@@ -13,6 +14,16 @@ namespace {
 
 constexpr const char* kDtypeNames[] = {"bf16", "fp16", "fp32", "int8", "nf4", "fp4"};  // by `Dtype`
 
+/** A tensor, and what of it a device takes; ranges without an end take all. */
+struct Part {
+  std::string name;
+  std::vector<int64_t> shape;
+  Range rows = {};
+  Range cols = {};
+};
+
+Range or_all(Range range, size_t size) { return range.count == 0 ? Range{0, size} : range; }
+
 /** Reads tensors, or with no device only checks them: one walk over the names serves both. */
 class Loader {
  public:
@@ -20,9 +31,10 @@ class Loader {
   Loader(const Checkpoint& checkpoint, Ops* ops, int64_t awq_group, WeightCache* cache = nullptr)
       : checkpoint_(checkpoint), ops_(ops), awq_group_(awq_group), cache_(cache) {}
 
-  /** Loads to another device from here on. */
-  void use(Ops& ops) {
+  /** Loads to another device from here on, which takes its part of what several read. */
+  void use(Ops& ops, Shard shard = {}) {
     if (!checking()) ops_ = &ops;
+    shard_ = shard;
   }
 
   uint64_t bytes() const { return bytes_; }
@@ -53,41 +65,52 @@ class Loader {
 
   Buffer vector(const std::string& name, int64_t size) { return upload(values(name, {size})); }
 
-  /** Several vectors, one after the other. */
-  Buffer vectors(const std::vector<std::pair<std::string, int64_t>>& parts) {
+  /** The same rows of several vectors as of matrices, one after the other. */
+  Buffer vectors(const std::vector<Part>& parts, const char* suffix) {
     std::vector<float> all;
-    for (const auto& [name, size] : parts) {
-      const std::vector<float> more = values(name, {size});
-      all.insert(all.end(), more.begin(), more.end());
+    for (const Part& part : parts) {
+      const std::vector<float> more = values(part.name + suffix, {part.shape[0]});
+      const Range rows = or_all(part.rows, more.size());
+      if (!checking()) all.insert(all.end(), more.begin() + rows.first, more.begin() + rows.first + rows.count);
     }
     return upload(all);
   }
 
   /** One matrix of several tensors with `cols` columns each; a shape of more than two sizes is flattened. */
-  std::unique_ptr<Matrix> matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join,
-                                 WeightType type = WeightType::kBase) {
+  std::unique_ptr<Matrix> matrix(const std::vector<Part>& parts, Join join, WeightType type = WeightType::kBase,
+                                 const char* suffix = "") {
     if (type == WeightType::kAwq) return awq_matrix(parts, join);
     std::vector<HostTensor> tensors;
-    for (const auto& [name, shape] : parts) {
-      const DiskTensor& tensor = checkpoint_.require(name, shape);
-      size_t cols = 1;
-      for (size_t i = 1; i < shape.size(); i++) cols *= shape[i];
-      tensors.push_back({name, tensor.data, disk_type(name, tensor), static_cast<size_t>(shape[0]), cols});
+    for (const Part& part : parts) {
+      const DiskTensor& tensor = checkpoint_.require(part.name + suffix, part.shape);
+      size_t width = 1;
+      for (size_t i = 1; i < part.shape.size(); i++) width *= part.shape[i];
+      const Range rows = or_all(part.rows, part.shape[0]);
+      const Range cols = or_all(part.cols, width);
+      const DiskType disk = disk_type(part.name + suffix, tensor);
+      const char* data = static_cast<const char*>(tensor.data);
+      HostTensor host = {part.name + suffix, data + (rows.first * width + cols.first) * cpu::disk_bytes(disk), disk,
+                         rows.count, cols.count};
+      host.stride = width;
+      tensors.push_back(host);
     }
     auto matrix = load(tensors, join, type);
-    for (const auto& [name, shape] : parts) release(checkpoint_.require(name, shape));
+    // Whoever comes next reads the rest of the same pages.
+    for (const Part& part : parts) {
+      if (shard_.is_last()) release(checkpoint_.require(part.name + suffix, part.shape));
+    }
     return matrix;
   }
 
   /** The same of tensors as AWQ publishes them: `qweight`, `qzeros` and `scales` in place of each `weight`. */
-  std::unique_ptr<Matrix> awq_matrix(const std::vector<std::pair<std::string, std::vector<int64_t>>>& parts, Join join) {
+  std::unique_ptr<Matrix> awq_matrix(const std::vector<Part>& parts, Join join) {
     std::vector<HostTensor> tensors;
     std::vector<const DiskTensor*> read;
-    for (const auto& [name, shape] : parts) {
-      const std::string layer = name.substr(0, name.size() - std::string("weight").size());
-      const int64_t rows = shape[0], cols = shape[1];
+    for (const Part& part : parts) {
+      const std::string layer = part.name + ".";
+      const int64_t rows = part.shape[0], cols = part.shape[1];
       if (rows % 8 != 0 || cols % awq_group_ != 0) {
-        refuse("load tensor " + layer + "qweight", "a layer of " + shape_text(shape),
+        refuse("load tensor " + layer + "qweight", "a layer of " + shape_text(part.shape),
                "rows in eights and columns in groups of " + std::to_string(awq_group_));
       }
       const int64_t groups = cols / awq_group_;
@@ -103,32 +126,21 @@ class Loader {
     return matrix;
   }
 
+  /** Linear layers that read the same rows as one; the bias, where there is one, has the rows taken of each. */
+  Linear linear(const std::vector<Part>& parts, Join join, WeightType type, bool bias) {
+    Linear out;
+    out.weight = matrix(parts, join, type, ".weight");
+    if (bias) out.bias = vectors(parts, ".bias");
+    return out;
+  }
+
   Linear linear(const std::string& name, int64_t rows, int64_t cols, WeightType type, bool bias = true) {
-    Linear out;
-    out.weight = matrix({{name + ".weight", {rows, cols}}}, Join::kStacked, type);
-    if (bias) out.bias = vector(name + ".bias", rows);
-    return out;
+    return linear({{name, {rows, cols}}}, Join::kStacked, type, bias);
   }
 
-  /** q, k and v of these rows as one, from three tensors. */
-  Linear qkv(const std::string& prefix, int64_t q_rows, int64_t kv_rows, int64_t cols, WeightType type, bool bias) {
-    Linear out;
-    out.weight = matrix({{prefix + "q_proj.weight", {q_rows, cols}},
-                         {prefix + "k_proj.weight", {kv_rows, cols}},
-                         {prefix + "v_proj.weight", {kv_rows, cols}}}, Join::kStacked, type);
-    if (bias) {
-      out.bias = vectors({{prefix + "q_proj.bias", q_rows}, {prefix + "k_proj.bias", kv_rows},
-                          {prefix + "v_proj.bias", kv_rows}});
-    }
-    return out;
-  }
-
-  Linear gate_up(const std::string& prefix, int64_t rows, int64_t cols, WeightType type, bool bias) {
-    Linear out;
-    out.weight = matrix({{prefix + "gate_proj.weight", {rows, cols}}, {prefix + "up_proj.weight", {rows, cols}}},
-                        Join::kGateUp, type);
-    if (bias) out.bias = vectors({{prefix + "gate_proj.bias", rows}, {prefix + "up_proj.bias", rows}});
-    return out;
+  /** Of `cols` columns a range; the sum over devices has the first one's bias. */
+  Linear linear_of_columns(const std::string& name, int64_t rows, int64_t cols, Range range, WeightType type, bool bias) {
+    return linear({{name, {rows, cols}, {}, range}}, Join::kStacked, type, bias && (shard_.is_first() || checking()));
   }
 
   Norm layer_norm(const std::string& name, int64_t size) {
@@ -170,11 +182,14 @@ class Loader {
         quantised_bits_ += count * (type == WeightType::kInt8 || type == WeightType::kInt8Head ? 8 : 5);
       }
     }
-    matrices_ += std::to_string(static_cast<int>(join)) + " " + std::to_string(static_cast<int>(type)) + "\n";
+    matrices_ += std::to_string(static_cast<int>(join)) + " " + std::to_string(static_cast<int>(type));
+    if (shard_.count > 1) matrices_ += " " + std::to_string(shard_.index) + "/" + std::to_string(shard_.count);
+    matrices_ += "\n";
   }
 
   const Checkpoint& checkpoint_;
   Ops* ops_;
+  Shard shard_;
   int64_t awq_group_;
   WeightCache* cache_;
   size_t num_attached_ = 0;
@@ -195,7 +210,10 @@ VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const 
   out.norm1 = norm(layer + names.norm1);
   const std::string attention = layer + names.attention;
   out.qkv = names.fused_qkv ? loader.linear(attention + "qkv", 3 * hidden, hidden, type, config.qkv_bias)
-                            : loader.qkv(attention, hidden, hidden, hidden, type, config.qkv_bias);
+                            : loader.linear({{attention + "q_proj", {hidden, hidden}},
+                                             {attention + "k_proj", {hidden, hidden}},
+                                             {attention + "v_proj", {hidden, hidden}}}, Join::kStacked, type,
+                                            config.qkv_bias);
   if (config.qk_norm) {
     out.q_norm = loader.rms_norm(attention + "q_norm", hidden);
     out.k_norm = loader.rms_norm(attention + "k_norm", hidden);
@@ -242,34 +260,50 @@ ProjectorWeights load_projector(Loader& loader, const ModelConfig& config, const
 }
 
 DecoderLayer load_decoder_layer(Loader& loader, const DecoderConfig& config, const std::string& layer,
-                                WeightType type) {
+                                const ShardRanges& ranges, WeightType type) {
   const int64_t hidden = config.hidden_size;
   const int64_t q = static_cast<int64_t>(config.num_heads) * config.head_dim;
   const int64_t kv = static_cast<int64_t>(config.num_kv_heads) * config.head_dim;
-  const int64_t intermediate = config.intermediate_size;
+  const int64_t inner = config.intermediate_size;
+  const std::string attention = layer + "self_attn.", mlp = layer + "mlp.";
   DecoderLayer out;
   out.norm1 = loader.rms_norm(layer + "input_layernorm", hidden);
-  out.qkv = loader.qkv(layer + "self_attn.", q, kv, hidden, type, config.qkv_bias);
-  out.out = loader.linear(layer + "self_attn.o_proj", hidden, q, type, config.out_bias);
+  out.qkv = loader.linear({{attention + "q_proj", {q, hidden}, ranges.queries},
+                           {attention + "k_proj", {kv, hidden}, ranges.keys},
+                           {attention + "v_proj", {kv, hidden}, ranges.keys}}, Join::kStacked, type, config.qkv_bias);
+  out.out = loader.linear_of_columns(attention + "o_proj", hidden, q, ranges.queries, type, config.out_bias);
   out.norm2 = loader.rms_norm(layer + "post_attention_layernorm", hidden);
-  out.gate_up = loader.gate_up(layer + "mlp.", intermediate, hidden, type, config.mlp_bias);
-  out.down = loader.linear(layer + "mlp.down_proj", hidden, intermediate, type, config.mlp_bias);
+  out.gate_up = loader.linear({{mlp + "gate_proj", {inner, hidden}, ranges.inner},
+                               {mlp + "up_proj", {inner, hidden}, ranges.inner}}, Join::kGateUp, type, config.mlp_bias);
+  out.down = loader.linear_of_columns(mlp + "down_proj", hidden, inner, ranges.inner, type, config.mlp_bias);
   return out;
 }
 
-DecoderWeights load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names, bool tied,
-                            const WeightPlan& plan, const Placement& placement) {
+/** What each shard holds. Shards take their parts of a layer one after the other, so that its pages are read once. */
+std::vector<DecoderWeights> load_decoder(Loader& loader, const DecoderConfig& config, const TensorNames& names,
+                                         bool tied, const WeightPlan& plan, const Placement& placement) {
   const std::vector<int64_t> vocab_shape = {config.vocab_size, config.hidden_size};
-  DecoderWeights out;
-  out.embedding = loader.matrix({{names.embedding(), vocab_shape}}, Join::kStacked);
-  for (int i = 0; i < config.num_layers; i++) {
-    loader.use(placement.of_layer(i));
-    out.layers.push_back(load_decoder_layer(loader, config, names.decoder_layer(i), plan.decoder));
+  const int num_shards = placement.num_shards();
+  std::vector<DecoderWeights> out(num_shards);
+  std::vector<ShardRanges> ranges;
+  for (int i = 0; i < num_shards; i++) ranges.push_back(ranges_of(config, {i, num_shards}));
+  for (int i = 0; i < num_shards; i++) {
+    loader.use(placement.device(i), {i, num_shards});
+    out[i].embedding = loader.matrix({{names.embedding(), vocab_shape, ranges[i].vocabulary}}, Join::kStacked);
   }
-  loader.use(placement.first());
-  out.norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
-  if (!tied || plan.head != WeightType::kBase) {
-    out.head = loader.matrix({{tied ? names.embedding() : names.head, vocab_shape}}, Join::kStacked, plan.head);
+  for (int layer = 0; layer < config.num_layers; layer++) {
+    for (int i = 0; i < num_shards; i++) {
+      loader.use(placement.of_layer(layer, i), {i, num_shards});
+      out[i].layers.push_back(
+          load_decoder_layer(loader, config, names.decoder_layer(layer), ranges[i], plan.decoder));
+    }
+  }
+  for (int i = 0; i < num_shards; i++) {
+    loader.use(placement.device(i), {i, num_shards});
+    out[i].norm = loader.rms_norm(names.decoder + "norm", config.hidden_size);
+    if (tied && plan.head == WeightType::kBase) continue;
+    out[i].head = loader.matrix({{tied ? names.embedding() : names.head, vocab_shape, ranges[i].vocabulary}},
+                                Join::kStacked, plan.head);
   }
   return out;
 }
@@ -298,8 +332,14 @@ ModelWeights walk(Loader& loader, const ModelConfig& config, const Checkpoint& c
   const TensorNames names = tensor_names(config.layout, checkpoint);
   const bool tied = has_tied_head(config.decoder, names, checkpoint);
   ModelWeights out;
-  out.vision = load_vision(loader, config, names, plan.vision);
-  out.projector = load_projector(loader, config, names);
+  const int num_towers = placement.num_towers();
+  for (int i = 0; i < num_towers; i++) {
+    loader.use(placement.device(i), {i, num_towers});
+    TowerWeights tower;
+    tower.vision = load_vision(loader, config, names, plan.vision);
+    tower.projector = load_projector(loader, config, names);
+    out.towers.push_back(std::move(tower));
+  }
   out.decoder = load_decoder(loader, config.decoder, names, tied, plan, placement);
   out.bytes = loader.bytes();
   return out;

@@ -57,6 +57,7 @@ struct DecoderLayer {
   Linear down;
 };
 
+/** What a device that has a shard of the decoder holds of it; with layers split over devices, the layers are on theirs. */
 struct DecoderWeights {
   std::unique_ptr<Matrix> embedding;
   std::vector<DecoderLayer> layers;
@@ -64,10 +65,15 @@ struct DecoderWeights {
   std::unique_ptr<Matrix> head;  // null: the embedding is the head
 };
 
-struct ModelWeights {
+/** The way from pixels to embeddings, whole on one device. */
+struct TowerWeights {
   VisionWeights vision;
   ProjectorWeights projector;
-  DecoderWeights decoder;
+};
+
+struct ModelWeights {
+  std::vector<TowerWeights> towers;     // of the placement's devices with one
+  std::vector<DecoderWeights> decoder;  // of its shards
   uint64_t bytes = 0;
   std::string cache_note;  // `EngineInfo::weight_cache`
 };

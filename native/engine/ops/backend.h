@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "ops/device_group.h"
 #include "ops/ops.h"
 
 namespace tessera {
@@ -13,6 +14,8 @@ struct Backend {
   void (*check)();
   /** Device `index`, whose own type is `base`: a 16-bit or 32-bit one. Throws where it cannot be had. */
   std::unique_ptr<Ops> (*make_ops)(Dtype base, int index);
+  /** Several of those, each its own device, which outlive the group. */
+  std::unique_ptr<DeviceGroup> (*make_group)(std::span<Ops* const> devices);
 };
 
 /** The CUDA backend, or null in a build without it. */

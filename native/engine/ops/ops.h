@@ -62,7 +62,7 @@ struct Rows {
 
 enum class DiskType { kBf16, kF16, kF32 };
 
-/** A tensor as the checkpoint holds it, in host memory: [rows][cols], row-major, not aligned. */
+/** A tensor as the checkpoint holds it, or a part of one, in host memory: [rows][cols], row-major, not aligned. */
 struct HostTensor {
   std::string name;  // for messages
   const void* data = nullptr;
@@ -74,6 +74,9 @@ struct HostTensor {
   const void* zeros = nullptr;
   const void* scales = nullptr;
   size_t group_cols = 0;
+  size_t stride = 0;  // elements from row to row where these are some columns of a wider tensor; 0: `cols`
+
+  size_t row_stride() const { return stride == 0 ? cols : stride; }
 };
 
 /** A weight matrix [rows][cols] in the device's own layout and type. */
@@ -143,6 +146,17 @@ struct StepLayout {
   std::span<const int32_t> ids_from;  // [T] row of the last draws whose id it is; -1: token_ids has it; or empty: all -1
 };
 
+/**
+ * A vocabulary's embeddings, or the part of them that one of several devices has: ids from `first_id` on, one a row.
+ * Tokens of another part, and tiles where there are none, become zeros.
+ */
+struct EmbeddingTable {
+  const Matrix& rows;
+  int32_t first_id = 0;
+
+  bool has(int32_t id) const { return id >= first_id && id - first_id < static_cast<int64_t>(rows.rows); }
+};
+
 /** How patches of a tile become the projector's rows. */
 struct PixelShuffle {
   size_t grid = 0;  // patches along an edge
@@ -210,7 +224,7 @@ class Ops {
   virtual Buffer upload(const void* host, size_t bytes) = 0;
   virtual void download(void* host, const float* device, size_t count) = 0;
   virtual void copy(const float* from, size_t count, float* to) = 0;
-  /** Copies fp32 rows that lie on another device of the same kind. */
+  /** Copies fp32 rows that lie on another device of the same kind; both may have gaps between rows. */
   virtual void receive(const Rows& x, Ops& from, const Rows& y) = 0;
   virtual std::unique_ptr<Matrix> load_matrix(std::span<const HostTensor> parts, Join join,
                                               WeightType type = WeightType::kBase) = 0;
@@ -263,8 +277,8 @@ class Ops {
    * gives the same operations, over the same memory, for every step of as many rows.
    */
   virtual void repeat(const std::function<void()>& body) { body(); }
-  /** Rows of `table` for text, of `tiles` [any][cols] where embedding_rows is not -1. */
-  virtual void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) = 0;
+  /** Rows of the table for text, of `tiles` [any][cols] where embedding_rows is not -1. */
+  virtual void embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) = 0;
   /** Blocks as many as fit in `budget_bytes`, but at least `min_blocks`. */
   virtual std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) = 0;
   /** Rotates q and k of `qkv` [T][q | k | v] by their positions, q in place, and writes k and v to the cache. */

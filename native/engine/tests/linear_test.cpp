@@ -146,7 +146,7 @@ TEST(weights_convert_from_every_disk_type) {
       const HostTensor tensor = {"w", data, type, 1, values.size()};
       const auto matrix = ops->load_matrix({&tensor, 1}, Join::kStacked);
       std::vector<float> out(values.size());
-      ops->embed(*matrix, {.token_ids = ids, .embedding_rows = rows}, nullptr, {out.data(), 1, out.size()});
+      ops->embed({*matrix}, {.token_ids = ids, .embedding_rows = rows}, nullptr, {out.data(), 1, out.size()});
       for (size_t i = 0; i < values.size(); i++) {
         const float disk = cpu::read_disk(static_cast<const char*>(data), type, i);
         CHECK_EQUAL(out[i], variant.weight(disk));

@@ -12,7 +12,7 @@ constexpr int kVision = 16;
 constexpr int kHidden = 24;
 constexpr int kHeads = 6;
 constexpr int kKeyHeads = 3;
-constexpr int kInner = 40;
+constexpr int kInner = 48;
 constexpr int kVocab = 61;
 
 /** Collects tensors of random values. */
@@ -97,7 +97,7 @@ void write_tiny_model(const Folder& folder, const TinyModel& model) {
                R"({"model_type":"internvl_chat","force_image_size":8,"ps_version":"v2","vision_config":{"hidden_size":16,)"
                R"("num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":32,"image_size":8,"patch_size":4,)"
                R"("qkv_bias":true},"llm_config":{"model_type":"qwen2","vocab_size":61,"hidden_size":24,)"
-               R"("num_attention_heads":6,"num_key_value_heads":3,"intermediate_size":40,"rope_theta":10000.0,)"
+               R"("num_attention_heads":6,"num_key_value_heads":3,"intermediate_size":48,"rope_theta":10000.0,)"
                R"("rope_scaling":{"rope_type":"dynamic","factor":2.0},"num_hidden_layers":)" +
                    std::to_string(model.num_layers) + R"(,"max_position_embeddings":)" +
                    std::to_string(model.trained_length) + R"(,"head_dim":)" + std::to_string(model.head_dim) + "}}");

@@ -36,6 +36,12 @@ struct EngineOptions {
   // [decoder layers] device of each, where all else is on device 0; empty: one device. On the CPU devices are virtual:
   // each has its own threads, layers and cache.
   std::vector<int> layer_devices;
+  // Devices that compute each decoder layer together, each with its heads, its part of the MLP and of the vocabulary.
+  // Not with `layer_devices` of several.
+  int tensor_parallel = 1;
+  // Of the devices, those that hold the vision tower, each encoding its share of the tiles; 0: all with tensor_parallel,
+  // else the first.
+  int vision_devices = 0;
   WeightCacheOptions weight_cache;
   // The output head in int8, a scale a row, activations in bf16: half of what a decoding step reads of it.
   bool int8_head = false;

@@ -28,7 +28,9 @@ void CpuOps::download(void* host, const float* device, size_t count) { std::memc
 
 void CpuOps::copy(const float* from, size_t count, float* to) { std::memcpy(to, from, count * 4); }
 
-void CpuOps::receive(const Rows& x, Ops&, const Rows& y) { copy(x.data, x.rows * x.cols, y.data); }
+void CpuOps::receive(const Rows& x, Ops&, const Rows& y) {
+  for (size_t row = 0; row < x.rows; row++) copy(x.data + row * x.stride, x.cols, y.data + row * y.stride);
+}
 
 void CpuOps::reserve_scratch(size_t bytes) {
   for (auto& memory : scratch_) memory.reserve(bytes);
@@ -95,15 +97,18 @@ void CpuOps::shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const floa
   layer_norm(y, weight, bias, eps, y);
 }
 
-void CpuOps::embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) {
-  const auto& matrix = static_cast<const PackedMatrix&>(table);
+void CpuOps::embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) {
+  const auto& matrix = static_cast<const PackedMatrix&>(table.rows);
   // A packed row is spread over as many cache lines as it has pairs.
   parallel(y.rows, 2 * kElementCost * y.rows * y.cols, [&](size_t t, int) {
     float* out = y.data + t * y.stride;
-    if (step.embedding_rows[t] < 0) {
-      matrix.unpack_row(step.token_ids[t], out);
+    const int32_t tile_row = step.embedding_rows[t];
+    if (tile_row < 0 ? !table.has(step.token_ids[t]) : tiles == nullptr) {
+      std::fill(out, out + y.cols, 0.0f);
+    } else if (tile_row < 0) {
+      matrix.unpack_row(step.token_ids[t] - table.first_id, out);
     } else {
-      const float* from = tiles + static_cast<size_t>(step.embedding_rows[t]) * y.cols;
+      const float* from = tiles + static_cast<size_t>(tile_row) * y.cols;
       std::copy(from, from + y.cols, out);
     }
   });

@@ -43,7 +43,7 @@ class CpuOps final : public Ops {
                     const Rows& y) override;
 
   size_t begin_step(const StepLayout& step) override { return step.positions.size(); }
-  void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override;
+  void embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) override;
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
   void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
   void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,

@@ -19,7 +19,7 @@ struct SourceRow {
   size_t row = 0;    // in it
 
   const char* data() const {
-    return static_cast<const char*>(part->data) + row * part->cols * disk_bytes(part->type);
+    return static_cast<const char*>(part->data) + row * part->row_stride() * disk_bytes(part->type);
   }
 };
 

@@ -180,7 +180,9 @@ std::unique_ptr<WeightMatrix> CpuOps::load_expanded4(std::span<const HostTensor>
   for (const HostTensor& part : parts) {
     const size_t count = part.rows * part.cols;
     std::vector<float> values(count);
-    to_floats(part.data, part.type, 0, count, values.data());
+    for (size_t row = 0; row < part.rows; row++) {
+      to_floats(part.data, part.type, row * part.row_stride(), part.cols, values.data() + row * part.cols);
+    }
     if (std::isinf(largest_magnitude(values.data(), count))) {
       refuse("load tensor " + part.name, "a value is not finite", "numbers, to make them 4 bits");
     }

@@ -4,10 +4,12 @@
 #include <cuda_runtime_api.h>
 
 #include <string>
+#include <vector>
 
 #include "ops/cuda/blas/cublaslt.h"
 #include "ops/cuda/cuda_error.h"
 #include "ops/cuda/cuda_ops.h"
+#include "ops/cuda/nccl/nccl_group.h"
 
 namespace tessera::cuda {
 
@@ -45,7 +47,13 @@ std::unique_ptr<Ops> make_ops(Dtype base, int index) {
   return std::make_unique<CudaOps>(index);
 }
 
-const Backend kBackend = {.check = check, .make_ops = make_ops};
+std::unique_ptr<DeviceGroup> make_group(std::span<Ops* const> devices) {
+  std::vector<CudaOps*> members;
+  for (Ops* device : devices) members.push_back(static_cast<CudaOps*>(device));
+  return std::make_unique<NcclGroup>(std::move(members));
+}
+
+const Backend kBackend = {.check = check, .make_ops = make_ops, .make_group = make_group};
 const CudaRegistration kRegistration(&kBackend);
 
 }  // namespace

@@ -24,6 +24,23 @@ float* f32_of(const Rows& rows) {
 
 int count(size_t value) { return static_cast<int>(value); }
 
+/** fp32 rows, with gaps or without, to another device. */
+void copy_from_peer(const Rows& x, int from, const Rows& y, int to, cudaStream_t stream) {
+  expects(x.element == Element::kF32 && y.element == Element::kF32, "rows of fp32");
+  if (x.stride == x.cols && y.stride == y.cols) {
+    const size_t bytes = x.rows * x.cols * sizeof(float);
+    return must(cudaMemcpyPeerAsync(y.data, to, x.data, from, bytes, stream), "copy from another device");
+  }
+  cudaMemcpy3DPeerParms copy = {};
+  const auto pitched = [](const Rows& rows) {
+    return cudaPitchedPtr{rows.data, rows.stride * sizeof(float), rows.cols * sizeof(float), rows.rows};
+  };
+  copy.srcPtr = pitched(x), copy.srcDevice = from;
+  copy.dstPtr = pitched(y), copy.dstDevice = to;
+  copy.extent = {x.cols * sizeof(float), x.rows, 1};
+  must(cudaMemcpy3DPeerAsync(&copy, stream), "copy from another device");
+}
+
 }  // namespace
 
 CudaOps::CudaOps(int device) : device_(device), gemm_(device_), inputs_(device_), sampler_(device_) {}
@@ -67,17 +84,27 @@ void CudaOps::receive(const Rows& x, Ops& from, const Rows& y) {
   auto& other = static_cast<CudaOps&>(from);
   other.settle();
   settle();
-  // Behind what the other device computes, before what it does next with these rows.
-  other.device_.use();
-  other.computed_.record(other.device_.stream());
+  copy_between(other, [&] { copy_from_peer(x, other.device_.index(), y, device_.index(), device_.stream()); });
+}
+
+void CudaOps::take_ids(CudaOps& from) {
+  const size_t bytes = static_cast<size_t>(inputs_.tables().num_tokens) * sizeof(int32_t);
+  copy_between(from, [&] {
+    must(cudaMemcpyPeerAsync(inputs_.token_ids(), device_.index(), from.inputs_.token_ids(), from.device_.index(), bytes,
+                             device_.stream()),
+         "copy drawn tokens");
+  });
+}
+
+void CudaOps::copy_between(CudaOps& from, const std::function<void()>& copy) {
+  from.device_.use();
+  from.computed_.record(from.device_.stream());
   device_.use();
-  must(cudaStreamWaitEvent(device_.stream(), other.computed_.get(), 0), "wait for another device");
-  must(cudaMemcpyPeerAsync(f32_of(y), device_.index(), f32_of(x), other.device_.index(),
-                           x.rows * x.cols * sizeof(float), device_.stream()),
-       "copy from another device");
+  must(cudaStreamWaitEvent(device_.stream(), from.computed_.get(), 0), "wait for another device");
+  copy();
   taken_.record(device_.stream());
-  other.device_.use();
-  must(cudaStreamWaitEvent(other.device_.stream(), taken_.get(), 0), "wait for another device");
+  from.device_.use();
+  must(cudaStreamWaitEvent(from.device_.stream(), taken_.get(), 0), "wait for another device");
 }
 
 void CudaOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {
@@ -194,19 +221,26 @@ size_t CudaOps::begin_step(const StepLayout& step) {
   return inputs_.tables().num_tokens;
 }
 
+std::optional<Graphs::Shape> CudaOps::decode_shape() const {
+  if (!inputs_.is_decode()) return std::nullopt;
+  return Graphs::Shape(inputs_.tables().num_tokens, inputs_.tables().max_pages);
+}
+
 void CudaOps::repeat(const std::function<void()>& body) {
   settle();
   device_.use();
-  if (!inputs_.is_decode()) return body();
-  graphs_.run({inputs_.tables().num_tokens, inputs_.tables().max_pages}, device_.stream(), body);
+  const auto shape = decode_shape();
+  if (!shape) return body();
+  graphs_.run(*shape, device_.stream(), body);
 }
 
-void CudaOps::embed(const Matrix& table, const StepLayout&, const float* tiles, const Rows& y) {
+void CudaOps::embed(const EmbeddingTable& table, const StepLayout&, const float* tiles, const Rows& y) {
   settle();
   device_.use();
-  const auto& matrix = static_cast<const DeviceMatrix&>(table);
-  must(cuda::embed(matrix.data(), tiles, inputs_.token_ids(), inputs_.embedding_rows(), count(y.rows), count(y.cols),
-                   f32_of(y), device_.stream()),
+  const auto& matrix = static_cast<const DeviceMatrix&>(table.rows);
+  const Embeddings embeddings = {matrix.data(), table.first_id, count(matrix.rows), tiles};
+  must(cuda::embed(embeddings, inputs_.token_ids(), inputs_.embedding_rows(), count(y.rows), count(y.cols), f32_of(y),
+                   device_.stream()),
        "embed tokens");
 }
 

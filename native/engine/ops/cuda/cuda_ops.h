@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <optional>
+
 #include "model/scratch.h"
 #include "ops/cuda/blas/gemm.h"
 #include "ops/cuda/device.h"
@@ -51,7 +53,7 @@ class CudaOps final : public Ops {
   size_t begin_step(const StepLayout& step) override;
   /** Steps in which every sequence decodes are recorded, a graph a shape. */
   void repeat(const std::function<void()>& body) override;
-  void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override;
+  void embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) override;
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
   void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
   void paged_attention(const Rows& qkv, const StepLayout& step, const KvCache& cache, int layer,
@@ -60,6 +62,17 @@ class CudaOps final : public Ops {
   void sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) override;
   bool feeds_ids() const override { return true; }
   std::unique_ptr<Draws> begin_draws(const Rows& logits, std::span<const SamplingParams> params) override;
+
+  // For a group of devices.
+  const Device& device() const { return device_; }
+  /** All that is put off is in line. */
+  void finish() { settle(); }
+  /** Token ids of the same step on another device, in place of this one's. */
+  void take_ids(CudaOps& from);
+  /** Shape of a step in which every sequence decodes; none of another. */
+  std::optional<Graphs::Shape> decode_shape() const;
+  /** How often memory moved that may have been recorded over. */
+  uint64_t num_moves() const { return graphs_.num_forgotten(); }
 
  private:
   /** x += scale * delta, which the norm that comes next does on its way, or else `settle`. */
@@ -79,6 +92,9 @@ class CudaOps final : public Ops {
   Graphs graphs_;
   Pending pending_;
   Scratch delta_, gate_up_, pixels_, workspace_;
+  /** Puts `copy` on this device's stream: behind what the other one has in line, before what it does next. */
+  void copy_between(CudaOps& from, const std::function<void()>& copy);
+
   Event computed_, taken_;  // of `receive`: by this device for another, and from another
 };
 

@@ -41,6 +41,7 @@ void Graphs::run(Shape shape, cudaStream_t stream, const std::function<void()>& 
 }
 
 void Graphs::forget() {
+  num_forgotten_++;
   for (const auto& [shape, executable] : recorded_) {
     if (executable != nullptr) (void)cudaGraphExecDestroy(executable);
   }

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <utility>
@@ -26,10 +27,13 @@ class Graphs {
   void run(Shape shape, cudaStream_t stream, const std::function<void()>& body);
   /** Memory that was recorded over is no more, or is elsewhere. */
   void forget();
+  /** How often that was. */
+  uint64_t num_forgotten() const { return num_forgotten_; }
 
  private:
   /** Of each shape seen; null until it is recorded. */
   std::map<Shape, cudaGraphExec_t> recorded_;
+  uint64_t num_forgotten_ = 0;
   /** A recording takes device memory of the driver's: kept at most. */
   static constexpr size_t kMaxRecorded = 128;
 };

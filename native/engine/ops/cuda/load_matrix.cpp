@@ -14,19 +14,28 @@ namespace {
 
 constexpr size_t kBf16Bytes = 2;
 
-/** Bytes [first, first + count) of the part as bf16. */
-void read_bf16(const HostTensor& part, size_t first, size_t count, char* target) {
-  const char* data = static_cast<const char*>(part.data);
+/** `count` values of the tensor from element `first` on, which lie side by side. */
+void read_run(const HostTensor& part, size_t first, size_t count, char* target) {
   if (part.type == DiskType::kBf16) {
-    std::memcpy(target, data + first, count);
+    std::memcpy(target, static_cast<const char*>(part.data) + first * kBf16Bytes, count * kBf16Bytes);
     return;
   }
   constexpr size_t kRun = 4096;
   float values[kRun];
-  for (size_t at = first / kBf16Bytes; at < (first + count) / kBf16Bytes; at += kRun) {
-    const size_t run = std::min(kRun, (first + count) / kBf16Bytes - at);
-    cpu::to_floats(data, part.type, at, run, values);
-    cpu::from_floats(values, run, DiskType::kBf16, target + at * kBf16Bytes - first);
+  for (size_t at = 0; at < count; at += kRun) {
+    const size_t run = std::min(kRun, count - at);
+    cpu::to_floats(part.data, part.type, first + at, run, values);
+    cpu::from_floats(values, run, DiskType::kBf16, target + at * kBf16Bytes);
+  }
+}
+
+/** Bytes [first, first + count) of the part as bf16. */
+void read_bf16(const HostTensor& part, size_t first, size_t count, char* target) {
+  const size_t end = (first + count) / kBf16Bytes;
+  const size_t longest = part.row_stride() == part.cols ? part.rows * part.cols : part.cols;
+  for (size_t at = first / kBf16Bytes, run; at < end; at += run, target += run * kBf16Bytes) {
+    run = std::min(longest - at % longest, end - at);
+    read_run(part, at / longest * part.row_stride() + at % longest, run, target);
   }
 }
 

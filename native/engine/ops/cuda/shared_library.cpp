@@ -30,7 +30,7 @@ std::string reason() {
 
 }  // namespace
 
-SharedLibrary::SharedLibrary(std::span<const char* const> names) {
+SharedLibrary::SharedLibrary(std::span<const char* const> names, const std::string& from) {
   std::vector<std::string> paths;
   if (const char* folder = std::getenv("TESSERA_CUDA_LIBRARIES"); folder != nullptr && *folder != 0) {
     for (const char* name : names) paths.push_back(std::string(folder) + "/" + name);
@@ -44,7 +44,7 @@ SharedLibrary::SharedLibrary(std::span<const char* const> names) {
     looked_for += (looked_for.empty() ? "" : ", ") + path;
   }
   refuse("open " + std::string(names[0]), "none of " + looked_for + " opens (" + reason() + ")",
-         "it on the library path or in the folder $TESSERA_CUDA_LIBRARIES");
+         "it on the library path or in the folder $TESSERA_CUDA_LIBRARIES" + (from.empty() ? "" : ": " + from));
 }
 
 void* SharedLibrary::find(const char* name) const {

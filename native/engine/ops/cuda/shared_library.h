@@ -10,9 +10,10 @@ class SharedLibrary {
  public:
   /**
    * Opens the first of `names` that is there; never closed. $TESSERA_CUDA_LIBRARIES is a folder to look in first.
+   * @param from what brings it, for people; may be empty
    * @throws Error that names what was looked for, and why the last one did not open
    */
-  explicit SharedLibrary(std::span<const char* const> names);
+  explicit SharedLibrary(std::span<const char* const> names, const std::string& from = "");
 
   /** @throws Error where the library has no such function */
   template <class Function>

@@ -10,13 +10,18 @@ namespace tessera::cuda {
 namespace {
 
 /** One block a token. */
-__global__ void embed_kernel(const bf16* table, const float* tiles, const int32_t* ids, const int32_t* rows, int width,
-                             float* x) {
+__global__ void embed_kernel(Embeddings embeddings, const int32_t* ids, const int32_t* rows, int width, float* x) {
   const size_t token = blockIdx.x;
   const int row = rows[token];
+  const int id = ids[token] - embeddings.first_id;
+  const bool is_here = row >= 0 ? embeddings.tiles != nullptr : id >= 0 && id < embeddings.num_ids;
   for (int i = threadIdx.x; i < width; i += blockDim.x) {
-    x[token * width + i] = row >= 0 ? tiles[static_cast<size_t>(row) * width + i]
-                                    : __bfloat162float(table[static_cast<size_t>(ids[token]) * width + i]);
+    float value = 0;
+    if (is_here) {
+      value = row >= 0 ? embeddings.tiles[static_cast<size_t>(row) * width + i]
+                       : __bfloat162float(embeddings.table[static_cast<size_t>(id) * width + i]);
+    }
+    x[token * width + i] = value;
   }
 }
 
@@ -42,11 +47,11 @@ __global__ void add_positions_kernel(const bf16* patches, const float* class_row
 
 }  // namespace
 
-cudaError_t embed(const bf16* table, const float* tiles, const int32_t* ids, const int32_t* rows, int num_tokens,
-                  int width, float* x, cudaStream_t stream) {
+cudaError_t embed(const Embeddings& embeddings, const int32_t* ids, const int32_t* rows, int num_tokens, int width,
+                  float* x, cudaStream_t stream) {
   const auto tokens = static_cast<unsigned>(num_tokens);
   return gpu::launch("embed", {.grid = dim3(tokens), .block = dim3(threads_for(width, 256)), .stream = stream},
-                     embed_kernel, table, tiles, ids, rows, width, x);
+                     embed_kernel, embeddings, ids, rows, width, x);
 }
 
 cudaError_t gather_rows(const float* x, const int32_t* rows, int num_rows, int width, float* y, cudaStream_t stream) {

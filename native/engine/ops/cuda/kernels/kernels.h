@@ -41,9 +41,16 @@ cudaError_t patchify(const uint8_t* pixels, int num_tiles, int tile_size, int pa
                      const float std[3], __nv_bfloat16* patches, cudaStream_t stream);
 
 // embed.cu
-/** x[t] = table[ids[t]], or tiles[rows[t]] where rows[t] is not -1. */
-cudaError_t embed(const __nv_bfloat16* table, const float* tiles, const int32_t* ids, const int32_t* rows,
-                  int num_tokens, int width, float* x, cudaStream_t stream);
+/** What tokens begin as. A device that has a part of the vocabulary, or no tiles, gives zeros for all others. */
+struct Embeddings {
+  const __nv_bfloat16* table = nullptr;  // [num_ids][width]
+  int32_t first_id = 0;
+  int32_t num_ids = 0;
+  const float* tiles = nullptr;          // [any][width], or null
+};
+/** x[t] = table[ids[t] - first_id], or tiles[rows[t]] where rows[t] is not -1. */
+cudaError_t embed(const Embeddings& embeddings, const int32_t* ids, const int32_t* rows, int num_tokens, int width,
+                  float* x, cudaStream_t stream);
 /** y[i] = x[rows[i]]. */
 cudaError_t gather_rows(const float* x, const int32_t* rows, int num_rows, int width, float* y, cudaStream_t stream);
 /** Each tile's class row and patches, plus positions [1 + patches][width]. */

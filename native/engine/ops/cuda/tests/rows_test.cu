@@ -111,13 +111,28 @@ TEST(embeddings_come_from_table_or_tiles) {
   Array<float> tiles(random_floats(6 * width));
   Array<int32_t> ids(std::vector<int32_t>{3, 10, 0, 7}), rows(std::vector<int32_t>{-1, 5, -1, 0});
   Array<float> x(4 * width);
-  must(embed(table.data(), tiles.data(), ids.data(), rows.data(), 4, width, x.data(), nullptr));
+  must(embed({table.data(), 0, 11, tiles.data()}, ids.data(), rows.data(), 4, width, x.data(), nullptr));
   std::vector<double> expected;
   for (int t = 0; t < 4; t++) {
     for (int i = 0; i < width; i++) {
       const int row = rows.given()[t];
       expected.push_back(row >= 0 ? tiles.given()[row * width + i] : value_of(table.given()[ids.given()[t] * width + i]));
     }
+  }
+  CHECK_NEAR(0, x.read(), expected);
+}
+
+TEST(embeddings_of_a_part_of_the_vocabulary_are_zeros_for_all_else) {
+  const int width = 40, first = 4, num_ids = 5;
+  Array<bf16> table(random_bf16(num_ids * width));
+  Array<int32_t> ids(std::vector<int32_t>{3, 4, 8, 9, 6}), rows(std::vector<int32_t>{-1, -1, -1, -1, 2});
+  Array<float> x(5 * width);
+  must(embed({table.data(), first, num_ids, nullptr}, ids.data(), rows.data(), 5, width, x.data(), nullptr));
+  std::vector<double> expected;
+  for (int t = 0; t < 5; t++) {
+    const int id = ids.given()[t] - first;
+    const bool is_here = rows.given()[t] < 0 && id >= 0 && id < num_ids;
+    for (int i = 0; i < width; i++) expected.push_back(is_here ? value_of(table.given()[id * width + i]) : 0);
   }
   CHECK_NEAR(0, x.read(), expected);
 }
