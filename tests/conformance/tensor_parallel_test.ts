@@ -102,8 +102,10 @@ async function assertOnDevices(device: Device, dtypes: readonly Dtype[], counts:
   }
 }
 
-nativeTest("a decoder cut over 2, 3 and 4 virtual devices has the greedy ids of one", () =>
-  assertOnDevices("cpu", ["fp32", "bf16"], [[2, 3, 4]]));
+nativeTest(
+  "a decoder cut over 2, 3 and 4 virtual devices has the greedy ids of one",
+  () => assertOnDevices("cpu", ["fp32", "bf16"], [[2, 3, 4]]),
+);
 
 nativeTest("quantised weights, cut over virtual devices, are near those on one", async () => {
   for (const [name, config] of CONFIGS) {
@@ -120,8 +122,10 @@ nativeTest("quantised weights, cut over virtual devices, are near those on one",
   }
 });
 
-emulatedTest("a decoder cut over 2, 3 and 4 emulated GPUs has the greedy ids of one", () =>
-  assertOnDevices("cuda", ["bf16"], [[2, 3, 4], [3]]));
+emulatedTest(
+  "a decoder cut over 2, 3 and 4 emulated GPUs has the greedy ids of one",
+  () => assertOnDevices("cuda", ["bf16"], [[2, 3, 4], [3]]),
+);
 
 nativeTest("what does not divide is refused by name, before memory is taken", async () => {
   const refused = async (decoder: Partial<ChatConfig["llm_config"]>, options: Partial<EngineOptions>, why: RegExp) => {
