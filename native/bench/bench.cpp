@@ -13,6 +13,7 @@
 
 #include "../bench/gemm.h"
 #include "../bench/machine.h"
+#include "../bench/step.h"
 #include "ops/cpu/cpu_ops.h"
 #include "runtime/aligned_memory.h"
 #include "tests/support.h"
@@ -175,7 +176,8 @@ int print_machine(int num_threads) {
 }
 
 /**
- * Arguments: threads (default 1), `machine` for its limits alone, `gemm` for products on request, or
+ * Arguments: threads (default 1), `machine` for its limits alone, `gemm` for products on request,
+ * `step [batch [context [chunk [runs]]]]` for whole steps of the decoder, of a chunk above 1 for prompts; or
  * dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak);
  * then what the names of operations must contain.
  * TESSERA_ISA chooses the kernels.
@@ -185,6 +187,10 @@ int main(int argc, char** argv) {
   const std::string dtype = argc > 2 ? argv[2] : "bf16";
   if (dtype == "machine") return print_machine(num_threads);
   if (dtype == "gemm") return bench::print_gemm(num_threads);
+  if (dtype == "step") {
+    const auto number = [&](int at, int otherwise) { return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise; };
+    return bench::print_step(num_threads, number(3, 1), number(4, 300), number(5, 1), number(6, 9));
+  }
   const WeightType type = dtype == "int8"  ? WeightType::kInt8
                           : dtype == "nf4" ? WeightType::kNf4
                           : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;

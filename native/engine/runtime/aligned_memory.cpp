@@ -24,7 +24,9 @@ AlignedMemory::AlignedMemory(size_t bytes) : bytes_(bytes) {
     std::memset(data_, 0, rounded);
     return;
   }
-  mapping_bytes_ = bytes + kHugePage;
+  // The last page is a huge one too: its neighbour in the address space belongs to nobody.
+  const size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  mapping_bytes_ = rounded + kHugePage;
   mapping_ = mmap(nullptr, mapping_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping_ == MAP_FAILED) {
     mapping_ = nullptr;
@@ -33,7 +35,7 @@ AlignedMemory::AlignedMemory(size_t bytes) : bytes_(bytes) {
   const auto start = (reinterpret_cast<uintptr_t>(mapping_) + kHugePage - 1) / kHugePage * kHugePage;
   data_ = reinterpret_cast<void*>(start);
 #ifdef MADV_HUGEPAGE
-  madvise(data_, bytes, MADV_HUGEPAGE);
+  madvise(data_, rounded, MADV_HUGEPAGE);
 #endif
 }
 

@@ -68,9 +68,9 @@ class CpuOps final : public Ops {
   std::unique_ptr<WeightMatrix> make_matrix(std::span<const HostTensor> parts, Join join, WeightType type) const;
   /** The same with zeroed memory, as the class it is. */
   template <class M>
-  std::unique_ptr<M> new_matrix(std::span<const HostTensor> parts, Join join, WeightType type) const {
+  std::unique_ptr<M> new_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
     std::unique_ptr<M> matrix(static_cast<M*>(make_matrix(parts, join, type).release()));
-    matrix->allocate();
+    matrix->allocate(weights_);
     return matrix;
   }
   std::unique_ptr<WeightMatrix> load_base(std::span<const HostTensor> parts, Join join);
@@ -124,6 +124,7 @@ class CpuOps final : public Ops {
   const Dtype dtype_;
   const Kernels& kernels_;
   ThreadPool pool_;
+  MemoryPieces weights_;
   /** The rows that lie packed in their own memory, until their reader comes. */
   const float* packed_rows_ = nullptr;
   AlignedMemory packed_;                // activations of the product at hand

@@ -10,6 +10,8 @@ namespace tessera::cpu {
 inline constexpr int kPanelWidth = 32;
 /** With up to so many rows a tile is limited by memory and looks ahead. */
 inline constexpr int kFewRows = 8;
+/** With up to so many it waits for nothing but its one stream of weights, which the processor fetches faster by itself. */
+inline constexpr int kStreamRows = 2;
 /** Rows of activations the widest kernel takes at once. */
 inline constexpr int kMaxRows = 14;
 
@@ -27,7 +29,8 @@ struct TileEnd {
 
 /**
  * Memory a product asks for while it computes: 128 bytes at `from`, then the same `step` bytes further for each group of
- * k_step. 128 keeps ahead of a stream of weights; less spreads what comes later over several products.
+ * k_step. 128 keeps ahead of a stream of weights; less spreads what comes later over several products. From null:
+ * nothing, of up to `kStreamRows` rows.
  */
 struct Ahead {
   const char* from;

@@ -57,7 +57,7 @@ inline void add_pair(__m512i& sum, __m512i w, const uint32_t* pair) {
 #include "ops/cpu/codebook_tiles.h"
 #include "ops/cpu/codebook_avx512.h"
 
-template <int ROWS>
+template <int ROWS, bool ASKS>
 __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, size_t steps, float* c, size_t stride,
                                           bool accumulate, Ahead ahead) {
   __m512 sum[ROWS][2];
@@ -71,7 +71,7 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
       w[v] = _mm512_load_si512(b + v * 32);
-      _mm_prefetch(ahead.from + v * 64, _MM_HINT_T0);
+      if (ASKS) _mm_prefetch(ahead.from + v * 64, _MM_HINT_T0);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
@@ -98,7 +98,11 @@ inline void dispatch_pairs(int rows, const uint16_t* a, const uint16_t* b, size_
                            bool accumulate, Ahead ahead) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      tile_pairs<ROWS>(a, b, steps, c, stride, accumulate, ahead);
+      if (ROWS <= kStreamRows && ahead.from == nullptr) {
+        tile_pairs<ROWS, (ROWS > kStreamRows)>(a, b, steps, c, stride, accumulate, ahead);
+      } else {
+        tile_pairs<ROWS, true>(a, b, steps, c, stride, accumulate, ahead);
+      }
     } else {
       dispatch_pairs<ROWS - 1>(rows, a, b, steps, c, stride, accumulate, ahead);
     }

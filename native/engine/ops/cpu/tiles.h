@@ -36,7 +36,7 @@ struct WeightsBf16 {
 };
 
 /** Activations are fp32, for pairs in the order odd, even: [steps][ROWS][kStep]. */
-template <class Weights, int ROWS>
+template <class Weights, int ROWS, bool ASKS>
 __attribute__((noinline)) void tile_rows(const float* a_start, const typename Weights::Element* panel, size_t steps,
                                          float* c, size_t stride, bool accumulate, Ahead ahead) {
   constexpr int kStep = Weights::kStep;
@@ -51,7 +51,7 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
     const auto* b = panel + col * kStep;
     for (size_t k = 0; k < steps; k++) {
       Vec w[2][kStep];
-      if (col == 0) {
+      if (ASKS && col == 0) {
         __builtin_prefetch(ahead.from + k * ahead.step);
         __builtin_prefetch(ahead.from + k * ahead.step + 64);
       }
@@ -83,7 +83,12 @@ inline void tile_dispatch(int rows, const void* a, const void* panel, size_t ste
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
       const auto* weights = static_cast<const typename Weights::Element*>(panel);
-      tile_rows<Weights, ROWS>(static_cast<const float*>(a), weights, steps, c, stride, accumulate, ahead);
+      const auto* rows_of_a = static_cast<const float*>(a);
+      if (ROWS <= kStreamRows && ahead.from == nullptr) {
+        tile_rows<Weights, ROWS, (ROWS > kStreamRows)>(rows_of_a, weights, steps, c, stride, accumulate, ahead);
+      } else {
+        tile_rows<Weights, ROWS, true>(rows_of_a, weights, steps, c, stride, accumulate, ahead);
+      }
     } else {
       tile_dispatch<Weights, ROWS - 1>(rows, a, panel, steps, c, stride, accumulate, ahead);
     }

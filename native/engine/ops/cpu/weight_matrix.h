@@ -6,7 +6,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/ops.h"
-#include "runtime/aligned_memory.h"
+#include "runtime/memory_pieces.h"
 
 namespace tessera::cpu {
 
@@ -30,10 +30,10 @@ class WeightMatrix : public Matrix {
   size_t num_panels() const { return num_panels_; }
 
   /** Takes zeroed memory, to be packed into. Made without: weights packed before are attached by `rest_on`. */
-  void allocate() {
-    auto memory = std::make_shared<AlignedMemory>(bytes);
-    start_ = memory->as<char>();
-    memory_ = std::move(memory);
+  void allocate(MemoryPieces& memory) {
+    auto piece = memory.take(bytes);
+    start_ = piece.get();
+    memory_ = std::move(piece);
   }
   std::span<const char> packed() const override { return {start_, bytes}; }
   void rest_on(std::shared_ptr<const char> packed) override {
