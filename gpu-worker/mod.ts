@@ -12,6 +12,7 @@ import {
   PROGRESS_MS,
   silentLogger,
   TILE_TIMEOUT_MS,
+  WIRE_VERSIONS,
   workerAlive,
 } from "@tessera/shared";
 import type { ModelFacts } from "./config.ts";
@@ -94,7 +95,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   }, log);
   const { device, dtype, isa } = engine.info;
   const metrics: WorkerMetrics = new WorkerMetrics(
-    { worker_id: workerId, model: facts.name, device, dtype, isa },
+    { worker_id: workerId, model: facts.name, device, dtype, isa, wire_versions: WIRE_VERSIONS.join() },
     () => worker.state,
   );
   const worker: Worker = new Worker({
@@ -134,6 +135,7 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     queued: depth.numQueued,
     ...paceOf(worker.intake.jobsPerSecond),
     ...(isRouted ? { routed: true } : {}),
+    wire_versions: [...WIRE_VERSIONS],
     device: engine.info.device,
     dtype: engine.info.dtype,
     isa: engine.info.isa,

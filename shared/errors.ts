@@ -92,6 +92,11 @@ const TABLE = {
   idempotency_mismatch: bad("The Idempotency-Key was used with another request body. Use a new key.", 422),
   client_closed: bad("The client closed the request.", 499),
   no_worker: server("No worker is serving this model now. Try again in a moment.", 503, 5),
+  incompatible_version: server(
+    "Server and workers are of versions that do not work together. Try again in a moment.",
+    503,
+    30,
+  ),
   shutting_down: server("The server is shutting down. Try again in a moment.", 503, 5),
   worker_lost: server("The worker stopped answering before the answer was complete. Try again.", 502, 1),
   worker_crashed: server("The request ended every worker that took it, and is not tried again.", 500, null),

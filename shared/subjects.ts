@@ -65,6 +65,10 @@ export const liveConsumer = (model: string, ofClass: JobClass = "usual"): string
 export const claimSubject = (edgeId: string, jobId: string): string => `tessera.edge.${edgeId}.claim.${jobId}`;
 /** Token events of a job, worker to edge. */
 export const eventsSubject = (edgeId: string, jobId: string): string => `tessera.edge.${edgeId}.events.${jobId}`;
+/** Events of all the edge's jobs at one moment, since version 2 of the wire; no job has that id. */
+const BATCH = "batch";
+export const eventBatchSubject = (edgeId: string): string => eventsSubject(edgeId, BATCH);
+export const isEventBatch = (subject: string): boolean => jobIdOf(subject) === BATCH;
 /** All an edge listens to. */
 export const edgeClaims = (edgeId: string): string => `tessera.edge.${edgeId}.claim.*`;
 export const edgeEvents = (edgeId: string): string => `tessera.edge.${edgeId}.events.*`;

@@ -1,4 +1,5 @@
 /** The state of a batch as it is kept, and as OpenAI's clients see it. */
+import { keptObject } from "@tessera/shared";
 import { z } from "zod";
 
 export const BATCH_ENDPOINTS = ["/v1/chat/completions", "/v1/captions"] as const;
@@ -27,7 +28,7 @@ export type BatchFault = z.infer<typeof BatchFault>;
 
 const Time = z.number().nullable();
 
-export const BatchRecord = z.object({
+export const BatchRecord = keptObject({
   v: z.literal(1),
   id: z.string().min(1),
   owner: z.string().min(1),

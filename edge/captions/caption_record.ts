@@ -1,5 +1,5 @@
 /** What is known of a caption from its request, kept as long as the jobs that make it. */
-import { ERROR_CODES, JobImage, WebhookTarget } from "@tessera/shared";
+import { JobImage, keptObject, WebhookTarget, WireErrorCode } from "@tessera/shared";
 import { z } from "zod";
 import { CaptionMedia } from "../api/caption_request.ts";
 import { PRESET_NAMES } from "./presets.ts";
@@ -9,10 +9,10 @@ const CaptionImage = JobImage.pick({ width: true, height: true, cols: true, rows
 /** One of several pictures with a text each. */
 const CaptionPart = z.object({
   /** Why it has no job; null: it has one. */
-  error: z.object({ code: z.enum(ERROR_CODES), message: z.string(), param: z.string().nullable() }).nullable(),
+  error: z.object({ code: WireErrorCode, message: z.string(), param: z.string().nullable() }).nullable(),
 });
 
-export const CaptionRecord = z.object({
+export const CaptionRecord = keptObject({
   v: z.literal(1),
   /** Also of the durable job, where there is one text. */
   id: z.string().min(1),

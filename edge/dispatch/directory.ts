@@ -4,12 +4,19 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import {
   Announcement,
   ANNOUNCEMENT_TTL_MS,
+  AnnouncementCore,
   decodeMessage,
+  isCompatible,
   type Logger,
+  STORED_VERSION,
   TesseraError,
+  versionFor,
+  versionsOf,
+  versionsText,
+  WIRE_VERSIONS,
+  type WireVersion,
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
-
 import { BucketWatch } from "./bucket_watch.ts";
 
 /** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
@@ -31,6 +38,8 @@ export interface ModelEntry {
 export class WorkerDirectory {
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
+  /** Workers that speak no version of this edge: as good as absent, but for telling so. */
+  readonly #strangers = new Map<string, { readonly core: AnnouncementCore; readonly heardAt: number }>();
   readonly #knownModels = new Set<string>();
   readonly #watch: BucketWatch;
 
@@ -102,7 +111,10 @@ export class WorkerDirectory {
    */
   only(): Announcement {
     const [first, ...others] = this.models();
-    if (first === undefined) throw new TesseraError("no_worker", { param: "model" });
+    if (first === undefined) {
+      const [stranger] = this.incompatible();
+      throw stranger === undefined ? new TesseraError("no_worker", { param: "model" }) : this.absence(stranger.model);
+    }
     if (others.length > 0) {
       throw new TesseraError("invalid_request", {
         message: "This server has several models. Name one in model: tiles and tokens depend on it.",
@@ -112,8 +124,42 @@ export class WorkerDirectory {
     return first.workers[0];
   }
 
-  /** Why a model cannot be used: its workers are away, or it was never heard of. */
+  /**
+   * The version in which the model's workers, or one of them, are to be talked to: the newest that all who may take a
+   * job speak. Where nobody is there now, the one that builds of before and after an upgrade speak.
+   */
+  versionFor(model: string, workerId: string | null = null): WireVersion {
+    const workers = this.workersOf(model).filter((a) => workerId === null || a.worker_id === workerId);
+    const takers = workers.filter(({ draining }) => !draining);
+    return versionFor((takers.length > 0 ? takers : workers).map(versionsOf)) ?? STORED_VERSION;
+  }
+
+  /** Whether a job in that version may go to whichever worker takes it. */
+  isReadByAll(model: string, version: WireVersion): boolean {
+    const takers = this.workersOf(model).filter(({ draining }) => !draining);
+    return takers.every((worker) => versionsOf(worker).includes(version)) || version === this.versionFor(model);
+  }
+
+  /** Workers that live and speak no version of this edge. */
+  incompatible(): AnnouncementCore[] {
+    const oldest = performance.now() - ANNOUNCEMENT_TTL_MS;
+    for (const [id, { heardAt }] of this.#strangers) if (heardAt < oldest) this.#strangers.delete(id);
+    return [...this.#strangers.values()].map(({ core }) => core);
+  }
+
+  /** Why a model cannot be used: its workers are away or of another version, or it was never heard of. */
   absence(model: string): TesseraError {
+    const strangers = this.incompatible().filter((worker) => worker.model === model);
+    if (strangers.length > 0 && !this.isServed(model)) {
+      const spoken = versionsText([...new Set(strangers.flatMap((worker) => [...versionsOf(worker)]))]);
+      return new TesseraError("incompatible_version", {
+        message:
+          `The workers of this model speak version ${spoken} of the wire, this server ${
+            versionsText(WIRE_VERSIONS)
+          }. ` + "Upgrade one of them.",
+        param: "model",
+      });
+    }
     if (this.#alive().length === 0 || this.#knownModels.has(model)) {
       return new TesseraError("no_worker", { param: "model" });
     }
@@ -134,14 +180,20 @@ export class WorkerDirectory {
   }
 
   #hear(entry: KvWatchEntry): void {
+    this.#strangers.delete(entry.key);
     if (entry.operation !== "PUT") {
       this.#entries.delete(entry.key);
       return;
     }
     try {
-      const announcement = decodeMessage(Announcement, entry.value);
-      this.#entries.set(entry.key, { announcement, heardAt: performance.now() });
-      if (this.#knownModels.size < MAX_KNOWN_MODELS) this.#knownModels.add(announcement.model);
+      const heardAt = performance.now();
+      const core = decodeMessage(AnnouncementCore, entry.value);
+      if (isCompatible(versionsOf(core))) {
+        this.#entries.set(entry.key, { announcement: decodeMessage(Announcement, entry.value), heardAt });
+      } else {
+        this.#strangers.set(entry.key, { core, heardAt });
+      }
+      if (this.#knownModels.size < MAX_KNOWN_MODELS) this.#knownModels.add(core.model);
     } catch (error) {
       this.#log.warn("announcement_unreadable", { worker: entry.key, error });
     }

@@ -13,7 +13,6 @@ import {
   edgeEvents,
   encodeMessage,
   type Job,
-  JobEvent,
   jobIdOf,
   LIVE_GIVEN_UP,
   type Logger,
@@ -31,6 +30,7 @@ import { Leftovers } from "./leftovers.ts";
 import { withdrawJob } from "./live_stream.ts";
 import { Prober } from "./probe.ts";
 import { Publisher } from "./publisher.ts";
+import { readEvents } from "./read_events.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
 import { TileSender } from "./send_tiles.ts";
 
@@ -174,7 +174,7 @@ export class Dispatcher {
     const { bus, log } = this.#options;
     const claim = decodeMessage(Claim, msg.data);
     const job = this.#jobs.get(jobIdOf(msg.subject));
-    const gone: ClaimReply = { v: 1, granted: false, reason: "gone" };
+    const gone: ClaimReply = { v: claim.v, granted: false, reason: "gone" };
     const reply = job === undefined || job.id !== claim.job_id ? gone : job.claim(claim);
     msg.respond(encodeMessage(reply, bus.maxPayload));
     if (job !== undefined) {
@@ -191,12 +191,18 @@ export class Dispatcher {
   }
 
   #onEvent(msg: Msg): void {
-    const job = this.#jobs.get(jobIdOf(msg.subject));
-    if (job === undefined) return;
-    const wasDue = job.publications.dueReason !== null;
-    job.hear(decodeMessage(JobEvent, msg.data));
-    // What could not be stored before waits for the next sweep.
-    if (!wasDue) this.#publisher.publishIfDue(job);
+    for (const { jobId, event } of readEvents(msg.subject, msg.data)) {
+      const job = this.#jobs.get(jobId);
+      if (job === undefined || job.hasEnded) continue;
+      if (event instanceof TesseraError) {
+        job.giveUp(event);
+        continue;
+      }
+      const wasDue = job.publications.dueReason !== null;
+      job.hear(event);
+      // What could not be stored before waits for the next sweep.
+      if (!wasDue) this.#publisher.publishIfDue(job);
+    }
   }
 
   #onGivenUp(msg: Msg): void {
@@ -223,7 +229,9 @@ export class Dispatcher {
     for (const job of [...this.#jobs.values()]) {
       const { model } = job;
       job.sweep({ now, ...waits, isAlive: directory.isAlive(model), isServed: directory.isServed(model) });
-      if (job.hasEnded || !bus.isConnected || this.#backlog.has(job) || this.#publisher.publishIfDue(job)) continue;
+      if (job.hasEnded || !bus.isConnected || this.#backlog.has(job)) continue;
+      this.#publisher.retractIfUnreadable(job);
+      if (this.#publisher.publishIfDue(job)) continue;
       if (job.workerId !== null && now - job.heardAt > waits.probeMs) this.#probe(job.workerId);
     }
     // Workers may have come.

@@ -1,10 +1,12 @@
 /** Where a job stands in the queue: each time it was published, which attempts may still come of it, whether it is due again. */
-import { ATTEMPTS_PER_PUBLICATION } from "@tessera/shared";
+import { ATTEMPTS_PER_PUBLICATION, type WireVersion } from "@tessera/shared";
 
 /** One publication of a job. */
 export interface Publication {
   /** Attempts of it are base + 1 and up. */
   readonly base: number;
+  /** Of its envelope, and of all that is said about it. */
+  readonly version: WireVersion;
   /** Sequence number in the stream; null until it is known. */
   streamSeq: number | null;
   /** Whether another worker gets it when one gives it back: it is in the stream still, and not in the queue of that one alone. */
@@ -35,6 +37,11 @@ export class Publications {
     return own?.streamSeq ?? null;
   }
 
+  /** Versions that someone has to speak for the job to go on. */
+  get openVersions(): WireVersion[] {
+    return this.#open.map(({ version }) => version);
+  }
+
   /** Whether a message of the stream is one of the job's. */
   hasSeq(streamSeq: number): boolean {
     return this.#open.some((publication) => publication.streamSeq === streamSeq);
@@ -62,9 +69,9 @@ export class Publications {
   }
 
   /** Publishes once more, for all workers or for one; until one of them is claimed, all that are out count. */
-  begin(isForAll = true): Publication {
+  begin(version: WireVersion, isForAll = true): Publication {
     this.#dueReason = null;
-    const publication = { base: this.#nextBase, streamSeq: null, isForAll };
+    const publication = { base: this.#nextBase, version, streamSeq: null, isForAll };
     this.#nextBase += ATTEMPTS_PER_PUBLICATION;
     this.#open.push(publication);
     return publication;

@@ -4,7 +4,7 @@ import { Publications } from "./publications.ts";
 
 Deno.test("publications: given back to the queue for all, it comes to another worker by itself", () => {
   const publications = new Publications();
-  publications.stored(publications.begin(), 7);
+  publications.stored(publications.begin(1), 7);
   publications.claimed(1);
   publications.givenBack(1, "given back");
   assert.equal(publications.dueReason, null);
@@ -14,7 +14,7 @@ Deno.test("publications: given back to the queue for all, it comes to another wo
 Deno.test("publications: given back to the queue of one worker, or to a stream that was lost, it is due again", () => {
   for (const isForAll of [false, true]) {
     const publications = new Publications();
-    publications.stored(publications.begin(isForAll), 7);
+    publications.stored(publications.begin(1, isForAll), 7);
     publications.claimed(1);
     if (isForAll) publications.streamLost();
     assert.equal(publications.dueReason, null);
@@ -27,8 +27,8 @@ Deno.test("publications: given back to the queue of one worker, or to a stream t
 
 Deno.test("publications: not stored for all, it is due although one worker's queue has it", () => {
   const publications = new Publications();
-  publications.stored(publications.begin(false), 7);
-  publications.failed(publications.begin());
+  publications.stored(publications.begin(1, false), 7);
+  publications.failed(publications.begin(1));
   assert.equal(publications.dueReason, "not stored");
   assert.ok(publications.has(1));
 });

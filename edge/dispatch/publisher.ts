@@ -50,6 +50,16 @@ export class Publisher {
     });
   }
 
+  /**
+   * A job that waits for a worker and is of a version that not all who might take it speak is published anew: workers of
+   * another build have come, or only those are left.
+   */
+  retractIfUnreadable(job: RunningJob): void {
+    if (job.hasEnded || !job.isForTaking) return;
+    const unreadable = job.publications.openVersions.find((v) => !this.#options.directory.isReadByAll(job.model, v));
+    if (unreadable !== undefined) job.publications.makeDue(`version ${unreadable} is not read by all workers`);
+  }
+
   /** Publishes a job again where it has to be. Returns whether it was so. */
   publishIfDue(job: RunningJob): boolean {
     const { bus, log } = this.#options;
@@ -81,11 +91,11 @@ export class Publisher {
 
   /** What does not work because the bus is down is tried again; other faults are thrown where it is the first time. */
   async #publish(job: RunningJob, worker: string | null, isFirst = false): Promise<void> {
-    const { bus, log } = this.#options;
+    const { bus, directory, log } = this.#options;
     const nc = bus.connection;
-    const publication = job.publications.begin(worker === null);
-    const { base } = publication;
-    const envelope = base === 0 ? job.job : { ...job.job, attempt_base: base };
+    const publication = job.publications.begin(directory.versionFor(job.model, worker), worker === null);
+    const { base, version } = publication;
+    const envelope = { ...job.job, v: version, ...(base === 0 ? {} : { attempt_base: base }) };
     try {
       const bytes = encodeMessage(envelope, bus.maxPayload);
       const ofClass = jobClass(job.turn.priority);

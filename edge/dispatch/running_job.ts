@@ -3,8 +3,8 @@ import {
   type Claim,
   type ClaimReply,
   type Context,
+  type EventBody,
   type Job,
-  type JobEvent,
   LOST_MS,
   TesseraError,
 } from "@tessera/shared";
@@ -68,6 +68,8 @@ export class RunningJob {
   #heardAt = this.createdAt;
   /** Since when no worker of the model has lived. */
   #aloneSince: number | null = null;
+  /** By its worker, and nobody else has it yet. */
+  #isGivenBack = false;
   #hasEnded = false;
 
   constructor(options: RunningJobOptions) {
@@ -88,6 +90,11 @@ export class RunningJob {
 
   get isClaimed(): boolean {
     return this.#claimedAt !== null;
+  }
+
+  /** Nobody works on it now, as far as is known: it is for whoever takes it. */
+  get isForTaking(): boolean {
+    return !this.isClaimed || this.#isGivenBack;
   }
 
   get job(): Job {
@@ -145,26 +152,27 @@ export class RunningJob {
 
   /** Decides on a worker's claim. */
   claim(claim: Claim): ClaimReply {
-    if (this.#hasEnded) return { v: 1, granted: false, reason: "gone" };
+    const { attempt, worker_id, v } = claim;
+    if (this.#hasEnded) return { v, granted: false, reason: "gone" };
     if (claim.want.some((hash) => !this.#tiles.has(hash))) {
-      const diagnostic = `worker ${claim.worker_id} wants a tile the job does not have`;
+      const diagnostic = `worker ${worker_id} wants a tile the job does not have`;
       this.giveUp(new TesseraError("internal_error", { diagnostic }));
-      return { v: 1, granted: false, reason: "gone" };
+      return { v, granted: false, reason: "gone" };
     }
-    if (!this.publications.has(claim.attempt)) return { v: 1, granted: false, reason: "gone" };
-    const { attempt, worker_id } = claim;
+    if (!this.publications.has(attempt)) return { v, granted: false, reason: "gone" };
     const isAgain = attempt === this.#sequence.attempt;
     const isOthers = isAgain && this.workerId !== null && this.workerId !== worker_id;
-    if (isOthers || !this.#sequence.grant(attempt)) return { v: 1, granted: false, reason: "superseded" };
+    if (isOthers || !this.#sequence.grant(attempt)) return { v, granted: false, reason: "superseded" };
     if (!isAgain) this.#losses.lost(this.#sequence.numIds);
     if (this.#losses.isCause) {
       this.#park();
-      return { v: 1, granted: false, reason: "gone" };
+      return { v, granted: false, reason: "gone" };
     }
     const isOnTrial = !this.#losses.isSuspect || claim.trial !== false;
     if (!isAgain || this.workerId === null) this.#losses.granted(worker_id, this.#sequence.numIds, isOnTrial);
     else if (isOnTrial) this.#losses.begun();
     this.publications.claimed(attempt);
+    this.#isGivenBack = false;
     const now = performance.now();
     this.#claimedAt ??= now;
     this.#heardAt = now;
@@ -172,12 +180,15 @@ export class RunningJob {
     const resume_ids = this.#sequence.resumeIds();
     const others = this.#options.job.sampling.n > 1 ? { resume_choices: this.#sequence.resumeChoices() } : {};
     const alone = this.#losses.isSuspect ? { alone: true } : {};
-    return { v: 1, granted: true, resume_ids, ...others, remaining_ms, ...alone };
+    return { v, granted: true, resume_ids, ...others, remaining_ms, ...alone };
   }
 
   /** Takes an event in. */
-  hear(event: JobEvent): void {
+  hear(event: EventBody): void {
     if (this.#hasEnded) return;
+    // Refused before it was claimed: the worker could not read it.
+    const isRefused = event.type === "error" && !this.isClaimed && this.publications.has(event.attempt);
+    if (isRefused) return this.#failedBy(event);
     const verdict = this.#sequence.accept(event);
     if (verdict.kind === "drop") return;
     this.#heardAt = performance.now();
@@ -198,18 +209,21 @@ export class RunningJob {
         this.#mailbox.finish({ end: { finishReason: finish_reason, usage, timings } });
         return this.#end("done", null);
       }
-      case "error": {
-        const { code, message, param } = verdict.event;
-        // The text of an inner error is the worker's business, not the caller's.
-        const details = code === "internal_error" ? { diagnostic: message } : { message, param };
-        return this.#fail("failed", new TesseraError(code, details));
-      }
+      case "error":
+        return this.#failedBy(verdict.event);
       case "gap":
         return this.attemptLost(verdict.diagnostic);
     }
   }
 
+  #failedBy({ code, message, param }: Extract<EventBody, { type: "error" }>): void {
+    // The text of an inner error is the worker's business, not the caller's.
+    const details = code === "internal_error" ? { diagnostic: message } : { message, param };
+    this.#fail("failed", new TesseraError(code, details));
+  }
+
   #givenBack(): void {
+    this.#isGivenBack = true;
     const reason = `${this.workerId} gave it back`;
     this.#losses.handedOver();
     this.publications.givenBack(this.attempt, reason);

@@ -1,10 +1,10 @@
 /** The order of an answer: which events are new, which are repeats, which leave a gap. Pure; no clock, no bus. */
-import type { FinishReason, JobEvent, TokenLogprobs } from "@tessera/shared";
+import type { EventBody, FinishReason, TokenLogprobs } from "@tessera/shared";
 
-type TokensEvent = Extract<JobEvent, { type: "tokens" }>;
-type ChoiceDoneEvent = Extract<JobEvent, { type: "choice_done" }>;
-type DoneEvent = Extract<JobEvent, { type: "done" }>;
-type ErrorEvent = Extract<JobEvent, { type: "error" }>;
+type TokensEvent = Extract<EventBody, { type: "tokens" }>;
+type ChoiceDoneEvent = Extract<EventBody, { type: "choice_done" }>;
+type DoneEvent = Extract<EventBody, { type: "done" }>;
+type ErrorEvent = Extract<EventBody, { type: "error" }>;
 
 /** What to do with an event. */
 export type Verdict =
@@ -70,7 +70,7 @@ export class TokenSequence {
     return true;
   }
 
-  accept(event: JobEvent): Verdict {
+  accept(event: EventBody): Verdict {
     if (this.#attempt === 0 || event.attempt < this.#attempt) return { kind: "drop" };
     if (event.attempt > this.#attempt) {
       return { kind: "gap", diagnostic: `event of attempt ${event.attempt}, granted ${this.#attempt}` };

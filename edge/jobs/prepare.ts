@@ -1,5 +1,5 @@
 /** From a chat completions body to a job: understood, its model found, its pictures cut into tiles. */
-import { type Announcement, GREEDY, type Job, TesseraError } from "@tessera/shared";
+import { type Announcement, GREEDY, type Job, STORED_VERSION, TesseraError } from "@tessera/shared";
 import type { Ticket } from "../admission.ts";
 import type { JsonBody } from "../api/body.ts";
 import { type ChatRequest, parseChatRequest } from "../api/chat_request.ts";
@@ -43,7 +43,7 @@ export function jobOf(
   { id, edgeId, owner }: { readonly id: string; readonly edgeId: string; readonly owner: string },
 ): Job {
   return {
-    v: 1,
+    v: STORED_VERSION,
     id,
     model: model.model,
     edge_id: edgeId,

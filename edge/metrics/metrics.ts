@@ -1,5 +1,5 @@
 /** What an edge counts and measures, in Prometheus' terms. Names are stable: dashboards and alerts in infra/ use them. */
-import type { ErrorCode, Usage } from "@tessera/shared";
+import { type ErrorCode, type Usage, WIRE_VERSIONS } from "@tessera/shared";
 import { type Exposition, Instruments } from "@tessera/shared/instruments";
 import type { Admission } from "../admission.ts";
 import type { Bus } from "../dispatch/bus.ts";
@@ -105,6 +105,21 @@ export class EdgeMetrics {
       "tessera_model_running",
       "Sequences they run.",
       ({ workers }) => workers.reduce((sum, worker) => sum + worker.running, 0),
+    );
+    byModel(
+      "tessera_model_wire_version",
+      "Version of the wire in which they get their jobs.",
+      ({ name }) => directory.versionFor(name),
+    );
+    this.#instruments.gauge(
+      "tessera_wire_version",
+      "Newest version of the wire that this edge speaks.",
+      () => WIRE_VERSIONS.at(-1)!,
+    );
+    this.#instruments.gauge(
+      "tessera_workers_incompatible",
+      "Workers that live and speak no version of this edge.",
+      () => directory.incompatible().length,
     );
     byModel(
       "tessera_model_queued",

@@ -126,6 +126,9 @@ export const ReadyAnswer = z.object({ status: z.literal("ready") });
 export const NotReadyAnswer = z.object({ status: z.literal("not_ready"), reasons: z.array(z.string()) });
 export const HomeAnswer = z.looseObject({ name: z.string(), about: z.string(), routes: z.array(z.string()) });
 
+/** Versions that edges and workers talk to each other in. */
+const WireVersions = z.array(z.int().positive());
+
 export const FleetAnswer = z.looseObject({
   object: z.literal("fleet"),
   edge: z.looseObject({
@@ -134,6 +137,7 @@ export const FleetAnswer = z.looseObject({
     inflight: Count,
     held_bytes: Count,
     tiles: z.object({ workers: Count, running: Count, queued: Count, memory_bytes: Count }),
+    wire_versions: WireVersions,
   }).describe("The edge that answers."),
   workers: z.array(z.looseObject({
     id: z.string(),
@@ -143,5 +147,8 @@ export const FleetAnswer = z.looseObject({
     capacity: Count,
     running: Count,
     draining: z.boolean(),
+    wire_versions: WireVersions,
   })),
+  incompatible: z.array(z.object({ id: z.string(), model: z.string(), wire_versions: WireVersions }))
+    .describe("Workers that speak no version of this edge, and get nothing from it."),
 });

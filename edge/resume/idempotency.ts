@@ -27,7 +27,8 @@ const PROBE_MS = 1_000;
 /** Longest body of any route: a file, with the form around it. */
 const MAX_BYTES = MAX_FILE_BYTES + MAX_KEPT_BODY_BYTES;
 
-const Entry = z.object({
+/** What is kept under a key. */
+export const IdempotencyEntry = z.object({
   v: z.literal(1),
   /** SHA-256 of the body; null until it was read. */
   fingerprint: z.string().nullable(),
@@ -42,7 +43,7 @@ const Entry = z.object({
     stream_id: z.string().nullable(),
   }).nullable(),
 });
-type Entry = z.infer<typeof Entry>;
+type Entry = z.infer<typeof IdempotencyEntry>;
 
 export interface IdempotencyOptions {
   readonly bus: Bus;
@@ -117,7 +118,7 @@ export class Idempotency {
     await drain(c.req.raw, hash);
     const stored = await kv.get(name);
     if (stored === null || stored.operation !== "PUT") throw new TesseraError("request_in_progress");
-    const entry = decodeMessage(Entry, stored.value);
+    const entry = decodeMessage(IdempotencyEntry, stored.value);
     if (entry.answer === null) {
       // The body is gone by now, so the client has to send it again.
       if (await this.#isGone(entry.edge_id)) await kv.delete(name, { previousSeq: stored.revision }).catch(() => {});

@@ -49,7 +49,10 @@ export function readyz(deps: EdgeDeps) {
     if (deps.admission.isDraining) reasons.push("The server is shutting down.");
     if (!deps.bus.isConnected) reasons.push("The message bus is not connected.");
     if (!isPoolReady) reasons.push("The tile workers are not ready.");
-    if (!deps.directory.isServed()) reasons.push("No model worker is announced.");
+    if (!deps.directory.isServed()) {
+      const areStrange = deps.directory.incompatible().length > 0;
+      reasons.push(areStrange ? "All model workers are of another version." : "No model worker is announced.");
+    }
     if (reasons.length === 0) return c.json({ status: "ready" });
     return c.json({ status: "not_ready", reasons }, 503, { "retry-after": "1" });
   };

@@ -1,11 +1,16 @@
 /** Durable jobs: their state in the bucket grants them and takes their events, their tiles come from a stream. No edge needed. */
 import {
+  errorCodeFor,
+  isFinal,
+  type JobCore,
   type Logger,
   MAX_LOST_ATTEMPTS,
   MAX_RECORD_RETRIES,
   numIdsOf,
   parseTile,
   sha256Hex,
+  STORED_VERSION,
+  type TesseraError,
   TILES_IN_FLIGHT,
 } from "@tessera/shared";
 import type { JobChannel } from "../intake/channel.ts";
@@ -51,6 +56,15 @@ export class DurableChannel implements JobChannel {
     const events = new RecordEvents(this.#options.store, this.#granted.get(job)!);
     this.#events.set(job, events);
     return events;
+  }
+
+  async refuse({ id }: JobCore, _attempt: number, { code, message }: TesseraError): Promise<void> {
+    const { store } = this.#options;
+    const stored = await store.read(id);
+    if (stored === null || isFinal(stored.record.status)) return;
+    const error = { code: errorCodeFor(STORED_VERSION, code), message, param: null };
+    const record = { ...stored.record, status: "failed" as const, error, completed_ms: Date.now() };
+    if (await store.write(record, stored.revision).catch(unlessChanged) !== null) await this.#tellEnd(record);
   }
 
   mayAcknowledge(job: LiveJob): boolean {

@@ -1,9 +1,11 @@
 /** Owns the events of one attempt at a durable job: gathered, and written into the job's state a few times a second. */
 import {
+  errorCodeFor,
   type FinishReason,
   isFinal,
   JobRecord,
   numIdsOf,
+  STORED_VERSION,
   TesseraError,
   type Usage,
   type WorkerTimings,
@@ -69,7 +71,11 @@ export class RecordEvents implements EventSink {
   error(error: TesseraError): void {
     const { code, message, param } = error.code === "internal_error" ? new TesseraError("internal_error") : error;
     const status = code === "deadline_exceeded" ? "expired" : "failed";
-    this.#change({ status, error: { code, message, param }, completed_ms: Date.now() });
+    this.#change({
+      status,
+      error: { code: errorCodeFor(STORED_VERSION, code), message, param },
+      completed_ms: Date.now(),
+    });
   }
 
   /** Writes what has changed; after the end also tells of it. Rejects when the bus breaks meanwhile. */

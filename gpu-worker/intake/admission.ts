@@ -1,5 +1,5 @@
 /** Owns the reading of a delivered job: envelope, model, prompt, whether it fits. Pure; no bus. */
-import { decodeMessage, Job, type Sampling, TesseraError, toTesseraError } from "@tessera/shared";
+import { decodeMessage, Job, JobCore, type Sampling, TesseraError, toTesseraError } from "@tessera/shared";
 import type { ModelFacts } from "../config.ts";
 import { buildPromptInSteps, type Prompt, PromptTooLong } from "../prompt/prompt.ts";
 import { inSlices } from "../prompt/slices.ts";
@@ -19,7 +19,16 @@ export function endIdsOf(sampling: Sampling, eosIds: ReadonlySet<number>): Reado
   return new Set([...sampling.ignore_eos ? [] : eosIds, ...sampling.stop_token_ids]);
 }
 
-/** @throws TesseraError when the bytes are no job for this model */
+/** What can be told of a job that cannot be read: null when not even whose it is. */
+export function readJobCore(bytes: Uint8Array): JobCore | null {
+  try {
+    return JobCore.parse(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    return null;
+  }
+}
+
+/** @throws TesseraError when the bytes are no job for this model, `incompatible_version` where a newer build may read it */
 export function readJob(bytes: Uint8Array, model: string): Job {
   const job = decodeMessage(Job, bytes);
   if (job.model !== model) {

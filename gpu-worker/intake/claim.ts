@@ -9,7 +9,7 @@ export type ClaimOutcome =
   | { readonly granted: false; readonly reason: "absent" | "silent" };
 
 export interface ClaimRequest {
-  readonly job: Pick<Job, "id" | "edge_id">;
+  readonly job: Pick<Job, "v" | "id" | "edge_id">;
   readonly workerId: string;
   readonly attempt: number;
   readonly want: readonly string[];
@@ -22,7 +22,7 @@ export async function requestClaim(
   { job, workerId, attempt, want, isTrial }: ClaimRequest,
   timeoutMs: number,
 ): Promise<ClaimOutcome> {
-  const claim: Claim = { v: 1, job_id: job.id, worker_id: workerId, attempt, want: [...want], trial: isTrial };
+  const claim: Claim = { v: job.v, job_id: job.id, worker_id: workerId, attempt, want: [...want], trial: isTrial };
   const bytes = encodeMessage(claim, nc.info?.max_payload ?? 1_048_576);
   try {
     const reply = await nc.request(claimSubject(job.edge_id, job.id), bytes, { timeout: timeoutMs });

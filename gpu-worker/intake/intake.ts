@@ -28,6 +28,7 @@ import { LiveJob } from "./live_job.ts";
 import { Settling } from "./settling.ts";
 import { TileReceiver } from "./tile_receiver.ts";
 import { Trials } from "./trials.ts";
+import { refuseUnreadable } from "./unreadable.ts";
 
 /** Waits, all in ms; shorter in tests. */
 export interface IntakeWaits {
@@ -125,14 +126,13 @@ export class Intake {
 
   /** Takes a delivered job in. */
   take(delivery: Delivery, channel: JobChannel): void {
-    const { facts, log } = this.#options;
+    const { facts, workerId, log } = this.#options;
     if (this.#isDraining) return delivery.nak();
     let envelope;
     try {
       envelope = readJob(delivery.data, facts.name);
     } catch (error) {
-      log.warn("job_unreadable", { attempt: delivery.attempt, error });
-      return delivery.term();
+      return void refuseUnreadable({ delivery, channel, error: toTesseraError(error) }, workerId, log);
     }
     if (this.#cancellations.has(envelope.id)) return delivery.ack();
     // Handed out again while it runs here: what the edge has missed of the earlier attempt is made good by this one.

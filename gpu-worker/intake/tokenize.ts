@@ -3,6 +3,7 @@ import type { Msg, NatsConnection, Subscription } from "@nats-io/nats-core";
 import {
   decodeMessage,
   encodeMessage,
+  errorCodeFor,
   type JobImage,
   type Logger,
   MAX_TOKENIZING,
@@ -64,7 +65,7 @@ export class TokenizeResponder {
     } catch (thrown) {
       const error = toTesseraError(thrown);
       if (error.status >= 500) log.error("tokenize_failed", { error });
-      reply = { v: 1, ok: false, code: error.code, message: error.message };
+      reply = { v: 1, ok: false, code: errorCodeFor(1, error.code), message: error.message };
     } finally {
       this.#numRunning--;
     }

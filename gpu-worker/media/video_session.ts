@@ -1,5 +1,6 @@
 /** Owns one video at a worker: its file on disk while it arrives, the plan, its frames as they are asked for, the end. */
 import {
+  errorCodeFor,
   type Logger,
   MAX_VIDEO_MS,
   TesseraError,
@@ -175,5 +176,5 @@ export class VideoSession {
 /** What is said of an error to the edge; what is inside stays in the log. */
 export function refusalOf(thrown: unknown): VideoRefusal {
   const { code, message, param } = toTesseraError(thrown);
-  return { v: 1, ok: false, code, message, field: param };
+  return { v: 1, ok: false, code: errorCodeFor(1, code), message, field: param };
 }

@@ -1,23 +1,39 @@
 /** Owns the events of one attempt at a job: numbered, sized, and kept until the server has certainly had them. */
 import type { NatsConnection } from "@nats-io/nats-core";
 import {
-  encodeMessage,
+  checkPayload,
+  errorCodeFor,
+  type EventBody,
   eventsSubject,
   type FinishReason,
-  type JobEvent,
+  type Job,
   TesseraError,
   type TokenLogprobs,
   type Usage,
   type WorkerTimings,
 } from "@tessera/shared";
+import type { EventOutbox } from "./event_outbox.ts";
 import { asciiBytes, tokenEvent, tokenEventHead } from "./token_event.ts";
+
+export interface EventWriterOptions {
+  readonly nc: NatsConnection;
+  /** Takes the events of jobs whose edges take several in one message. */
+  readonly outbox: EventOutbox;
+  /** Its version is the events'. */
+  readonly job: Pick<Job, "v" | "id" | "edge_id">;
+  readonly attempt: number;
+  /** Ids of each answer that were sent before. */
+  readonly firstSeqs: readonly number[];
+}
 
 export class EventWriter {
   readonly #nc: NatsConnection;
+  readonly #outbox: EventOutbox;
+  readonly #job: EventWriterOptions["job"];
   readonly #subject: string;
   readonly #attempt: number;
   /** Published, but perhaps lost with the connection they were sent on. Progress is not worth keeping. */
-  readonly #unconfirmed: (Uint8Array | string)[] = [];
+  readonly #unconfirmed: string[] = [];
   /** Where they were sent on: all on the same, because a new one begins with sending them again. */
   #sentOn = "";
   #numConfirmed = 0;
@@ -28,22 +44,27 @@ export class EventWriter {
   /** Ids of each answer sent so far, by all attempts. */
   readonly #seqs: number[];
 
-  /** @param firstSeqs ids of each answer that were sent before */
-  constructor(nc: NatsConnection, edgeId: string, jobId: string, attempt: number, firstSeqs: readonly number[]) {
+  constructor({ nc, outbox, job, attempt, firstSeqs }: EventWriterOptions) {
     this.#nc = nc;
-    this.#subject = eventsSubject(edgeId, jobId);
+    this.#outbox = outbox;
+    this.#job = job;
+    this.#subject = eventsSubject(job.edge_id, job.id);
     this.#attempt = attempt;
     this.#seqs = [...firstSeqs];
-    this.#tokenHead = tokenEventHead(attempt);
+    this.#tokenHead = tokenEventHead(attempt, this.#isBatched ? job.id : null);
+  }
+
+  get #isBatched(): boolean {
+    return this.#job.v >= 2;
   }
 
   progress(): void {
-    this.#publish({ v: 1, attempt: this.#attempt, type: "progress" });
+    this.#publish({ attempt: this.#attempt, type: "progress" });
   }
 
   /** The job goes back to the queue unfinished. */
   handOver(): void {
-    this.#publish({ v: 1, attempt: this.#attempt, type: "progress", handed_over: true });
+    this.#publish({ attempt: this.#attempt, type: "progress", handed_over: true });
   }
 
   /** More of an answer. `choice` says which, where there are several. */
@@ -51,25 +72,26 @@ export class EventWriter {
     const seq = this.#seqs[choice]!;
     this.#seqs[choice] = seq + ids.length;
     const plain = choice === 0 && logprobs === undefined ? tokenEvent(this.#tokenHead, seq, ids, text) : null;
-    if (plain !== null) return this.#send(asciiBytes(plain) ?? plain, plain);
+    if (plain !== null) return this.#send(plain, true);
     const more = { ...(choice > 0 ? { choice } : {}), ...(logprobs === undefined ? {} : { logprobs }) };
-    this.#publish({ v: 1, attempt: this.#attempt, type: "tokens", seq, ids, text, ...more });
+    this.#publish({ attempt: this.#attempt, type: "tokens", seq, ids, text, ...more });
   }
 
   choiceDone(choice: number, text: string, finish_reason: FinishReason): void {
     const seq = this.#seqs[choice]!;
-    this.#publish({ v: 1, attempt: this.#attempt, type: "choice_done", seq, text, choice, finish_reason });
+    this.#publish({ attempt: this.#attempt, type: "choice_done", seq, text, choice, finish_reason });
   }
 
   done(text: string, finish_reason: FinishReason, usage: Usage, timings: WorkerTimings): void {
     const seq = this.#seqs.reduce((sum, each) => sum + each, 0);
-    this.#publish({ v: 1, attempt: this.#attempt, type: "done", seq, text, finish_reason, usage, timings });
+    this.#publish({ attempt: this.#attempt, type: "done", seq, text, finish_reason, usage, timings });
   }
 
   /** What is private about the error stays here: an inner error goes out with its code's own words. */
   error(error: TesseraError): void {
     const { code, message, param } = error.code === "internal_error" ? new TesseraError("internal_error") : error;
-    this.#publish({ v: 1, attempt: this.#attempt, type: "error", code, message, param });
+    const known = errorCodeFor(this.#job.v, code);
+    this.#publish({ attempt: this.#attempt, type: "error", code: known, message, param });
   }
 
   /**
@@ -80,6 +102,7 @@ export class EventWriter {
     const connection = this.#connection();
     this.#catchUp(connection);
     const numSent = this.#numConfirmed + this.#unconfirmed.length;
+    this.#outbox.flush();
     await this.#nc.flush();
     if (this.#connection() !== connection) {
       throw new Error("Cannot confirm events: another connection, expected the same");
@@ -92,7 +115,7 @@ export class EventWriter {
   /** Sends again what may have been lost; the edge drops what it has. */
   repeat(): void {
     this.#sentOn = this.#connection();
-    for (const message of this.#unconfirmed) this.#nc.publish(this.#subject, message);
+    for (const message of this.#unconfirmed) this.#hand(message);
   }
 
   /** Nothing goes out behind a gap: what an earlier connection may have lost comes first. */
@@ -112,16 +135,25 @@ export class EventWriter {
     return this.#connectionName;
   }
 
-  #publish(event: JobEvent): void {
-    const bytes = encodeMessage(event, this.#nc.info?.max_payload ?? 1_048_576);
-    this.#send(bytes, event.type === "progress" ? null : bytes);
+  #publish(event: EventBody): void {
+    const head = this.#isBatched ? { job_id: this.#job.id } : { v: this.#job.v };
+    const message = JSON.stringify({ ...head, ...event });
+    // Most are far too short to have to be measured.
+    const maxBytes = this.#nc.info?.max_payload ?? 1_048_576;
+    if (message.length * 4 > maxBytes) checkPayload(new TextEncoder().encode(message).length, maxBytes);
+    this.#send(message, event.type !== "progress");
   }
 
-  /** @param kept what to send again where it is lost, if anything; text is lighter to keep than bytes */
-  #send(message: Uint8Array | string, kept: Uint8Array | string | null): void {
+  /** @param isKept whether to send it again where it is lost; text is lighter to keep than bytes */
+  #send(message: string, isKept: boolean): void {
     if (this.#nc.isClosed()) return;
     this.#catchUp(this.#connection());
-    if (kept !== null) this.#unconfirmed.push(kept);
-    this.#nc.publish(this.#subject, message);
+    if (isKept) this.#unconfirmed.push(message);
+    this.#hand(message);
+  }
+
+  #hand(message: string): void {
+    if (this.#isBatched) this.#outbox.put(this.#job.edge_id, message);
+    else this.#nc.publish(this.#subject, asciiBytes(message) ?? message);
   }
 }

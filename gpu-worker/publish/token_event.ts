@@ -13,9 +13,10 @@ const SLAB_BYTES = 64 * 1024;
 let slab = new Uint8Array(0);
 let numUsed = 0;
 
-/** Everything before `seq`; the same in all events of an attempt. */
-export function tokenEventHead(attempt: number): string {
-  return `{"v":1,"attempt":${attempt},"type":"tokens","seq":`;
+/** Everything before `seq`; the same in all events of an attempt. @param jobId where events of several jobs go together */
+export function tokenEventHead(attempt: number, jobId: string | null = null): string {
+  const head = jobId === null ? '"v":1' : `"job_id":${JSON.stringify(jobId)}`;
+  return `{${head},"attempt":${attempt},"type":"tokens","seq":`;
 }
 
 /** The event of ids of the first answer, or null where it has to go the general way. */

@@ -21,7 +21,14 @@ export interface FleetView {
     readonly inflight: number;
     readonly held_bytes: number;
     readonly tiles: { readonly workers: number; readonly running: number; readonly queued: number };
+    readonly wire_versions?: readonly number[];
   };
+  /** Workers that speak no version of the edge. */
+  readonly incompatible?: readonly {
+    readonly id: string;
+    readonly model: string;
+    readonly wire_versions: readonly number[];
+  }[];
   readonly workers: readonly {
     readonly id: string;
     readonly model: string;
@@ -32,6 +39,7 @@ export interface FleetView {
     readonly device?: string;
     readonly dtype?: string;
     readonly draining: boolean;
+    readonly wire_versions?: readonly number[];
   }[];
 }
 
@@ -91,19 +99,23 @@ async function watch(url: string, intervalMs: number): Promise<void> {
   }
 }
 
-const COLUMNS = ["MODEL", "WORKER", "LOAD", "", "QUEUE", "JOBS/S", "DEVICE", ""] as const;
+const COLUMNS = ["MODEL", "WORKER", "LOAD", "", "QUEUE", "JOBS/S", "DEVICE", "WIRE", ""] as const;
 const BAR_CHARS = 12;
 
 /** The edge in one line, the workers as a table: busiest first within a model. */
-export function fleetLines({ edge, workers }: FleetView): string[] {
+export function fleetLines({ edge, workers, incompatible = [] }: FleetView): string[] {
   const { tiles } = edge;
   const about = [
     `${edge.id}${edge.draining ? " (draining)" : ""}`,
     `${edge.inflight} requests`,
     `${(edge.held_bytes / 2 ** 20).toFixed(1)} MiB held`,
     `tiling ${tiles.running} of ${tiles.workers}, ${tiles.queued} waiting`,
+    ...(edge.wire_versions === undefined ? [] : [`wire ${edge.wire_versions.join()}`]),
   ].join("  ");
-  if (workers.length === 0) return [about, "", "No worker lives."];
+  const strange = incompatible.map(({ model, id, wire_versions }) =>
+    `${printable(model)}  ${printable(id)} gets nothing: it speaks wire ${wire_versions.join()}`
+  );
+  if (workers.length === 0) return [about, "", ...strange, "No worker lives that this edge can talk to."];
   const sorted = workers.toSorted((a, b) =>
     a.model.localeCompare(b.model) || b.running / b.capacity - a.running / a.capacity || a.id.localeCompare(b.id)
   );
@@ -115,11 +127,12 @@ export function fleetLines({ edge, workers }: FleetView): string[] {
     String(worker.queued ?? "-"),
     worker.jobs_per_s?.toFixed(1) ?? "-",
     printable([worker.device, worker.dtype].filter((part) => part !== undefined).join(" ")),
+    worker.wire_versions?.join() ?? "-",
     worker.draining ? "draining" : "",
   ]);
   const widths = COLUMNS.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd();
-  return [about, "", line(COLUMNS), ...rows.map(line)];
+  return [about, "", line(COLUMNS), ...rows.map(line), ...strange];
 }
 
 function bar(share: number): string {

@@ -1,5 +1,5 @@
 /** What a machine needs to run Tessera, each check with what was found and how to get what is missing. */
-import { EnvError, readEnv, type VariableName, VARIABLES } from "@tessera/shared";
+import { EnvError, readEnv, type VariableName, VARIABLES, versionsText, WIRE_VERSIONS } from "@tessera/shared";
 import { findCheckpoint } from "../../gpu-worker/config.ts";
 import { bytesText } from "../hub/progress.ts";
 import { NATS_SERVER_VERSION } from "../nats/binary.ts";
@@ -36,6 +36,7 @@ export const CHECKS: readonly Check[] = [
   environment,
   processor,
   natsServer,
+  wire,
   model,
   memory,
   disk,
@@ -149,6 +150,11 @@ async function natsServer(machine: Machine): Promise<Finding> {
     }
   }
   return { name, status: "note", found: "not here yet", remedy: "deno task setup fetches it" };
+}
+
+/** What this build speaks, to hold against `tessera top` of a fleet before it joins. */
+function wire(): Promise<Finding> {
+  return Promise.resolve({ name: "wire", status: "ok", found: `versions ${versionsText(WIRE_VERSIONS)}` });
 }
 
 async function model(machine: Machine): Promise<Finding> {

@@ -1,4 +1,7 @@
-/** A worker's announcement in the workers bucket: what it serves and how busy it is. Renewed by heartbeat. */
+/**
+ * A worker's announcement in the workers bucket: what it serves and how busy it is. Renewed by heartbeat. Versions are
+ * agreed on by it, so it has none of its own: it only ever gets more fields.
+ */
 import { z } from "zod";
 import { GenerationDefaults } from "./generation.ts";
 
@@ -28,8 +31,14 @@ export const Announcement = z.object({
   isa: z.string(),
   /** True while it finishes what it has and takes nothing new. */
   draining: z.boolean(),
+  /** Versions of the wire it speaks; absent: the first alone. */
+  wire_versions: z.array(z.int().positive()).optional(),
   /** How the checkpoint wants to be decoded; absent: greedily. */
   generation: GenerationDefaults.optional(),
 });
+
+/** What never changes in an announcement, whatever its version: enough to see whether one can talk to the worker. */
+export const AnnouncementCore = Announcement.pick({ worker_id: true, model: true, wire_versions: true });
+export type AnnouncementCore = z.infer<typeof AnnouncementCore>;
 
 export type Announcement = z.infer<typeof Announcement>;

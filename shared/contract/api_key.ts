@@ -1,6 +1,7 @@
 /** An API key as it is kept: never the key itself, only its hash, which is the entry's name in the keys bucket. */
 import { z } from "zod";
 import { sha256Hex } from "../ids.ts";
+import { keptObject } from "./kept.ts";
 
 /** What a key may be used for; `admin` is all, and other keys' usage. */
 export const SCOPES = ["inference", "captions", "files", "batches", "admin"] as const;
@@ -17,7 +18,7 @@ export const KeyLimits = z.object({
   tokens_per_month: z.int().min(1).nullable(),
 });
 
-export const ApiKey = z.object({
+export const ApiKey = keptObject({
   v: z.literal(1),
   /** Public name: in logs, in usage, on the command line. */
   id: z.string().regex(/^key-[a-z0-9]+$/),

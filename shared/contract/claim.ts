@@ -1,10 +1,11 @@
 /** Claim and want: a worker asks the edge for a job it pulled; the edge grants it and sends the wanted tiles. */
 import { z } from "zod";
+import { WireVersion } from "../wire_version.ts";
 import { TileHash } from "./job.ts";
 
 /** Worker to edge, as a request on the job's claim subject. */
 export const Claim = z.object({
-  v: z.literal(1),
+  v: WireVersion,
   job_id: z.string().min(1),
   worker_id: z.string().min(1),
   /** 1 for the first delivery; the edge drops events of attempts older than the newest it granted. */
@@ -21,7 +22,7 @@ export const Claim = z.object({
 /** The edge's answer. */
 export const ClaimReply = z.discriminatedUnion("granted", [
   z.object({
-    v: z.literal(1),
+    v: WireVersion,
     granted: z.literal(true),
     /** Ids the edge has already passed on; the worker goes on behind them. Empty on a first attempt. */
     resume_ids: z.array(z.int().min(0)),
@@ -33,7 +34,7 @@ export const ClaimReply = z.discriminatedUnion("granted", [
     alone: z.boolean().optional(),
   }),
   /** The client is gone, the job is over, or a newer attempt runs: drop it. */
-  z.object({ v: z.literal(1), granted: z.literal(false), reason: z.enum(["gone", "superseded"]) }),
+  z.object({ v: WireVersion, granted: z.literal(false), reason: z.enum(["gone", "superseded"]) }),
 ]);
 
 export type Claim = z.infer<typeof Claim>;

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import { TesseraError } from "../errors.ts";
 import { PAYLOAD_FRACTION } from "../limits.ts";
+import { versionsText, WIRE_VERSIONS } from "../wire_version.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -28,8 +29,9 @@ export function checkPayload(numBytes: number, maxPayload: number): void {
 }
 
 /**
- * Parses and validates a message.
- * @throws TesseraError `internal_error` naming what did not fit; never echoes the payload
+ * Parses and validates a message. Fields it does not know are left out.
+ * @throws TesseraError `incompatible_version` naming the version of a message from a build too new or too old,
+ * `internal_error` naming what did not fit; never echoes the payload
  */
 export function decodeMessage<S extends z.ZodType>(schema: S, bytes: Uint8Array): z.infer<S> {
   let json: unknown;
@@ -40,10 +42,19 @@ export function decodeMessage<S extends z.ZodType>(schema: S, bytes: Uint8Array)
   }
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
+    checkVersion(json);
     const issue = parsed.error.issues[0];
     throw new TesseraError("internal_error", {
       diagnostic: `Cannot decode message: ${issue?.path.join(".") ?? ""} ${issue?.message ?? ""}`,
     });
   }
   return parsed.data;
+}
+
+/** Whatever else does not fit, it is because of the version. */
+function checkVersion(json: unknown): void {
+  const version = (json as { readonly v?: unknown } | null)?.v;
+  if (!Number.isInteger(version) || WIRE_VERSIONS.some((known) => known === version)) return;
+  const message = `The message is of version ${version}; this build reads ${versionsText(WIRE_VERSIONS)}.`;
+  throw new TesseraError("incompatible_version", { message });
 }

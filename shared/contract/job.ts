@@ -9,6 +9,7 @@ import {
   MAX_STOP_TOKEN_IDS,
   MAX_TOP_LOGPROBS,
 } from "../limits.ts";
+import { WireVersion } from "../wire_version.ts";
 
 /** Lower-case hex SHA-256 of a tile's raw pixels. */
 export const TileHash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -79,7 +80,7 @@ export const Sampling = z.object({
 export const ANONYMOUS = "anonymous";
 
 export const Job = z.object({
-  v: z.literal(1),
+  v: WireVersion,
   id: z.string().min(1),
   model: z.string().min(1),
   /** Edge instance that holds the client; the reply address. */
@@ -98,6 +99,15 @@ export const Job = z.object({
   /** KV blocks are shared only with requests of the same tenant and salt. */
   cache_salt: z.string().max(MAX_CACHE_SALT_CHARS).default(""),
 });
+
+/** What never changes in an envelope, whatever its version: enough to refuse a job by its name. */
+export const JobCore = z.object({
+  v: z.int().positive(),
+  id: z.string().min(1),
+  edge_id: z.string().min(1),
+  attempt_base: z.int().min(0).default(0),
+});
+export type JobCore = z.infer<typeof JobCore>;
 
 export type JobPart = z.infer<typeof JobPart>;
 export type JobMessage = z.infer<typeof JobMessage>;

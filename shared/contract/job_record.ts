@@ -1,7 +1,8 @@
 /** The state of a durable job, one entry of the jobs bucket, and the news of its changes. */
 import { z } from "zod";
-import { ERROR_CODES } from "../errors.ts";
+import { WireErrorCode } from "./error_code.ts";
 import { FinishReason, Usage, WorkerTimings } from "./events.ts";
+import { keptObject } from "./kept.ts";
 import { JobWebhook } from "./webhook.ts";
 
 export const JOB_STATUSES = ["queued", "processing", "succeeded", "failed", "canceled", "expired"] as const;
@@ -26,7 +27,7 @@ const RecordChoice = z.object({
   finish_reason: FinishReason.nullable(),
 });
 
-export const JobRecord = z.object({
+export const JobRecord = keptObject({
   v: z.literal(1),
   id: z.string().min(1),
   model: z.string().min(1),
@@ -44,7 +45,7 @@ export const JobRecord = z.object({
   choices: z.array(RecordChoice).min(1),
   usage: Usage.nullable(),
   timings: WorkerTimings.nullable(),
-  error: z.object({ code: z.enum(ERROR_CODES), message: z.string(), param: z.string().nullable() }).nullable(),
+  error: z.object({ code: WireErrorCode, message: z.string(), param: z.string().nullable() }).nullable(),
   /** The submitter's own; not looked into. */
   metadata: z.record(z.string(), z.string()),
   /** Where its news are delivered to, if anywhere. */

@@ -1,6 +1,6 @@
 /** Counting without running: an edge asks any worker of a model, request and reply on the model's tokenize subject. */
 import { z } from "zod";
-import { ERROR_CODES } from "../errors.ts";
+import { WireErrorCode } from "./error_code.ts";
 import { JobMessage } from "./job.ts";
 
 /** Edge to worker. */
@@ -32,7 +32,7 @@ export const TokenizeReply = z.discriminatedUnion("ok", [
     /** UTF-8 of each id decoded by itself; U+FFFD where it is part of a character. */
     texts: z.array(z.string()).nullable(),
   }),
-  z.object({ v: z.literal(1), ok: z.literal(false), code: z.enum(ERROR_CODES), message: z.string() }),
+  z.object({ v: z.literal(1), ok: z.literal(false), code: WireErrorCode, message: z.string() }),
 ]);
 
 export type TokenizeRequest = z.infer<typeof TokenizeRequest>;

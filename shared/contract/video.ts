@@ -1,6 +1,6 @@
 /** Videos between edge and worker: the edge sends a file in pieces, the worker answers with a plan and with frames. */
 import { z } from "zod";
-import { ERROR_CODES } from "../errors.ts";
+import { WireErrorCode } from "./error_code.ts";
 
 /** Containers that are read; told by the file's first bytes. */
 export const VideoContainer = z.enum(["mov", "matroska", "gif"]);
@@ -24,7 +24,7 @@ export const VideoOpen = z.object({
 export const VideoRefusal = z.object({
   v: z.literal(1),
   ok: z.literal(false),
-  code: z.enum(ERROR_CODES),
+  code: WireErrorCode,
   message: z.string(),
   /** Field of the video part that is at fault, if one is. */
   field: z.string().nullable(),

@@ -1,6 +1,7 @@
 /** Webhooks: where a caption's events go, one event on its way there, and what became of it. */
 import { z } from "zod";
 import { MAX_URL_CHARS } from "../limits.ts";
+import { keptObject } from "./kept.ts";
 
 /** As requests name them in `webhook_events_filter`. */
 export const WEBHOOK_EVENTS = ["start", "output", "completed"] as const;
@@ -68,7 +69,7 @@ export const DeliveryAttempt = z.object({
 export const DELIVERY_STATES = ["pending", "delivered", "failed", "dropped"] as const;
 
 /** What is known of one event, kept as long as the caption. */
-export const DeliveryRecord = z.object({
+export const DeliveryRecord = keptObject({
   v: z.literal(1),
   dispatch: WebhookDispatch,
   /** `dropped`: the receiver said 410 before, or the caption was removed. */

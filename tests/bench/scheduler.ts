@@ -1,6 +1,6 @@
 /** What a step costs besides the model: schedule, crossing into the addon and back, publishing, on the real worker. */
 import type { Msg, NatsConnection } from "@nats-io/nats-core";
-import { Sampling, silentLogger } from "@tessera/shared";
+import { Sampling, silentLogger, type WireVersion } from "@tessera/shared";
 import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
 import { openNativeEngine } from "../../gpu-worker/engine/native.ts";
 import type { Engine, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
@@ -9,6 +9,7 @@ import { connectNats } from "../../gpu-worker/intake/connect.ts";
 import { Delivery } from "../../gpu-worker/intake/delivery.ts";
 import { Link } from "../../gpu-worker/intake/link.ts";
 import { loadTokenizer } from "../../gpu-worker/prompt/load_tokenizer.ts";
+import { EventOutbox } from "../../gpu-worker/publish/event_outbox.ts";
 import { EventWriter } from "../../gpu-worker/publish/event_writer.ts";
 import { Worker } from "../../gpu-worker/worker.ts";
 import { startNatsServer } from "../../infra/nats/server.ts";
@@ -53,20 +54,22 @@ const SILENT: EventSink = {
 
 /** Grants every job; its events go to the server, or nowhere. */
 function channelOf(nc: NatsConnection, publishes: boolean): JobChannel {
+  const outbox = new EventOutbox(nc);
   return {
     isLive: true,
     claim: () => Promise.resolve({ v: 1, granted: true, resume_ids: [], remaining_ms: 600_000 }),
     events: (job, numsSent): EventSink => {
-      const writer = new EventWriter(nc, "edge-bench", job.id, 1, numsSent);
+      const writer = new EventWriter({ nc, outbox, job: job.job, attempt: 1, firstSeqs: numsSent });
       return publishes ? writer : SILENT;
     },
+    refuse: () => Promise.reject(new Error("Cannot run job: it was refused")),
     mayAcknowledge: () => true,
   };
 }
 
-function delivery(model: string, index: number): Delivery {
+function delivery(model: string, index: number, v: WireVersion): Delivery {
   const job = {
-    v: 1,
+    v,
     id: `job-${String(index).padStart(7, "0")}`,
     model,
     edge_id: "edge-bench",
@@ -105,7 +108,7 @@ async function timeSteps(nc: NatsConnection, engine: DryEngine, size: number, pa
     onRoom: () => {},
   });
   const channel = channelOf(nc, parts.publishes);
-  for (let i = 0; i < size; i++) worker.intake.take(delivery(facts.name, i), channel);
+  for (let i = 0; i < size; i++) worker.intake.take(delivery(facts.name, i, parts.version ?? 2), channel);
   while ([...worker.intake.jobs].some((job) => job.grant === null)) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -123,6 +126,8 @@ interface Parts {
   readonly tokenizer: Awaited<ReturnType<typeof loadTokenizer>>;
   readonly crosses: boolean;
   readonly publishes: boolean;
+  /** Of the wire; the current one where absent. */
+  readonly version?: WireVersion;
 }
 
 export async function benchScheduler(): Promise<void> {
@@ -142,20 +147,27 @@ export async function benchScheduler(): Promise<void> {
   try {
     const rows: string[][] = [];
     for (const size of SIZES) {
-      const times: Record<"schedule" | "publish" | "all", number[]> = { schedule: [], publish: [], all: [] };
+      const times: Record<"schedule" | "singly" | "publish" | "all", number[]> = {
+        schedule: [],
+        singly: [],
+        publish: [],
+        all: [],
+      };
       for (let round = 0; round < ROUNDS; round++) {
         const common = { facts, tokenizer };
         times.schedule.push(await timeSteps(nc, engine, size, { ...common, crosses: false, publishes: false }));
+        const singly = { ...common, crosses: false, publishes: true, version: 1 } as const;
+        times.singly.push(await timeSteps(nc, engine, size, singly));
         times.publish.push(await timeSteps(nc, engine, size, { ...common, crosses: false, publishes: true }));
         times.all.push(await timeSteps(nc, engine, size, { ...common, crosses: true, publishes: true }));
       }
-      const figures = [median(times.schedule), median(times.publish), median(times.all)];
+      const figures = [median(times.schedule), median(times.singly), median(times.publish), median(times.all)];
       rows.push([String(size), ...figures.map((ms) => ms.toFixed(3)), GOALS[size] ?? ""]);
     }
     console.log(
       `ms a step without the model, ${STEPS} steps of ${engine.info.kvBlockSize}-token blocks, median of ${ROUNDS}`,
     );
-    printTable(["sequences", "schedule", "+ publish", "+ crossing", "goal"], rows);
+    printTable(["sequences", "schedule", "+ publish, wire 1", "+ publish", "+ crossing", "goal"], rows);
   } finally {
     await nc.close();
     await server.stop();

@@ -29,5 +29,9 @@ Deno.test("top: the busiest of a model first; nothing of a name reaches the term
   assert.deepEqual(lines.slice(3).map((line) => line.split(/ +/)[1]), ["full", "half", "idle?[2J"]);
   assert.match(lines[4]!, / 2\/4 +█{6}·{6} /);
   assert.match(lines[5]!, /draining$/);
-  assert.equal(fleetLines({ edge, workers: [] }).at(-1), "No worker lives.");
+  assert.equal(fleetLines({ edge, workers: [] }).at(-1), "No worker lives that this edge can talk to.");
+  const incompatible = [{ id: "w9", model: "m", wire_versions: [3, 4] }];
+  const strange = fleetLines({ edge: { ...edge, wire_versions: [1, 2] }, workers: [], incompatible });
+  assert.match(strange[0]!, /  wire 1,2$/);
+  assert.equal(strange[2], "m  w9 gets nothing: it speaks wire 3,4");
 });

@@ -32,7 +32,7 @@ Deno.test("leaving before the first token cancels the job, streaming or not", as
       stop.abort();
       await assert.rejects(asked);
       await job.cancelled;
-      assert.deepEqual(await job.claim([]), { v: 1, granted: false, reason: "gone" });
+      assert.deepEqual(await job.claim([]), { v: 2, granted: false, reason: "gone" });
       await job.ack();
     }
   });

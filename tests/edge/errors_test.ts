@@ -249,6 +249,7 @@ Deno.test("every code a client can meet was met", () => {
     "batch_ended",
     "signature_invalid",
     "origin_not_allowed",
+    "incompatible_version",
   ];
   const missing = ERROR_CODES.filter((code) => !seen.has(code) && !elsewhere.includes(code));
   assert.deepEqual(missing, []);

@@ -11,16 +11,18 @@ import {
   claimSubject,
   decodeMessage,
   ensureStream,
+  eventBatchSubject,
+  type EventBody,
   eventsSubject,
   type FinishReason,
   Job,
-  type JobEvent,
   LIVE_STREAM,
   LIVE_STREAM_CONFIG,
   liveConsumerConfig,
   newId,
   parseTile,
   tilesSubject,
+  WIRE_VERSIONS,
   workerAlive,
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
@@ -32,7 +34,7 @@ const WAIT_MS = 10_000;
 export const FAKE_MODEL = "fake/vl-1b";
 export const TILE_SIZE = 28;
 
-type EventFields = JobEvent extends infer E ? E extends JobEvent ? Omit<E, "v" | "attempt"> : never : never;
+type EventFields = EventBody extends infer E ? E extends EventBody ? Omit<E, "attempt"> : never : never;
 
 export interface FakeWorkerOptions {
   readonly natsUrl: string;
@@ -74,6 +76,7 @@ export class FakeWorker {
       dtype: "fp32",
       isa: "none",
       draining: false,
+      wire_versions: [...WIRE_VERSIONS],
       ...options.announcement,
     };
     // The client library has one transport per process: the worker's is the edge's.
@@ -175,7 +178,7 @@ export class FakeJob {
   async claim(want: string[] = this.allTiles, attempt: number = this.attempt): Promise<ClaimReply> {
     this.#numWanted = want.length;
     if (want.length > 0) this.#collect();
-    const claim: Claim = { v: 1, job_id: this.job.id, worker_id: this.#workerId, attempt, want };
+    const claim: Claim = { v: this.job.v, job_id: this.job.id, worker_id: this.#workerId, attempt, want };
     const subject = claimSubject(this.job.edge_id, this.job.id);
     const reply = await this.#nc.request(subject, JSON.stringify(claim), { timeout: 5_000 });
     return decodeMessage(ClaimReply, reply.data);
@@ -203,10 +206,9 @@ export class FakeJob {
   }
 
   emit(event: EventFields, attempt: number = this.attempt): void {
-    this.#nc.publish(
-      eventsSubject(this.job.edge_id, this.job.id),
-      JSON.stringify({ v: 1, attempt, ...event } as JobEvent),
-    );
+    const { v, id: job_id, edge_id } = this.job;
+    if (v === 1) this.#nc.publish(eventsSubject(edge_id, job_id), JSON.stringify({ v, attempt, ...event }));
+    else this.#nc.publish(eventBatchSubject(edge_id), JSON.stringify({ v, events: [{ job_id, attempt, ...event }] }));
   }
 
   tokens(seq: number, ids: number[], text: string, attempt?: number): void {

@@ -11,6 +11,14 @@ export const WAITS = { ackMs: 2_500, progressMs: 500, claimMs: 2_000, edgeGoneMs
 const READY_MS = 60_000;
 const STOP_MS = 5_000;
 
+/** Sources that parts of a fleet are started from. */
+export interface Tree {
+  readonly root: string;
+  /** For `deno run`. */
+  readonly args: readonly string[];
+}
+export const TODAY: Tree = { root: ROOT, args: [] };
+
 /** One process of the fleet and what it logged. */
 export interface Part {
   readonly process: Supervised;
@@ -71,8 +79,9 @@ export class Fleet {
     settings: FakeWorkerSettings = {},
     natsUrl: string = this.#nats.url,
     env: Record<string, string> = {},
+    tree: Tree = TODAY,
   ): Promise<Part> {
-    const part = this.#start("tests/support/fake_worker_main.ts", {
+    const part = this.#start(tree, "tests/support/fake_worker_main.ts", {
       TESSERA_NATS_URL: natsUrl,
       TESSERA_DRAIN_MS: "0",
       FAKE_WORKER: JSON.stringify({ waits: WAITS, ...settings }),
@@ -84,7 +93,7 @@ export class Fleet {
 
   /** Starts a worker as users do, with the embedded model, and waits until it serves. */
   async realWorker(env: Record<string, string> = {}): Promise<Part> {
-    const part = this.#start("gpu-worker/main.ts", {
+    const part = this.#start(TODAY, "gpu-worker/main.ts", {
       TESSERA_NATS_URL: this.#nats.url,
       TESSERA_DRAIN_MS: "0",
       TESSERA_THREADS: "1",
@@ -97,8 +106,8 @@ export class Fleet {
   }
 
   /** Starts an edge and waits until it is ready, which needs a worker. */
-  async edge(env: Record<string, string> = {}): Promise<EdgePart> {
-    const part = this.#start("edge/main.ts", {
+  async edge(env: Record<string, string> = {}, tree: Tree = TODAY): Promise<EdgePart> {
+    const part = this.#start(tree, "edge/main.ts", {
       TESSERA_NATS_URL: this.#nats.url,
       TESSERA_PORT: "0",
       TESSERA_TILE_WORKERS: "1",
@@ -119,9 +128,20 @@ export class Fleet {
     return { ...part, url };
   }
 
-  #start(entry: string, env: Record<string, string>): Part {
+  /** Starts any other process of a tree. */
+  process(tree: Tree, entry: string, env: Record<string, string> = {}): Part {
+    return this.#start(tree, entry, env);
+  }
+
+  #start(tree: Tree, entry: string, env: Record<string, string>): Part {
     const lines: Record<string, unknown>[] = [];
-    const process = supervise(Deno.execPath(), ["run", "--allow-all", "--no-check", `${ROOT}/${entry}`], {
+    const process = supervise(Deno.execPath(), [
+      "run",
+      "--allow-all",
+      "--no-check",
+      ...tree.args,
+      `${tree.root}/${entry}`,
+    ], {
       env,
       onLine: (line) => lines.push(line.startsWith("{") ? JSON.parse(line) : { line }),
     });

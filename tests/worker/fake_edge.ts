@@ -11,16 +11,17 @@ import {
   edgeClaims,
   edgeEvents,
   encodeMessage,
+  type EventBody,
   type Job,
-  JobEvent,
-  jobIdOf,
   liveJobsSubject,
   newId,
   Sampling,
   sha256Hex,
   tileHeaders,
   tilesSubject,
+  WIRE_VERSIONS,
 } from "@tessera/shared";
+import { readEvents } from "../../edge/dispatch/read_events.ts";
 import { connectNats } from "../../gpu-worker/intake/connect.ts";
 import { FAKE_INFO } from "../support/fake_engine.ts";
 
@@ -44,7 +45,7 @@ export type JobFields = Partial<Omit<Job, "sampling">> & { readonly sampling?: P
 export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [], more: JobFields = {}): Job {
   const sampling = { temperature: 0, top_p: 1, top_k: 0, seed: 1, max_tokens: 8, stop: [], ...more.sampling };
   return {
-    v: 1,
+    v: WIRE_VERSIONS.at(-1)!,
     id: newId("job"),
     model: MODEL,
     edge_id: edgeId,
@@ -65,17 +66,17 @@ export function makeJob(edgeId: string, text: string, tiles: readonly Tile[] = [
 /** What an edge knows of a job of its. */
 export class EdgeJob {
   readonly claims: Claim[] = [];
-  readonly events: JobEvent[] = [];
+  readonly events: EventBody[] = [];
   /** Passed on: ids and text, in order and each once. */
   readonly ids: number[] = [];
   text = "";
   attempt = 0;
-  readonly ended = Promise.withResolvers<Extract<JobEvent, { type: "done" | "error" }>>();
+  readonly ended = Promise.withResolvers<Extract<EventBody, { type: "done" | "error" }>>();
   #changed = Promise.withResolvers<void>();
 
   constructor(readonly job: Job, readonly tiles: readonly Tile[]) {}
 
-  hear(event: JobEvent): void {
+  hear(event: EventBody): void {
     if (event.attempt !== this.attempt) return;
     this.events.push(event);
     if (event.type === "tokens" && (event.choice ?? 0) === 0) {
@@ -99,7 +100,7 @@ export class EdgeJob {
   }
 
   /** The end, which must be a good one. */
-  async done(): Promise<Extract<JobEvent, { type: "done" }>> {
+  async done(): Promise<Extract<EventBody, { type: "done" }>> {
     const event = await this.ended.promise;
     if (event.type === "error") throw new Error(`job failed: ${event.code} ${event.message}`);
     return event;
@@ -130,7 +131,12 @@ export class FakeEdge {
     nc.subscribe(edgeClaims(this.id), { callback: (_error, msg) => void msg.respond(this.#claim(msg.data)) });
     nc.subscribe(edgeAlive(this.id), { callback: (_error, msg) => void msg.respond() });
     nc.subscribe(edgeEvents(this.id), {
-      callback: (_error, msg) => this.jobs.get(jobIdOf(msg.subject))?.hear(decodeMessage(JobEvent, msg.data)),
+      callback: (_error, msg) => {
+        for (const { jobId, event } of readEvents(msg.subject, msg.data)) {
+          if (event instanceof Error) throw event;
+          this.jobs.get(jobId)?.hear(event);
+        }
+      },
     });
   }
 
@@ -165,13 +171,13 @@ export class FakeEdge {
     const refusal = this.#options.refuse?.(claim);
     job?.claims.push(claim);
     job?.touch();
-    let reply: ClaimReply = { v: 1, granted: false, reason: "gone" };
+    let reply: ClaimReply = { v: claim.v, granted: false, reason: "gone" };
     if (refusal !== undefined) reply = refusal;
     else if (job !== undefined) {
       job.attempt = Math.max(job.attempt, claim.attempt);
       const remaining_ms = this.#options.remainingMs ?? 60_000;
       const alone = this.#options.isSuspect?.(claim.job_id) === true ? { alone: true } : {};
-      reply = { v: 1, granted: true, resume_ids: [...job.ids], remaining_ms, ...alone };
+      reply = { v: claim.v, granted: true, resume_ids: [...job.ids], remaining_ms, ...alone };
       queueMicrotask(() => this.sendTiles(job, claim));
     }
     return encodeMessage(reply, MAX_PAYLOAD);
