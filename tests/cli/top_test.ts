@@ -32,6 +32,6 @@ Deno.test("top: the busiest of a model first; nothing of a name reaches the term
   assert.equal(fleetLines({ edge, workers: [] }).at(-1), "No worker lives that this edge can talk to.");
   const incompatible = [{ id: "w9", model: "m", wire_versions: [3, 4] }];
   const strange = fleetLines({ edge: { ...edge, wire_versions: [1, 2] }, workers: [], incompatible });
-  assert.match(strange[0]!, /  wire 1,2$/);
+  assert.match(strange[0]!, / {2}wire 1,2$/);
   assert.equal(strange[2], "m  w9 gets nothing: it speaks wire 3,4");
 });

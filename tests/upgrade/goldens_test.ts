@@ -110,7 +110,7 @@ Deno.test("goldens of version 1: tiles say what they are in the same headers", (
   assert.deepEqual(Object.fromEntries(tileHeaders(tile)), sent);
 });
 
-Deno.test("goldens of version 1: events are the same bytes", async () => {
+Deno.test("goldens of version 1: events are the same bytes", () => {
   const names = ["tokens", "tokens.logprobs", "choice_done", "done", "error", "progress.handed_over"];
   for (const name of names) {
     const event = jsonOf(golden(`event.${name}`)) as JobEvent;
