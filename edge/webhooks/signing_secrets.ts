@@ -1,12 +1,12 @@
 /** Signing secrets of each owner of webhooks: two at most, kept sealed; who has none signs with the deployment's. */
-import { MAX_RECORD_RETRIES, newListId, SIGNING_BUCKET_CONFIG, TesseraError } from "@tessera/shared";
+import { keptObject, MAX_RECORD_RETRIES, newListId, SIGNING_BUCKET_CONFIG, TesseraError } from "@tessera/shared";
 import { z } from "zod";
 import type { Bus } from "../dispatch/bus.ts";
 import { OwnedRecords, type Stored } from "../records/owned_records.ts";
 import { SecretSeal } from "./secret_seal.ts";
 import { MAX_SECRETS, newSecret, secretText, type WebhookSecret } from "./signature.ts";
 
-const SigningRecord = z.object({
+const SigningRecord = keptObject({
   v: z.literal(1),
   /** The newest first. */
   secrets: z.array(z.object({
