@@ -132,14 +132,16 @@ double median(std::vector<double> values) {
 class StepBench {
  public:
   StepBench(int num_threads, int sequences, int context)
-      : placement_({}, [&](int) -> std::unique_ptr<Ops> {
-          auto timed = std::make_unique<TimedOps>(
-              std::make_unique<cpu::CpuOps>(Dtype::kBf16, num_threads, cpu::choose_kernels()));
-          ops_ = timed.get();
-          return timed;
-        }),
+      : placement_(EngineOptions{},
+                   [&](int) -> std::unique_ptr<Ops> {
+                     auto timed = std::make_unique<TimedOps>(
+                         std::make_unique<cpu::CpuOps>(Dtype::kBf16, num_threads, cpu::choose_kernels()));
+                     ops_ = timed.get();
+                     return timed;
+                   },
+                   [](std::span<Ops* const> devices) { return std::make_unique<LoneDevice>(*devices[0]); }),
         random_(*ops_), config_(config_of_1b()),
-        decoder_(config_, random_.weights, placement_, static_cast<uint64_t>(sequences) * (context + 64) * 2 * kLayers *
+        decoder_(config_, {&random_.weights, 1}, placement_, static_cast<uint64_t>(sequences) * (context + 64) * 2 * kLayers *
                                                            kKvHeads * kHeadDim * 2),
         sequences_(sequences), context_(context), max_blocks_((context + 64) / kKvBlockSize) {}
 
@@ -161,7 +163,7 @@ class StepBench {
  private:
   void run(const Tokens& tokens, bool draws) {
     const std::span<const int32_t> wanted = draws ? std::span<const int32_t>(tokens.wanted) : std::span<const int32_t>();
-    const Rows logits = decoder_.forward(tokens.batch, nullptr, wanted);
+    const Rows logits = decoder_.forward(tokens.batch, nullptr, wanted, {});
     if (!draws) return;
     std::vector<SampledToken> sampled(wanted.size());
     ops_->sample(logits, std::vector<SamplingParams>(wanted.size()), sampled);

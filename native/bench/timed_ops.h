@@ -58,7 +58,7 @@ class TimedOps final : public Ops {
     time("shuffle", [&] { ops_->shuffle_norm(x, shuffle, weight, bias, eps, y); });
   }
   size_t begin_step(const StepLayout& step) override { return ops_->begin_step(step); }
-  void embed(const Matrix& table, const StepLayout& step, const float* tiles, const Rows& y) override {
+  void embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) override {
     time("embed", [&] { ops_->embed(table, step, tiles, y); });
   }
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override {
