@@ -88,7 +88,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     maxQueuedBytes: config.maxHeldBytes,
     ...(config.numTileWorkers === 0 ? {} : { workers: config.numTileWorkers }),
   });
-  const answers = new Answers(bus, log);
+  const answers = new Answers(bus, log, config.waits.keepAliveMs);
   const idempotency = new Idempotency({
     bus,
     edgeId,

@@ -122,6 +122,8 @@ export const MAX_BATCH_FAULTS = 100;
 export const BATCH_WINDOW_MS = 24 * 3_600_000;
 /** Requests of one batch that wait as durable jobs: enough for a worker's idle places, few enough to cancel quickly. */
 export const BATCH_IN_FLIGHT = 16;
+/** Log-probabilities of one request of a batch, alternatives counted: they are kept in its state, which is one message. */
+export const MAX_KEPT_LOGPROBS = 8_192;
 /** Batches one edge runs at once; others wait for it, or for another edge. */
 export const BATCHES_PER_EDGE = 2;
 /** An edge says so often that it still runs a batch; after that long without a word another one takes it. */

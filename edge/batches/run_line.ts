@@ -1,5 +1,13 @@
 /** One request of a batch: its job made and waited for, its answer or refusal as a line of the output. */
-import { BATCH_PRIORITY, isFinal, type JobRecord, sha256Hex, TesseraError, toTesseraError } from "@tessera/shared";
+import {
+  BATCH_PRIORITY,
+  isFinal,
+  type JobRecord,
+  MAX_KEPT_LOGPROBS,
+  sha256Hex,
+  TesseraError,
+  toTesseraError,
+} from "@tessera/shared";
 import { parseCaptionRequest } from "../api/caption_request.ts";
 import { completion, tesseraFacts } from "../api/response.ts";
 import { captionBody } from "../captions/caption_body.ts";
@@ -102,12 +110,7 @@ async function submitLine(
       model: (caption.model === null ? deps.directory.only() : deps.directory.find(caption.model)).model,
     };
     const prepared = await understand(deps, owner, { ...body, json }, ticket, signal);
-    if (prepared.request.sampling.logprobs !== null) {
-      throw new TesseraError("unsupported_parameter", {
-        message: "A request of a batch has no log-probabilities.",
-        param: "logprobs",
-      });
-    }
+    checkLogprobs(prepared);
     const job = jobOf(prepared, { id, edgeId: deps.dispatcher.edgeId, owner });
     const record = caption === null ? null : captionRecord(caption, job, [prepared], { webhook: null, keyId: null });
     const expiresInMs = Math.max(1, batch.expires_ms - Date.now());
@@ -118,6 +121,18 @@ async function submitLine(
   } finally {
     ticket.close();
   }
+}
+
+/** @throws TesseraError `invalid_request` when the log-probabilities a request asks for may be too many to be kept */
+function checkLogprobs({ request: { sampling }, model }: Prepared): void {
+  if (sampling.logprobs === null) return;
+  const numTokens = sampling.n * (sampling.max_tokens ?? model.context_length);
+  if (numTokens * (1 + sampling.logprobs) <= MAX_KEPT_LOGPROBS) return;
+  throw new TesseraError("invalid_request", {
+    message: `A request of a batch has at most ${MAX_KEPT_LOGPROBS} log-probabilities: n times max_tokens times ` +
+      `(1 + top_logprobs). Ask for fewer, or set max_tokens.`,
+    param: "logprobs",
+  });
 }
 
 /** Null when the signal came first. */
@@ -131,7 +146,7 @@ async function endOf(deps: EdgeDeps, id: string, job: JobRecord, signal: AbortSi
   return state;
 }
 
-function completionOf({ pictures, model }: Prepared, id: string): Submitted["answer"] {
+function completionOf({ request, pictures, model }: Prepared, id: string): Submitted["answer"] {
   return (ended) => {
     const { usage, timings, choices, started_ms, completed_ms, created_ms } = ended;
     const end = { usage: usage!, timings: timings!, finishReason: choices[0]!.finish_reason! };
@@ -147,11 +162,11 @@ function completionOf({ pictures, model }: Prepared, id: string): Submitted["ans
     // Nobody was there to see the first token.
     delete facts.timings["first_token_ms"];
     const head = { id: `chatcmpl-${id}`, created: Math.floor(created_ms / 1000), model: model.model };
-    const whole = choices.map(({ text, finish_reason }) => ({
-      content: text,
-      finishReason: finish_reason!,
-      logprobs: null,
-    }));
+    const whole = choices.map(({ ids, text, finish_reason, logprobs = [] }) => {
+      if (request.sampling.logprobs === null) return { content: text, finishReason: finish_reason!, logprobs: null };
+      if (logprobs.length === ids.length) return { content: text, finishReason: finish_reason!, logprobs };
+      throw new TesseraError("internal_error", { diagnostic: "A worker that keeps no log-probabilities had the job" });
+    });
     return completion(head, whole, end, facts);
   };
 }

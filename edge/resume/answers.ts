@@ -6,7 +6,6 @@ import {
   ANSWERS_STREAM_CONFIG,
   answerSubject,
   ensureStream,
-  KEEP_ALIVE_MS,
   type Logger,
   PUBLISH_TIMEOUT_MS,
   TesseraError,
@@ -15,8 +14,8 @@ import type { Bus } from "../dispatch/bus.ts";
 import { AnswerCipher } from "./answer_cipher.ts";
 import { KeptAnswer, type KeptEvent } from "./kept_answer.ts";
 
-/** A kept answer of which nothing is heard for so long has lost its edge: those alive say so in between. */
-const SILENT_MS = 3 * KEEP_ALIVE_MS;
+/** A kept answer of which nothing is heard for so many keep-alives has lost its edge: those alive say so in between. */
+const SILENT_KEEP_ALIVES = 3;
 /** Longest wait for a kept event before asking whether the reader is still there. */
 const POLL_MS = 1_000;
 
@@ -30,12 +29,15 @@ interface Note {
 export class Answers {
   readonly #bus: Bus;
   readonly #log: Logger;
+  readonly #keepAliveMs: number;
   /** Those this edge makes, by id; the end of one forgets it. */
   readonly #running = new Map<string, { readonly answer: KeptAnswer; readonly tenant: string }>();
 
-  constructor(bus: Bus, log: Logger) {
+  /** @param keepAliveMs how often an edge says that it is still at an answer; the same at all edges */
+  constructor(bus: Bus, log: Logger, keepAliveMs: number) {
     this.#bus = bus;
     this.#log = log;
+    this.#keepAliveMs = keepAliveMs;
   }
 
   get numRunning(): number {
@@ -89,7 +91,7 @@ export class Answers {
   }
 
   async #pump(answer: KeptAnswer, items: AsyncGenerator<string, void>, writer: NoteWriter | null): Promise<void> {
-    const timer = setInterval(() => writer?.write({ index: -1 }), KEEP_ALIVE_MS);
+    const timer = setInterval(() => writer?.write({ index: -1 }), this.#keepAliveMs);
     let index = -1;
     try {
       for await (const data of items) {
@@ -113,7 +115,7 @@ export class Answers {
     const messages = await consumer.consume();
     let heardAt = performance.now();
     const watch = setInterval(() => {
-      if (performance.now() - heardAt > SILENT_MS || nc.isClosed()) messages.stop();
+      if (performance.now() - heardAt > SILENT_KEEP_ALIVES * this.#keepAliveMs || nc.isClosed()) messages.stop();
     }, POLL_MS);
     let next = 0;
     try {

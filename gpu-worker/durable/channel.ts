@@ -89,10 +89,12 @@ export class DurableChannel implements JobChannel {
         return { v: 1, granted: false, reason: "superseded" };
       case "gone":
         // Whoever ended it may have died before it told so.
-        await this.#tellEnd(stored.record);
+        await this.#tellEnd(job, stored.record);
         return { v: 1, granted: false, reason: "gone" };
       case "over":
-        return await this.#end(job, stored.revision, verdict);
+        if (await store.write(verdict.record, stored.revision).catch(unlessChanged) === null) return null;
+        await this.#tellEnd(job, verdict.record);
+        return { v: 1, granted: false, reason: "gone" };
       case "run":
         return await this.#grant(job, stored.revision, verdict, isTrial);
     }
@@ -117,27 +119,27 @@ export class DurableChannel implements JobChannel {
     return { v: 1, granted: true, resume_ids, resume_choices, remaining_ms, ...alone };
   }
 
-  async #end(
-    job: LiveJob,
-    revision: number,
-    { record, isParked }: Extract<ReturnType<typeof claimRecord>, { kind: "over" }>,
-  ): Promise<ClaimOutcome | null> {
-    const { store, log } = this.#options;
-    if (isParked) {
-      // First, so that whoever reads of the end finds the letter; the same job twice is one.
-      const { lost_worker_ids: worker_ids } = record;
-      log.error("job_parked", { job_id: job.id, worker_ids });
-      const letter = { v: 1, parked_ms: Date.now(), attempts: MAX_LOST_ATTEMPTS, reason: "worker_crashed", worker_ids };
-      await store.park({ ...letter, v: 1, job: job.job });
-    }
-    if (await store.write(record, revision).catch(unlessChanged) === null) return null;
-    await this.#tellEnd(record);
-    return { v: 1, granted: false, reason: "gone" };
+  /** Of a job whose state says that it is over. Each thing counts once, however often it is told. */
+  async #tellEnd(job: LiveJob, record: StoredRecord["record"]): Promise<void> {
+    const { store } = this.#options;
+    // Before the news, so that whoever hears of the end finds the letter.
+    if (record.error?.code === "worker_crashed") await this.#park(job, record);
+    await store.tell(record);
+    await store.dropTiles(record.id).catch(() => {});
   }
 
-  async #tellEnd(record: StoredRecord["record"]): Promise<void> {
-    await this.#options.store.tell(record);
-    await this.#options.store.dropTiles(record.id).catch(() => {});
+  async #park(job: LiveJob, { lost_worker_ids: worker_ids, completed_ms }: StoredRecord["record"]): Promise<void> {
+    const { store, log } = this.#options;
+    log.error("job_parked", { job_id: job.id, worker_ids });
+    const parked_ms = completed_ms ?? Date.now();
+    await store.park({
+      v: 1,
+      parked_ms,
+      attempts: MAX_LOST_ATTEMPTS,
+      reason: "worker_crashed",
+      worker_ids,
+      job: job.job,
+    });
   }
 
   /** Brings the missing tiles, a few at a time, in their order. */

@@ -13,7 +13,7 @@ export interface RecordClaim {
 export type RecordVerdict =
   | { readonly kind: "run"; readonly record: JobRecord; readonly isAlone: boolean }
   /** The job is over by this claim; it is told and dropped. */
-  | { readonly kind: "over"; readonly record: JobRecord; readonly isParked: boolean }
+  | { readonly kind: "over"; readonly record: JobRecord }
   /** It was over before. */
   | { readonly kind: "gone" }
   /** A newer attempt has it. */
@@ -57,13 +57,12 @@ function lostWorkers(record: JobRecord): string[] {
 }
 
 function over(record: JobRecord, status: "expired" | "failed", nowMs: number): RecordVerdict {
-  const isParked = status === "failed";
-  const error = isParked
+  const error = status === "failed"
     ? {
       code: "worker_crashed" as const,
       message: `The request ended every worker that took it, and is not tried again. Its id is ${record.id}.`,
       param: null,
     }
     : { code: "deadline_exceeded" as const, message: "The job was not done in time.", param: null };
-  return { kind: "over", isParked, record: { ...record, status, error, completed_ms: nowMs } };
+  return { kind: "over", record: { ...record, status, error, completed_ms: nowMs } };
 }

@@ -7,6 +7,7 @@ import {
   numIdsOf,
   STORED_VERSION,
   TesseraError,
+  type TokenLogprobs,
   type Usage,
   type WorkerTimings,
 } from "@tessera/shared";
@@ -45,10 +46,11 @@ export class RecordEvents implements EventSink {
     this.confirm().catch(() => {});
   }
 
-  tokens(ids: number[], text: string, choice = 0): void {
+  tokens(ids: number[], text: string, choice = 0, logprobs?: TokenLogprobs[]): void {
     const answer = this.#choices[choice]!;
     answer.ids.push(...ids);
     answer.text += text;
+    if (logprobs !== undefined) (answer.logprobs ??= []).push(...logprobs);
     this.#isDirty = true;
   }
 
@@ -89,6 +91,16 @@ export class RecordEvents implements EventSink {
     this.confirm().catch(() => {});
   }
 
+  /** The state fits no message; without the log-probabilities it does. */
+  async #endAsTooLarge(cause: TesseraError): Promise<void> {
+    if (this.#choices.every(({ logprobs }) => logprobs === undefined)) throw cause;
+    for (const choice of this.#choices) delete choice.logprobs;
+    const message = "The log-probabilities of the answer are too large to be kept. Ask for fewer.";
+    this.error(new TesseraError("request_too_large", { message, param: "top_logprobs" }));
+    await this.#write();
+    this.#isFenced = true;
+  }
+
   #change(fields: Partial<JobRecord>): void {
     this.#record = { ...this.#record, ...fields };
     this.#isDirty = true;
@@ -102,6 +114,7 @@ export class RecordEvents implements EventSink {
       this.#revision = await this.#store.write(record, this.#revision);
     } catch (error) {
       this.#isDirty = true;
+      if (error instanceof TesseraError && error.code === "request_too_large") return await this.#endAsTooLarge(error);
       if (!(error instanceof RecordChanged)) throw error;
       // It may be our own write, whose answer was lost with a connection.
       const stored = await this.#store.read(record.id);

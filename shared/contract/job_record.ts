@@ -1,7 +1,7 @@
 /** The state of a durable job, one entry of the jobs bucket, and the news of its changes. */
 import { z } from "zod";
 import { WireErrorCode } from "./error_code.ts";
-import { FinishReason, Usage, WorkerTimings } from "./events.ts";
+import { FinishReason, TokenLogprobs, Usage, WorkerTimings } from "./events.ts";
 import { keptObject } from "./kept.ts";
 import { JobWebhook } from "./webhook.ts";
 
@@ -25,6 +25,8 @@ const RecordChoice = z.object({
   ids: z.array(z.int().min(0)),
   text: z.string(),
   finish_reason: FinishReason.nullable(),
+  /** One for each of `ids`, where the job asks for them. */
+  logprobs: z.array(TokenLogprobs).optional(),
 });
 
 export const JobRecord = keptObject({

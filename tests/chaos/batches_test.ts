@@ -14,7 +14,16 @@ async function inputFile(url: string): Promise<string> {
       ...i % 3 === 0 ? [{ type: "image_url", image_url: { url: picture } }] : [],
       { type: "text", text: `Say ${i}` },
     ];
-    const body = { model: "fake", messages: [{ role: "user", content }], max_tokens: 60, temperature: 1, seed: i };
+    // Log-probabilities of some are kept with their text.
+    const told = i % 4 === 1 ? { logprobs: true, top_logprobs: 2 } : {};
+    const body = {
+      model: "fake",
+      messages: [{ role: "user", content }],
+      max_tokens: 60,
+      temperature: 1,
+      seed: i,
+      ...told,
+    };
     // One that is refused.
     const wrong = i === 7 ? { temperature: 9 } : {};
     return JSON.stringify({
@@ -39,12 +48,13 @@ async function look(url: string, id: string) {
   return FileBatchAnswer.parse(await (await fetch(`${url}/v1/batches/${id}`)).json());
 }
 
-/** Answers by custom_id, in the file's order. */
-async function answers(url: string, id: string | null): Promise<[string, string][]> {
+/** Answers by custom_id, in the file's order: text, and log-probabilities where they were asked for. */
+async function answers(url: string, id: string | null): Promise<[string, string, unknown][]> {
   const text = await (await fetch(`${url}/v1/files/${id}/content`)).text();
   return text.trimEnd().split("\n").map((line) => JSON.parse(line)).map(({ custom_id, response }) => [
     custom_id,
     response.status_code === 200 ? response.body.choices[0].message.content : response.body.error.code,
+    response.body.choices?.[0].logprobs ?? null,
   ]);
 }
 
@@ -59,11 +69,18 @@ Deno.test("batches: the edge that runs one is killed, a worker and the server to
     const { request_counts, output_file_id, error_file_id } = await look(edges[0]!.url, quiet);
     assert.deepEqual(request_counts, { total: NUM_REQUESTS, completed: NUM_REQUESTS - 1, failed: 1 });
     const expected = await answers(edges[0]!.url, output_file_id);
-    assert.deepEqual(await answers(edges[0]!.url, error_file_id), [["c7", "invalid_request"]]);
+    assert.deepEqual(await answers(edges[0]!.url, error_file_id), [["c7", "invalid_request", null]]);
     assert.deepEqual(
       expected.map(([id]) => id),
       Array.from({ length: NUM_REQUESTS }, (_, i) => `c${i}`).filter((id) => id !== "c7"),
     );
+
+    expected.forEach(([id, text, logprobs]) => {
+      const isTold = Number(id.slice(1)) % 4 === 1;
+      const { content } = (logprobs ?? { content: [] }) as { content: { token: string; top_logprobs: unknown[] }[] };
+      assert.equal(content.map(({ token }) => token).join(""), isTold ? text : "", id);
+      assert.ok(content.every(({ top_logprobs }) => top_logprobs.length === 2));
+    });
 
     const stormy = await start(edges[0]!.url, file);
     const hasIt = (part: typeof edges[number]) => part.lines.some((line) => line["batch_id"] === stormy);

@@ -4,6 +4,7 @@ import { Kvm } from "@nats-io/kv";
 import { connect } from "@nats-io/transport-node";
 import {
   DEAD_STREAM,
+  DEAD_WILDCARD,
   DURABLE_STREAM,
   Job,
   type JobRecord,
@@ -36,7 +37,13 @@ async function makeTile(seed: number): Promise<JobTile> {
   return { hash: await sha256Hex(pixels), size: TILE_SIZE, pixels };
 }
 
-function makeJob(text: string, tiles: readonly JobTile[], maxTokens: number, seed = 1): Job {
+function makeJob(
+  text: string,
+  tiles: readonly JobTile[],
+  maxTokens: number,
+  seed = 1,
+  logprobs: number | null = null,
+): Job {
   return Job.parse({
     v: 1,
     id: newId("job"),
@@ -48,7 +55,7 @@ function makeJob(text: string, tiles: readonly JobTile[], maxTokens: number, see
       parts: [...tiles.map((_, image) => ({ type: "image" as const, image })), { type: "text" as const, text }],
     }],
     images: tiles.map(({ hash }) => ({ width: 9, height: 9, cols: 1, rows: 1, tile_size: TILE_SIZE, tiles: [hash] })),
-    sampling: { temperature: 1, top_p: 1, top_k: 0, seed, max_tokens: maxTokens, stop: [] },
+    sampling: { temperature: 1, top_p: 1, top_k: 0, seed, max_tokens: maxTokens, stop: [], logprobs },
   });
 }
 
@@ -102,7 +109,16 @@ Deno.test("durable: submitted, done, told; cancelled, expired and poisoned ones 
     const cancelled = await end(jobs, running.id);
     assert.equal(cancelled.status, "canceled");
 
+    // More than one message holds; the text does not go with it.
+    const wordy = makeJob("wordy", [], 1_500, 1, 20);
+    await jobs.submit(wordy, []);
+    const tooLarge = await end(jobs, wordy.id);
+    assert.deepEqual([tooLarge.status, tooLarge.error?.code], ["failed", "request_too_large"]);
+
     const poison = makeJob(CRASH_MARK, [], 5);
+    // Whoever finds the letter finds the job failed.
+    const found: Promise<JobRecord | null>[] = [];
+    bus.connection.subscribe(DEAD_WILDCARD, { callback: () => void found.push(jobs.status(poison.id)) });
     await jobs.submit(poison, []);
     let isOver = false;
     const reviving = (async () => {
@@ -112,13 +128,14 @@ Deno.test("durable: submitted, done, told; cancelled, expired and poisoned ones 
     isOver = true;
     assert.equal(parked.status, "failed");
     assert.equal(parked.error?.code, "worker_crashed");
-    assert.equal(await count(fleet.nats.url, DEAD_STREAM), 1);
+    await until(async () => await count(fleet.nats.url, DEAD_STREAM) === 1, "the letter");
     await reviving;
+    assert.deepEqual((await Promise.all(found)).map((record) => record?.status), ["failed"]);
 
-    // Nothing is left but what was told: done (begun, ended), late, left, cancelled (begun, ended), poison (begun, ended).
+    // Nothing is left but what was told: done (begun, ended), late, left, cancelled, wordy, poison (begun, ended each).
     await until(async () => await count(fleet.nats.url, DURABLE_STREAM) === 0, "the queue to be empty");
     await until(async () => await count(fleet.nats.url, TILES_STREAM) === 0, "the tiles to be dropped");
-    assert.equal(await count(fleet.nats.url, NEWS_STREAM), 8);
+    assert.equal(await count(fleet.nats.url, NEWS_STREAM), 10);
     assert.equal(await jobs.remove(job.id), true);
     assert.equal(await jobs.status(job.id), null);
     assert.equal(await jobs.remove(job.id), false);
@@ -130,7 +147,8 @@ Deno.test("durable: the submitter, the worker and the server die, the answers ar
     const victim = await fleet.worker({ latencyMs: 5 });
     const first = await submitter(fleet.nats.url);
     const tiles = await Promise.all([1, 2].map(makeTile));
-    const batch = () => Array.from({ length: 8 }, (_, i) => makeJob(`job ${i}`, i % 2 ? tiles : [], 300, i));
+    const batch = () =>
+      Array.from({ length: 8 }, (_, i) => makeJob(`job ${i}`, i % 2 ? tiles : [], 300, i, i % 4 === 0 ? 1 : null));
     const submit = (jobs: DurableJobs, all: readonly Job[]) =>
       Promise.all(all.map((job) => jobs.submit(job, job.images.length > 0 ? tiles : [])));
 
@@ -153,6 +171,8 @@ Deno.test("durable: the submitter, the worker and the server die, the answers ar
     ended.forEach((record, i) => {
       assert.equal(record.status, "succeeded", JSON.stringify(record.error));
       assert.deepEqual(record.choices, quiet[i]!.choices);
+      const { ids, logprobs } = record.choices[0]!;
+      assert.equal(logprobs?.length, i % 4 === 0 ? ids.length : undefined);
     });
     assert.ok(ended.some((record) => record.attempt!.number > 1), "nobody went on");
     await second.bus.close();

@@ -53,6 +53,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "job_news.json": JobNews,
   "job_news_output.json": JobNews,
   "job_record.json": JobRecord,
+  "job_record_logprobs.json": JobRecord,
   "job_record_webhook.json": JobRecord,
   "webhook_delivery.json": DeliveryRecord,
   "webhook_dispatch.json": WebhookDispatch,
