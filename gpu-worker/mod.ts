@@ -19,7 +19,7 @@ import type { ModelFacts } from "./config.ts";
 import type { Engine } from "./engine/types.ts";
 import { Announcer } from "./intake/announcer.ts";
 import { ensureDurableQueue, ensureOwnQueue, ensureQueue } from "./intake/connect.ts";
-import type { IntakeWaits } from "./intake/intake.ts";
+import type { IntakeWaits } from "./intake/intake_options.ts";
 import { Link } from "./intake/link.ts";
 import { Pulling } from "./intake/pulling.ts";
 import { QueueDepth } from "./intake/queue_depth.ts";

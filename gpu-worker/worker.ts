@@ -1,7 +1,8 @@
 /** Owns the worker's loop. One step: encode some tiles, queue what is ready, run a batch, publish what the last sampled. */
 import { IDLE_CHECK_MS, type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
 import type { Engine, StepResult } from "./engine/types.ts";
-import { Intake, type IntakeOptions } from "./intake/intake.ts";
+import { Intake } from "./intake/intake.ts";
+import type { IntakeOptions } from "./intake/intake_options.ts";
 import type { LiveJob } from "./intake/live_job.ts";
 import type { AnswerStep } from "./publish/answer.ts";
 import { tokenLogprobs } from "./publish/logprobs.ts";

@@ -4,7 +4,7 @@ import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstr
 /** JetStream's code for a name that is taken by a stream with other settings. */
 const NAME_IN_USE = 10058;
 
-/** What shared/streams.ts says of a stream. */
+/** What shared/streams/ says of a stream. */
 export type PlainStreamConfig = Readonly<Omit<Partial<StreamConfig>, "name" | "subjects">> & {
   readonly name: string;
   readonly subjects: readonly string[];

@@ -24,7 +24,7 @@ export * from "./log.ts";
 export * from "./nats_access.ts";
 export * from "./nats_servers.ts";
 export * from "./pace.ts";
-export * from "./streams.ts";
+export * from "./streams/mod.ts";
 export * from "./subjects.ts";
 export * from "./tracing.ts";
 export * from "./wire_version.ts";

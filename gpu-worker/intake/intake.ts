@@ -1,96 +1,69 @@
 /** Owns the jobs a worker has, from delivery to ready: claims them, holds their slots, takes their tiles, ends them. */
-import type { NatsConnection } from "@nats-io/nats-core";
 import {
   JOB_CLASSES,
   type JobClass,
   jobClass,
-  type Logger,
   MAX_DELIVER,
   Pace,
   TesseraError,
-  toTesseraError,
   TURNOVER_WINDOW_MS,
 } from "@tessera/shared";
-import type { WorkerMetrics } from "../metrics/metrics.ts";
-import type { ModelFacts } from "../config.ts";
-import type { Tokenizer } from "../prompt/tokenizer.ts";
-import { Answers } from "../publish/answers.ts";
-import type { TileSlots } from "../schedule/tile_slots.ts";
-import { endIdsOf, preparePrompt, readJob } from "./admission.ts";
+import { preparePrompt, readJob } from "./admission.ts";
 import { Cancellations } from "./cancellations.ts";
 import type { JobChannel } from "./channel.ts";
 import type { ClaimOutcome } from "./claim.ts";
 import type { Delivery } from "./delivery.ts";
 import { EdgeWatch } from "./edge_watch.ts";
+import { grantOf } from "./grant.ts";
+import type { IntakeOptions } from "./intake_options.ts";
 import { traceJob } from "./job_span.ts";
-import type { Link } from "./link.ts";
 import { LiveJob } from "./live_job.ts";
+import { MissingTiles } from "./missing_tiles.ts";
+import { Progress } from "./progress.ts";
 import { Settling } from "./settling.ts";
-import { TileReceiver } from "./tile_receiver.ts";
+import { SlotQueue } from "./slot_queue.ts";
 import { Trials } from "./trials.ts";
 import { refuseUnreadable } from "./unreadable.ts";
 
-/** Waits, all in ms; shorter in tests. */
-export interface IntakeWaits {
-  readonly claimMs: number;
-  readonly tileMs: number;
-  readonly progressMs: number;
-  readonly edgeGoneMs: number;
-}
-
-export interface IntakeOptions {
-  readonly nc: NatsConnection;
-  readonly link: Link;
-  readonly workerId: string;
-  readonly facts: ModelFacts;
-  readonly tokenizer: Tokenizer;
-  readonly tiles: TileSlots;
-  readonly maxLength: number;
-  readonly vocabSize: number;
-  readonly waits: IntakeWaits;
-  readonly log: Logger;
-  readonly metrics?: WorkerMetrics;
-  /** Something changed that the worker's loop may act on. */
-  readonly onChange: () => void;
-  /** A job has ended. Returns whether nothing of it is in flight; if not, `releaseTiles` is called later. */
-  readonly onEnd: (job: LiveJob) => boolean;
-}
-
-/** Progress reports missed in a row after which the process was stopped, not busy. */
-const SLEPT_PERIODS = 3;
 /** A job whose edge does not answer is handed out again after this long. */
 const ABSENT_EDGE_DELAY_MS = 1_000;
 
 export class Intake {
   readonly #options: IntakeOptions;
   readonly #jobs = new Map<string, LiveJob>();
-  /** Jobs for which no slots are free yet, by priority, then in order of delivery. */
-  readonly #awaitingSlots: LiveJob[] = [];
+  readonly #awaitingSlots: SlotQueue;
   readonly #settling: Settling;
   readonly #cancellations: Cancellations;
-  readonly #receiver: TileReceiver;
+  readonly #tiles: MissingTiles;
   /** Jobs that may end this worker, up to their first token. */
   readonly #trials = new Trials((job) => void this.#claim(job, true));
-  readonly #edges: EdgeWatch;
-  readonly #progressTimer: ReturnType<typeof setInterval>;
+  readonly #progress: Progress;
   readonly #pace = new Pace(TURNOVER_WINDOW_MS);
-  #reportedAt = performance.now();
   #isDraining = false;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
-    const { nc, link, workerId, facts, waits } = options;
+    const { nc, link, workerId, facts, tiles, waits } = options;
+    this.#awaitingSlots = new SlotQueue(tiles);
     this.#settling = new Settling(nc, link);
     this.#cancellations = new Cancellations(nc, (jobId) => this.#cancel(jobId));
-    this.#receiver = new TileReceiver({
+    this.#tiles = new MissingTiles({
       nc,
       workerId,
       tileSize: facts.tileSize,
-      onTile: (jobId, hash, pixels) => this.takeTile(jobId, hash, pixels),
-      onBadTile: (jobId, error) => this.failById(jobId, toTesseraError(error)),
+      slots: tiles,
+      waitMs: waits.tileMs,
+      jobs: () => this.#jobs.values(),
+      onFail: (jobId, error) => this.failById(jobId, error),
+      onChange: options.onChange,
     });
-    this.#edges = new EdgeWatch(nc, waits.edgeGoneMs, (edgeId) => this.#cancelOf(edgeId));
-    this.#progressTimer = setInterval(() => this.#reportProgress(), waits.progressMs);
+    this.#progress = new Progress({
+      jobs: () => this.#jobs.values(),
+      link,
+      edges: new EdgeWatch(nc, waits.edgeGoneMs, (edgeId) => this.#cancelOf(edgeId)),
+      everyMs: waits.progressMs,
+      onAway: () => this.reclaimAll(),
+    });
   }
 
   /** Jobs that have not ended. */
@@ -112,11 +85,6 @@ export class Intake {
     const last = JOB_CLASSES.indexOf(ofClass);
     return this.#jobs.values().filter(({ job }) => JOB_CLASSES.indexOf(jobClass(job.priority)) <= last)
       .reduce((sum, { job }) => sum + job.sampling.n, 0);
-  }
-
-  /** Jobs that no client waits for. */
-  get numDurable(): number {
-    return this.#jobs.values().filter(({ channel }) => !channel.isLive).reduce((sum) => sum + 1, 0);
   }
 
   /** Jobs that ended here in a second, on average of the last while; null: none yet. */
@@ -162,8 +130,7 @@ export class Intake {
     const prompt = await preparePrompt(job.job, tokenizer, facts, limits, () => job.hasEnded);
     if (prompt === undefined || job.hasEnded) return;
     job.prompt = prompt;
-    const place = this.#awaitingSlots.findIndex((other) => other.job.priority > job.job.priority);
-    this.#awaitingSlots.splice(place === -1 ? this.#awaitingSlots.length : place, 0, job);
+    this.#awaitingSlots.add(job);
     this.#claimWhatFits();
   }
 
@@ -231,20 +198,14 @@ export class Intake {
   async stop(timeoutMs: number): Promise<void> {
     this.startDraining();
     for (const job of [...this.#jobs.values()]) this.#giveBack(job);
-    clearInterval(this.#progressTimer);
+    this.#progress.stop();
     await this.#settling.end(timeoutMs);
-    this.#receiver.stop();
+    this.#tiles.stop();
     this.#cancellations.stop();
   }
 
   #claimWhatFits(): void {
-    while (this.#awaitingSlots.length > 0) {
-      const job = this.#awaitingSlots[0]!;
-      const want = this.#options.tiles.reserve(job.tiles);
-      if (want === null) return;
-      this.#awaitingSlots.shift();
-      job.holdsTiles = true;
-      for (const hash of want) job.missing.add(hash);
+    for (let job = this.#awaitingSlots.takeFirst(); job !== null; job = this.#awaitingSlots.takeFirst()) {
       void this.#claim(job);
     }
   }
@@ -255,30 +216,15 @@ export class Intake {
     if (!outcome.granted) return this.#refused(job, outcome.reason);
     if (outcome.alone === true && !isTrial) return this.#trials.enter(job);
     job.isOnTrial = isTrial;
-    const { tokenizer, facts, maxLength, waits } = this.#options;
-    const prompt = job.prompt;
-    const numPrompt = prompt instanceof TesseraError ? 0 : prompt.tokenIds.length;
-    const { sampling } = job.job;
-    const room = maxLength - numPrompt;
-    const answers = new Answers(sampling.n, {
-      tokens: tokenizer,
-      endIds: endIdsOf(sampling, facts.eosIds),
-      stop: sampling.stop,
-      minTokens: sampling.min_tokens,
-      maxTokens: Math.min(sampling.max_tokens ?? room, room),
-    });
-    const resumeIds = [outcome.resume_ids, ...outcome.resume_choices ?? []];
-    const events = job.channel.events(job, answers.replay(resumeIds));
-    job.grant = { events, answers, resumeIds };
+    const { answers, events } = job.grant = grantOf(job, outcome, this.#options);
     job.at.claimed = performance.now();
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
-    if (prompt instanceof TesseraError) return this.fail(job, prompt);
+    if (job.prompt instanceof TesseraError) return this.fail(job, job.prompt);
     for (let choice = 0; choice < answers.length; choice++) {
       if (answers.at(choice).finish !== null) answers.announceEnd(choice, events);
     }
     if (answers.isFinished) return this.finish(job);
-    if (job.missing.size === 0) job.at.tilesHere = job.at.claimed;
-    job.startTileTimer(waits.tileMs, () => this.#tilesAreLate(job));
+    this.#tiles.expect(job);
     this.#options.onChange();
   }
 
@@ -299,23 +245,9 @@ export class Intake {
     else this.#refused(job, outcome.reason);
   }
 
-  /** A tile came, checked. */
+  /** A tile came another way than from an edge, checked. */
   takeTile(jobId: string, hash: string, pixels: Uint8Array): void {
-    const now = performance.now();
-    this.#options.tiles.receive(hash, pixels);
-    // Another job may have been waiting for the same tile.
-    for (const job of this.#jobs.values()) {
-      if (!job.missing.delete(hash) && job.id !== jobId) continue;
-      job.startTileTimer(this.#options.waits.tileMs, () => this.#tilesAreLate(job));
-      if (job.missing.size === 0) job.at.tilesHere ??= now;
-    }
-    this.#options.onChange();
-  }
-
-  #tilesAreLate(job: LiveJob): void {
-    const diagnostic =
-      `${job.missing.size} of ${job.tiles.length} tiles did not come in ${this.#options.waits.tileMs} ms`;
-    this.fail(job, new TesseraError("internal_error", { diagnostic }));
+    this.#tiles.take(jobId, hash, pixels);
   }
 
   failById(jobId: string, error: TesseraError): void {
@@ -353,29 +285,9 @@ export class Intake {
     if (job.grant !== null) this.#pace.note();
     job.stopTimers();
     if (this.#jobs.get(job.id) === job) this.#jobs.delete(job.id);
-    const waiting = this.#awaitingSlots.indexOf(job);
-    if (waiting !== -1) this.#awaitingSlots.splice(waiting, 1);
+    this.#awaitingSlots.leave(job);
     this.#trials.leave(job);
     if (this.#options.onEnd(job)) this.releaseTiles(job);
     this.#options.onChange();
-  }
-
-  #reportProgress(): void {
-    const { link, waits } = this.#options;
-    const now = performance.now();
-    const wasAway = now - this.#reportedAt > SLEPT_PERIODS * waits.progressMs;
-    this.#reportedAt = now;
-    if (!link.isUp) return;
-    // The process was stopped for a while: others may have its jobs by now.
-    if (wasAway) this.reclaimAll();
-    this.#edges.check([...this.#jobs.values()].flatMap(({ job, channel }) => channel.isLive ? [job.edge_id] : []));
-    for (const job of this.#jobs.values()) {
-      job.delivery.working();
-      if (job.grant === null) continue;
-      if (!job.hasSpoken) job.grant.events.progress();
-      job.hasSpoken = false;
-      // Fails when the connection breaks meanwhile; then everything unconfirmed is repeated.
-      job.grant.events.confirm().catch(() => {});
-    }
   }
 }
