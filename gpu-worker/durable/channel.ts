@@ -2,7 +2,9 @@
 import {
   errorCodeFor,
   isFinal,
+  type Job,
   type JobCore,
+  type JobRecord,
   type Logger,
   MAX_LOST_ATTEMPTS,
   MAX_RECORD_RETRIES,
@@ -58,13 +60,13 @@ export class DurableChannel implements JobChannel {
     return events;
   }
 
-  async refuse({ id }: JobCore, _attempt: number, { code, message }: TesseraError): Promise<void> {
+  async refuse(job: JobCore, _attempt: number, { code, message }: TesseraError): Promise<void> {
     const { store } = this.#options;
-    const stored = await store.read(id);
+    const stored = await store.read(job.id);
     if (stored === null || isFinal(stored.record.status)) return;
     const error = { code: errorCodeFor(STORED_VERSION, code), message, param: null };
     const record = { ...stored.record, status: "failed" as const, error, completed_ms: Date.now() };
-    if (await store.write(record, stored.revision).catch(unlessChanged) !== null) await this.#tellEnd(record);
+    if (await store.write(record, stored.revision).catch(unlessChanged) !== null) await this.#tellEnd(record, null);
   }
 
   mayAcknowledge(job: LiveJob): boolean {
@@ -89,11 +91,11 @@ export class DurableChannel implements JobChannel {
         return { v: 1, granted: false, reason: "superseded" };
       case "gone":
         // Whoever ended it may have died before it told so.
-        await this.#tellEnd(job, stored.record);
+        await this.#tellEnd(stored.record, job.job);
         return { v: 1, granted: false, reason: "gone" };
       case "over":
         if (await store.write(verdict.record, stored.revision).catch(unlessChanged) === null) return null;
-        await this.#tellEnd(job, verdict.record);
+        await this.#tellEnd(verdict.record, job.job);
         return { v: 1, granted: false, reason: "gone" };
       case "run":
         return await this.#grant(job, stored.revision, verdict, isTrial);
@@ -119,27 +121,24 @@ export class DurableChannel implements JobChannel {
     return { v: 1, granted: true, resume_ids, resume_choices, remaining_ms, ...alone };
   }
 
-  /** Of a job whose state says that it is over. Each thing counts once, however often it is told. */
-  async #tellEnd(job: LiveJob, record: StoredRecord["record"]): Promise<void> {
+  /**
+   * Of a job whose state says that it is over. Each thing counts once, however often it is told.
+   * @param job null where it cannot be read
+   */
+  async #tellEnd(record: JobRecord, job: Job | null): Promise<void> {
     const { store } = this.#options;
     // Before the news, so that whoever hears of the end finds the letter.
-    if (record.error?.code === "worker_crashed") await this.#park(job, record);
+    if (job !== null && record.error?.code === "worker_crashed") await this.#park(record, job);
     await store.tell(record);
     await store.dropTiles(record.id).catch(() => {});
   }
 
-  async #park(job: LiveJob, { lost_worker_ids: worker_ids, completed_ms }: StoredRecord["record"]): Promise<void> {
+  async #park({ lost_worker_ids: worker_ids, completed_ms }: JobRecord, job: Job): Promise<void> {
     const { store, log } = this.#options;
     log.error("job_parked", { job_id: job.id, worker_ids });
     const parked_ms = completed_ms ?? Date.now();
-    await store.park({
-      v: 1,
-      parked_ms,
-      attempts: MAX_LOST_ATTEMPTS,
-      reason: "worker_crashed",
-      worker_ids,
-      job: job.job,
-    });
+    const letter = { parked_ms, attempts: MAX_LOST_ATTEMPTS, reason: "worker_crashed", worker_ids, job };
+    await store.park({ v: 1, ...letter });
   }
 
   /** Brings the missing tiles, a few at a time, in their order. */

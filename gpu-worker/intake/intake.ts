@@ -6,6 +6,7 @@ import {
   MAX_DELIVER,
   Pace,
   TesseraError,
+  toTesseraError,
   TURNOVER_WINDOW_MS,
 } from "@tessera/shared";
 import { preparePrompt, readJob } from "./admission.ts";

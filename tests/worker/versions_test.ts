@@ -82,9 +82,11 @@ Deno.test("versions: a stored job of a version to come waits for a worker that r
     const worker = await stage.worker();
     const nc = await connectNats(stage.url, "edge of a release to come");
     const core = { v: 9, id: newId("job"), edge_id: "edge-then" };
+    const { streams } = await jetstreamManager(nc);
+    await waitUntil(() => streams.info(DURABLE_STREAM).then(() => true, () => false), "the durable queue");
     await jetstream(nc).publish(durableJobSubject(MODEL, "anyone", core.id), JSON.stringify(core));
     await waitUntil(() => stage.lines.some((line) => line.includes("job_unreadable")), "the worker to see it");
-    const { state } = await (await jetstreamManager(nc)).streams.info(DURABLE_STREAM);
+    const { state } = await streams.info(DURABLE_STREAM);
     assert.equal(state.messages, 1);
     await nc.close();
     await stage.settle(worker);
