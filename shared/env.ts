@@ -34,8 +34,8 @@ export const VARIABLES = {
   TESSERA_DEVICE: variable("auto", "Where the model runs: auto, cpu, cuda.", z.enum(["auto", "cpu", "cuda"])),
   TESSERA_DTYPE: variable(
     "auto",
-    "Weights in memory: auto (bf16), bf16, fp16, fp32, int8, nf4, fp4.",
-    z.enum(["auto", "bf16", "fp16", "fp32", "int8", "nf4", "fp4"]),
+    "Weights in memory: auto (bf16), bf16, fp16, fp32, int8, nf4, fp4, fp8 (GPUs alone).",
+    z.enum(["auto", "bf16", "fp16", "fp32", "int8", "nf4", "fp4", "fp8"]),
   ),
   TESSERA_NATS_URL: variable(
     "",

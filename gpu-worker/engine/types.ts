@@ -4,10 +4,10 @@
 export type Device = "cpu" | "cuda";
 
 /**
- * Weight storage, as loaded. int8, nf4 and fp4 are those of bitsandbytes (`load_in_8bit`, `load_in_4bit`) and hold the
- * large matrices of tower and decoder; the rest is bf16.
+ * Weight storage, as loaded. int8, nf4 and fp4 are those of bitsandbytes (`load_in_8bit`, `load_in_4bit`), fp8 is E4M3
+ * and for device cuda alone. These hold the large matrices of tower and decoder; the rest is bf16.
  */
-export type Dtype = "bf16" | "fp16" | "fp32" | "int8" | "nf4" | "fp4";
+export type Dtype = "bf16" | "fp16" | "fp32" | "int8" | "nf4" | "fp4" | "fp8";
 
 /** How to open an engine. */
 export interface EngineOptions {

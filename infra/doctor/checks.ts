@@ -176,7 +176,7 @@ async function memory(machine: Machine): Promise<Finding> {
   const wanted = machine.env("TESSERA_MODEL") || VARIABLES.TESSERA_MODEL.fallback;
   const shape = await findCheckpoint(wanted).then(readShape).catch(() => null);
   const dtype = machine.env("TESSERA_DTYPE") ?? "auto";
-  const type = dtype === "int8" ? "int8" : dtype === "nf4" || dtype === "fp4" ? "4bit" : "bf16";
+  const type = dtype === "int8" || dtype === "fp8" ? "int8" : dtype === "nf4" || dtype === "fp4" ? "4bit" : "bf16";
   const weights = shape === null ? 0 : numWeightBytes(shape, type) * (dtype === "fp32" ? 2 : 1);
   const needed = weights + NEEDED_MEMORY;
   const found = `${bytesText(available)} available, about ${bytesText(needed)} needed`;

@@ -31,6 +31,11 @@ export const HOT_KERNELS: readonly string[] = [
   "coded_product_kernel",
   "int8_product_kernel",
   "quantise_rows_kernel",
+  "finish_int8_kernel",
+  "expand_kernel",
+  "fp8_rows_kernel",
+  "fp8_largest_kernel",
+  "fp8_together_kernel",
 ];
 
 /** Reads what `ptxas -v` printed. Names are as ptxas gives them. @throws Error where a kernel's figures are missing */

@@ -1,14 +1,11 @@
 /** Owns the proof that the whole CUDA backend, on emulated GPUs, computes what the CPU's and transformers compute. */
 import assert from "node:assert/strict";
-import { findCheckpoint } from "../../gpu-worker/config.ts";
-import type { Device, Engine } from "../../gpu-worker/engine/types.ts";
 import { tinyConfig } from "../support/checkpoint_config.ts";
-import { type DriverPrompt, EngineDriver } from "../support/engine_driver.ts";
 import { cosine, relativeError } from "../support/errors.ts";
 import { emulatedTest, keptRows, onNative, type OpenGolden } from "../support/golden_engine.ts";
 import { type Golden, goldenRows, loadGoldens } from "../support/goldens.ts";
-import { openNative, withNativeEngine } from "../support/native_engine.ts";
-import { picturePrompts } from "../support/picture_prompts.ts";
+import { withNativeEngine } from "../support/native_engine.ts";
+import { describePictures } from "../support/picture_answers.ts";
 
 /**
  * Of a row of logits. What lies between two operations is bf16 here and fp32 on the CPU, so the error of bf16 weights
@@ -76,25 +73,9 @@ emulatedTest("a row is near what it is alone, whatever it is batched with and ho
   }
 });
 
-/** Greedy answers of the embedded model about the demonstration's pictures, and the logits they were chosen from. */
-async function describePictures(device: Device) {
-  const modelPath = await findCheckpoint("internvl3-tiny");
-  const options = { modelPath, device, dtype: "bf16", numThreads: 2, kvCacheBytes: 2 ** 24, numTileSlots: 64 } as const;
-  const engine: Engine = await openNative(options);
-  try {
-    const { prompts, eosIds } = await picturePrompts(engine, modelPath);
-    const driver = new EngineDriver(engine);
-    const { ids, rows } = await driver.generateTogether(prompts, 24, prompts.map((_: DriverPrompt, i) => 40 + 9 * i));
-    const ends = ids.map((own) => own.findIndex((id) => eosIds.has(id)) + 1 || own.length);
-    return { ids: ids.map((own, i) => own.slice(0, ends[i])), rows: rows.map((own, i) => own.slice(0, ends[i])) };
-  } finally {
-    await engine.close();
-  }
-}
-
 emulatedTest("the embedded model says on an emulated GPU what it says on the CPU", async () => {
-  const cpu = await describePictures("cpu");
-  const cuda = await describePictures("cuda");
+  const cpu = await describePictures({ device: "cpu", dtype: "bf16" });
+  const cuda = await describePictures(CUDA);
   assert.ok(cpu.ids.flat().length > 40, "the answers are whole ones");
   assert.deepEqual(cuda.ids, cpu.ids);
   cuda.rows.flat().forEach((row, i) => {

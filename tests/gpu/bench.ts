@@ -1,7 +1,7 @@
 /**
  * Measures on a GPU: `deno task bench:gpu [--python path]`. Each kernel against the card's measured peaks, then the 1B and
- * the 8B with random weights, beside transformers in the same run where that Python has torch with CUDA. Exit code 77
- * where there is no GPU.
+ * the 8B with random weights in bf16, int8, NF4 and FP8, beside transformers in bf16 in the same run where that Python has
+ * torch with CUDA. Exit code 77 where there is no GPU.
  */
 import { buildAddon, buildDevicePrograms } from "@tessera/native";
 import { parseArgs } from "node:util";
@@ -12,7 +12,7 @@ import type { Figures, Scenario } from "../bench/engine/side.ts";
 import { TransformersSide } from "../bench/engine/transformers.ts";
 import { archOf, requireGpu } from "./card.ts";
 import { rateTable, runKernelBench } from "./kernel_bench.ts";
-import { measureModel } from "./model_bench.ts";
+import { measureModel, type ModelFigures } from "./model_bench.ts";
 import { factsOf, record } from "./results.ts";
 import { requireToolkit } from "./toolkit.ts";
 
@@ -64,11 +64,15 @@ const models: Record<string, unknown> = {};
 for (const shape of ["1B", "8B"] satisfies TrueShape[]) {
   const modelPath = await ensureCheckpoint(shape);
   const kvCacheBytes = Math.floor(card.memoryMiB * 2 ** 20 * (shape === "1B" ? 0.5 : 0.4));
-  const options = { modelPath, device: "cuda", dtype: "bf16", numThreads: 0, kvCacheBytes, numTileSlots: 16 } as const;
-  const engine = await openNativeEngine(options);
-  const ours = await measureModel(engine).finally(() => engine.close());
+  const ours: Record<string, ModelFigures> = {};
+  for (const dtype of ["bf16", "int8", "nf4", "fp8"] as const) {
+    const options = { modelPath, device: "cuda", dtype, numThreads: 0, kvCacheBytes, numTileSlots: 16 } as const;
+    const engine = await openNativeEngine(options);
+    ours[dtype] = await measureModel(engine).finally(() => engine.close());
+    console.log(`\n${shape}, ${dtype}: ${JSON.stringify(ours[dtype], null, 2)}`);
+  }
   const transformers = hasTorch ? await measurePeer(python!, modelPath) : null;
   models[shape] = { ours, transformers };
-  console.log(`\n${shape}, bf16: ${JSON.stringify({ ours, transformers }, null, 2)}`);
+  console.log(`\n${shape}, transformers in bf16: ${JSON.stringify(transformers, null, 2)}`);
 }
 console.log(`\nRecorded in ${await record("bench", await factsOf(card, toolkit.version), { kernels, models })}`);

@@ -43,7 +43,8 @@ if (sanitizer === null) console.log("\ncompute-sanitizer is not on PATH: memchec
 for (const tool of sanitizer === null ? [] : ["memcheck", "racecheck", "initcheck", "synccheck"]) {
   outcomes.push(await runStep(tool, sanitizer!, ["--tool", tool, "--error-exitcode", "1", tests]));
 }
-const suite = ["test", "--allow-all", "tests/conformance/cuda_test.ts"];
+const files = ["cuda_test.ts", "cuda_quantised_test.ts"].map((name) => `tests/conformance/${name}`);
+const suite = ["test", "--allow-all", ...files];
 outcomes.push(await runStep("conformance", Deno.execPath(), suite, { TESSERA_TEST_GPU: "1" }));
 console.log();
 for (const { what, passed, seconds } of outcomes) {

@@ -17,6 +17,7 @@ export interface KernelFault {
 const attention = "attention_test.cu";
 const rows = "rows_test.cu";
 const sampling = "sampling_test.cu";
+const products = "product_test.cu";
 
 export const KERNEL_FAULTS: readonly KernelFault[] = [
   {
@@ -193,6 +194,78 @@ export const KERNEL_FAULTS: readonly KernelFault[] = [
     right: "find_digit(memory, target);\n    __syncthreads();",
     wrong: "find_digit(memory, target);",
     test: sampling,
+    foundBy: "race",
+  },
+  {
+    name: "coded products: values of codes are looked up before they are there",
+    file: "coded_product.cu",
+    right: "table[threadIdx.x] = w.values[threadIdx.x];\n    __syncthreads();",
+    wrong: "table[threadIdx.x] = w.values[threadIdx.x];",
+    test: products,
+    foundBy: "race",
+  },
+  {
+    name: "coded products: one row of weights beyond the last",
+    file: "coded_product.cu",
+    right: "if (lane != 0 || b >= batch || first_row + r >= w.n) continue;",
+    wrong: "if (lane != 0 || b >= batch || first_row + r > w.n) continue;",
+    test: products,
+    foundBy: "fast",
+  },
+  {
+    name: "coded products: rows of activations that are not there",
+    file: "coded_product.cu",
+    right: "if (b < batch) eight = ",
+    wrong: "eight = ",
+    test: products,
+    foundBy: "sanitize",
+  },
+  {
+    name: "coded products: the scale of another row",
+    file: "coded_product.cu",
+    right: "if constexpr (Weights::kScalesSums) sum *= w.scales[first_row + r];",
+    wrong: "if constexpr (Weights::kScalesSums) sum *= w.scales[first_row];",
+    test: products,
+    foundBy: "fast",
+  },
+  {
+    name: "int8 rows: outliers are counted while warps still write",
+    file: "int8_product.cu",
+    right: "counts[warp] = __popc(votes);\n    __syncthreads();",
+    wrong: "counts[warp] = __popc(votes);",
+    test: products,
+    foundBy: "race",
+  },
+  {
+    name: "int8 rows: more outliers than the list has room for",
+    file: "int8_product.cu",
+    right: "if (is_own && place < kMaxOutliers)",
+    wrong: "if (is_own)",
+    test: products,
+    foundBy: "sanitize",
+  },
+  {
+    name: "int8 products: sums with the stride of the result",
+    file: "int8_product.cu",
+    right: "sums[static_cast<size_t>(row) * w.n + n]",
+    wrong: "sums[static_cast<size_t>(row) * y.stride + n]",
+    test: products,
+    foundBy: "fast",
+  },
+  {
+    name: "fp8 rows: the largest value before all warps have told theirs",
+    file: "fp8_rows.cu",
+    right: "partial[threadIdx.x / 32] = x;\n  __syncthreads();",
+    wrong: "partial[threadIdx.x / 32] = x;",
+    test: products,
+    foundBy: "race",
+  },
+  {
+    name: "fp8 rows: every block writes the scale that all share",
+    file: "fp8_rows.cu",
+    right: "if (threadIdx.x == 0 && blockIdx.x == 0) out.scales[0]",
+    wrong: "if (threadIdx.x == 0) out.scales[0]",
+    test: products,
     foundBy: "race",
   },
 ];

@@ -24,6 +24,7 @@ export const TEST_OF: Readonly<Record<string, string>> = {
   "sampling.cu": "sampling_test.cu",
   "coded_product.cu": "product_test.cu",
   "int8_product.cu": "product_test.cu",
+  "fp8_rows.cu": "product_test.cu",
   "product_target.cuh": "product_test.cu",
   "norm.cu": "rows_test.cu",
   "activation.cu": "rows_test.cu",

@@ -8,15 +8,15 @@ import type { DriverPrompt } from "./engine_driver.ts";
 
 const DEMO = new URL("../../infra/demo/", import.meta.url);
 
-/** The demonstration's pictures, cut, on the engine, each with the question the demonstration asks. */
-export async function picturePrompts(engine: Engine, folder: string) {
+/** The demonstration's first `count` pictures, cut, on the engine, each with the question the demonstration asks. */
+export async function picturePrompts(engine: Engine, folder: string, count = Infinity) {
   const tokenizer = await loadTokenizer(folder);
   const facts = await readModelFacts(folder, engine.info, tokenizer);
   const { tileSize, minTiles, maxTiles, thumbnail } = facts;
   await using pool = createTilePool({ workers: 1 });
   const prompts: DriverPrompt[] = [];
   let slot = 0;
-  for (const name of Object.keys(JSON.parse(await Deno.readTextFile(new URL("captions.json", DEMO))))) {
+  for (const name of Object.keys(JSON.parse(await Deno.readTextFile(new URL("captions.json", DEMO)))).slice(0, count)) {
     const bytes = await Deno.readFile(new URL(name, DEMO));
     const cut = await pool.tileImage(bytes, { tileSize, minTiles, maxTiles, thumbnail });
     const first = slot;

@@ -97,6 +97,25 @@ function dequantised8(values: Float32Array, cols: number): Float32Array {
   return out;
 }
 
+/** The nearest number of E4M3, the even one half way; beyond the largest that one. */
+function e4m3(value: number): number {
+  const exponent = Math.max(-6, Math.floor(Math.log2(Math.abs(value))));
+  const step = 2 ** (exponent - 3);
+  return value === 0 ? value : Math.max(-448, Math.min(448, roundedToEven(value / step) * step));
+}
+
+/** A row's values through E4M3, its largest becoming 448. */
+function dequantisedFp8(values: Float32Array, cols: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let first = 0; first < values.length; first += cols) {
+    const row = values.subarray(first, first + cols);
+    const absmax = largest(row);
+    const factor = fround(448 / absmax);
+    row.forEach((x, i) => out[first + i] = e4m3(fround(x * factor)) * fround(absmax / 448));
+  }
+  return out;
+}
+
 /** Rounds to bf16, to nearest even. */
 function roundedToBf16(values: Float32Array): Float32Array {
   const bits = new Uint32Array(values.slice().buffer);
@@ -108,12 +127,13 @@ function roundedToBf16(values: Float32Array): Float32Array {
 const QUANTISED = /(vision_model\.encoder\..*(qkv|proj|fc1|fc2)|language_model\.model\.layers\..*_proj)\.weight$/;
 
 /**
- * What an engine of `dtype` multiplies with instead of a tensor. In 4 bits that is bf16, so a bf16 checkpoint can hold
- * exactly the same; in int8 it is fp32.
+ * What an engine of `dtype` multiplies with instead of a tensor. In 4 bits that is bf16, and so in FP8 on a GPU without
+ * products of it, so a bf16 checkpoint can hold exactly the same; in int8 it is fp32.
  */
 export function dequantised(tensor: Tensor, dtype: Dtype): Tensor {
   if (!QUANTISED.test(tensor.name)) return tensor;
   if (dtype === "int8") return { ...tensor, values: dequantised8(tensor.values, tensor.shape[1]!) };
+  if (dtype === "fp8") return { ...tensor, values: roundedToBf16(dequantisedFp8(tensor.values, tensor.shape[1]!)) };
   if (dtype !== "nf4" && dtype !== "fp4") return tensor;
   return { ...tensor, values: roundedToBf16(dequantised4(tensor.values, dtype)) };
 }

@@ -180,11 +180,19 @@ void coded_products(const Decoder& d, int rows) {
   time_kind("nf4", CodedMatrix::Kind::kTable4, weights * 9 / 16);
   time_kind("awq", CodedMatrix::Kind::kAwq4, weights * (9.0 / 16 + 1.0 / 64));
   time_kind("fp8", CodedMatrix::Kind::kFp8, weights);
+  time_kind("int8_head", CodedMatrix::Kind::kInt8, weights);
   DeviceArray<int8_t> row_codes(static_cast<size_t>(rows) * k, [](size_t) { return 0; });
   DeviceArray<int32_t> counts(rows, [](size_t) { return 0; }), outliers(static_cast<size_t>(rows) * kMaxOutliers, [](size_t) { return 0; });
   auto row_scales = floats(rows);
   const Int8Rows coded = {row_codes.data(), row_scales.data(), counts.data(), outliers.data()};
   time_kernel("quantise_rows", shape, {3.0 * rows * k, 0}, [&] { return quantise_rows(x.data(), k, rows, k, coded, nullptr); });
+  DeviceArray<uint8_t> fp8_codes(static_cast<size_t>(rows) * k, [](size_t) { return 0; });
+  auto largest = floats(rows);
+  const Fp8Rows fp8 = {fp8_codes.data(), row_scales.data()};
+  time_kernel("fp8_rows", shape, {3.0 * rows * k, 0}, [&] { return quantise_fp8_rows(x.data(), k, rows, k, fp8, nullptr); });
+  time_kernel("fp8_together", shape, {5.0 * rows * k, 0}, [&] {
+    return quantise_fp8_together(x.data(), k, rows, k, largest.data(), fp8, nullptr);
+  });
   const Int8Matrix w = {reinterpret_cast<const int8_t*>(codes.data()), scales.data(), n, k};
   time_kernel("product_int8", shape, {weights + rows * (k + 2.0 * n), flops}, [&] {
     return multiply_int8(w, x.data(), k, coded, rows, {y.data(), static_cast<size_t>(n)}, nullptr);

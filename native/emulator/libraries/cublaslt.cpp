@@ -2,7 +2,8 @@
  * Checks what the real library checks, and some that it leaves to chance: sizes of attributes, types that go together,
  * shapes, leading dimensions, promised alignment against the pointers given, workspace, and that every array lies whole
  * in memory the device may touch. An algorithm is good for the configuration it was found for alone. Products are summed
- * in fp32 along k, in an order that depends on k alone. GELU is the tanh approximation, as in the real one.
+ * in fp32 along k, in an order that depends on k alone, those of int8 in int32. GELU is the tanh approximation, as in the
+ * real one. Of int8 and FP8 there is what the documentation of cublasLtMatmul says of them.
  */
 #include "libraries/cublaslt.h"
 
@@ -24,10 +25,29 @@ constexpr int kInvalidValue = 7;
 constexpr int kNotSupported = 15;
 
 constexpr int kCompute32F = 68;
+constexpr int kCompute32I = 72;
 constexpr size_t kVersion = 130002;
 constexpr uint64_t kMagic = 0x6375626C61734C74;
 
-size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : 2; }
+size_t bytes_of(cudaDataType_t type) {
+  switch (type) {
+    case CUDA_R_32F:
+    case CUDA_R_32I: return 4;
+    case CUDA_R_8I:
+    case CUDA_R_8F_E4M3: return 1;
+    default: return 2;
+  }
+}
+
+cuemu::Number number_of(cudaDataType_t type) {
+  switch (type) {
+    case CUDA_R_32F: return cuemu::Number::kFloat;
+    case CUDA_R_32I: return cuemu::Number::kInt32;
+    case CUDA_R_8I: return cuemu::Number::kInt8;
+    case CUDA_R_8F_E4M3: return cuemu::Number::kFp8;
+    default: return cuemu::Number::kBf16;
+  }
+}
 
 int refuse(int status, const char* what) {
   cuemu::warn(std::string("cuBLASLt: ") + what);
@@ -54,6 +74,8 @@ struct cublasLtMatmulDescState {
   uint32_t epilogue = 1;
   const void* bias = nullptr;
   int32_t bias_type = -1;
+  const void* scales[2] = {nullptr, nullptr};
+  int32_t scale_modes[2] = {0, 0};
 };
 struct cublasLtMatrixLayoutState {
   cudaDataType_t type;
@@ -72,6 +94,10 @@ struct cublasLtMatmulPreferenceState {
 
 namespace {
 
+/** cublasLtMatmulMatrixScale_t: one number for a matrix, one for each line. */
+constexpr int32_t kScaleMatrix = 0;
+constexpr int32_t kScaleLines = 3;
+
 constexpr uint32_t kBiasFlag = 4;
 constexpr uint32_t kReluFlag = 2;
 constexpr uint32_t kGeluFlag = 32;
@@ -86,7 +112,8 @@ struct Recipe {
 static_assert(sizeof(Recipe) <= sizeof(cublasLtMatmulAlgo_t));
 
 uint64_t configuration_of(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
-  uint64_t hash = operation.epilogue * 31 + operation.transposes[0] * 7 + operation.transposes[1];
+  uint64_t hash = operation.epilogue * 31 + operation.transposes[0] * 7 + operation.transposes[1] +
+                  operation.scale_modes[0] * 1009 + operation.scale_modes[1] * 2003 + operation.compute * 4001;
   for (const auto* layout : layouts) {
     for (const uint64_t part : {static_cast<uint64_t>(layout->type), layout->rows, layout->cols,
                                 static_cast<uint64_t>(layout->ld)}) {
@@ -96,16 +123,62 @@ uint64_t configuration_of(const cublasLtMatmulDescState& operation, const cublas
   return hash;
 }
 
-/** Whether op(a) op(b) fits c and d in shape and type. */
-int check(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
+/** Types that go together. */
+int check_types(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
   const auto& [a, b, c, d] = layouts;
+  if (c->type != d->type) return refuse(kNotSupported, "C and D of unlike types");
+  if (a->type != b->type) return refuse(kNotSupported, "factors of unlike types");
+  if (operation.compute == kCompute32I) {
+    if (operation.scale != CUDA_R_32I || a->type != CUDA_R_8I || d->type != CUDA_R_32I) {
+      return refuse(kNotSupported, "CUBLAS_COMPUTE_32I of other than int8 with sums and scales of int32");
+    }
+    return operation.epilogue == 1 ? kSuccess : refuse(kNotSupported, "an epilogue to sums of int32");
+  }
   if (operation.compute != kCompute32F || operation.scale != CUDA_R_32F) {
     return refuse(kNotSupported, "a compute type other than CUBLAS_COMPUTE_32F with fp32 scales");
   }
-  if (a->type != CUDA_R_16BF || b->type != CUDA_R_16BF) return refuse(kNotSupported, "factors other than bf16");
-  if (c->type != d->type || (d->type != CUDA_R_16BF && d->type != CUDA_R_32F)) {
-    return refuse(kNotSupported, "C and D of unlike types, or neither bf16 nor fp32");
+  if (a->type != CUDA_R_16BF && a->type != CUDA_R_8F_E4M3) return refuse(kNotSupported, "factors other than bf16 and E4M3");
+  if (d->type != CUDA_R_16BF && d->type != CUDA_R_32F) return refuse(kNotSupported, "a D of neither bf16 nor fp32");
+  return kSuccess;
+}
+
+/** What tensor cores want of bytes: transposed A, plain B, and steps that are whole words. */
+int check_bytes(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4],
+                uint64_t m, uint64_t k) {
+  const bool is_fp8 = layouts[0]->type == CUDA_R_8F_E4M3;
+  if (!operation.transposes[0] || operation.transposes[1]) return refuse(kNotSupported, "8 bits in another format than TN");
+  const uint64_t step = is_fp8 ? 16 : 4;
+  if (m % step != 0 || k % step != 0) return refuse(kNotSupported, "8 bits and an m or k that is no whole step");
+  for (const auto* layout : layouts) {
+    const uint64_t line = is_fp8 ? layout->ld * bytes_of(layout->type) : layout->ld;
+    if (line % step != 0) return refuse(kNotSupported, "8 bits and a leading dimension that is no whole step");
   }
+  return kSuccess;
+}
+
+/** Scales are of FP8 alone, of both matrices alike; those of lines are Hopper's. */
+int check_scales(const cublasLtMatmulDescState& operation, bool is_fp8) {
+  const auto& modes = operation.scale_modes;
+  const bool has_scale = operation.scales[0] != nullptr || operation.scales[1] != nullptr;
+  if (!is_fp8) {
+    return has_scale || modes[0] != 0 || modes[1] != 0 ? refuse(kInvalidValue, "scales of other factors than FP8") : kSuccess;
+  }
+  if (cuemu::Runtime::capability() < 89) return refuse(kNotSupported, "FP8 below sm_89");
+  if (modes[0] != modes[1] || (modes[0] != kScaleMatrix && modes[0] != kScaleLines)) {
+    return refuse(kNotSupported, "scale modes that are unlike, or of blocks");
+  }
+  if (modes[0] == kScaleMatrix) return kSuccess;
+  if (cuemu::Runtime::capability() != 90) return refuse(kNotSupported, "scales of lines on another GPU than sm_90");
+  return operation.scales[0] != nullptr && operation.scales[1] != nullptr
+             ? kSuccess : refuse(kInvalidValue, "scales of lines that are not there");
+}
+
+/** Whether op(a) op(b) fits c and d in shape and type. */
+int check(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
+  const auto& [a, b, c, d] = layouts;
+  if (const int status = check_types(operation, layouts); status != kSuccess) return status;
+  const bool is_fp8 = a->type == CUDA_R_8F_E4M3;
+  if (const int status = check_scales(operation, is_fp8); status != kSuccess) return status;
   const uint64_t m = operation.transposes[0] ? a->cols : a->rows;
   const uint64_t k = operation.transposes[0] ? a->rows : a->cols;
   const uint64_t n = operation.transposes[1] ? b->rows : b->cols;
@@ -117,14 +190,18 @@ int check(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutSt
   for (const auto* layout : layouts) {
     if (layout->ld < static_cast<int64_t>(layout->rows)) return refuse(kInvalidValue, "a leading dimension below the rows");
   }
+  if (bytes_of(a->type) == 1) {
+    if (const int status = check_bytes(operation, layouts, m, k); status != kSuccess) return status;
+  }
   constexpr uint32_t kKnown[] = {1, kReluFlag, kBiasFlag, kReluFlag | kBiasFlag, kGeluFlag, kGeluFlag | kBiasFlag};
   bool is_known = false;
   for (const uint32_t epilogue : kKnown) is_known = is_known || epilogue == operation.epilogue;
   if (!is_known) return refuse(kNotSupported, "an epilogue that nothing here needs");
   if ((operation.epilogue & kBiasFlag) != 0) {
     if (operation.bias == nullptr) return refuse(kInvalidValue, "a bias epilogue without a bias");
-    if (operation.bias_type != -1 && operation.bias_type != static_cast<int32_t>(d->type)) {
-      return refuse(kNotSupported, "a bias of another type than D");
+    const auto wanted = static_cast<int32_t>(is_fp8 ? CUDA_R_16BF : d->type);
+    if (operation.bias_type != wanted && (operation.bias_type != -1 || wanted != static_cast<int32_t>(d->type))) {
+      return refuse(kNotSupported, "a bias of another type than D, or than bf16 to FP8");
     }
   }
   return kSuccess;
@@ -167,7 +244,11 @@ int cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, int attribute
     case 4: return store(operation->transposes[1], value, bytes);
     case 7: return store(operation->epilogue, value, bytes);
     case 8: return store(operation->bias, value, bytes);
+    case 17: return store(operation->scales[0], value, bytes);
+    case 18: return store(operation->scales[1], value, bytes);
     case 26: return store(operation->bias_type, value, bytes);
+    case 31: return store(operation->scale_modes[0], value, bytes);
+    case 32: return store(operation->scale_modes[1], value, bytes);
     default: return refuse(kNotSupported, "an attribute of products that nothing here needs");
   }
 }
@@ -219,6 +300,9 @@ int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t
     if (layouts[i]->cols > 1 && layouts[i]->ld * element % (alignment < 16 ? alignment : 16) != 0) {
       return refuse(kInvalidValue, "a promised alignment that the leading dimension breaks");
     }
+    if (bytes_of(a->type) == 1 && alignment < (a->type == CUDA_R_8I ? 4u : 16u)) {
+      return refuse(kNotSupported, "8 bits and arrays that may be less aligned than tensor cores take");
+    }
     recipe.alignments[i] = alignment;
   }
   results[0] = {};
@@ -264,8 +348,17 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
     }
   }
   const bool has_bias = (operation->epilogue & kBiasFlag) != 0;
-  if (has_bias && !is_there(operation->bias, d_layout->rows * bytes_of(d_layout->type))) {
+  const cudaDataType_t bias_type =
+      operation->bias_type == -1 ? d_layout->type : static_cast<cudaDataType_t>(operation->bias_type);
+  if (has_bias && !is_there(operation->bias, d_layout->rows * bytes_of(bias_type))) {
     return refuse(kInvalidValue, "a bias that is not, or not whole, in the device's memory");
+  }
+  const bool scales_lines = operation->scale_modes[0] == kScaleLines;
+  for (int i = 0; i < 2; i++) {
+    const uint64_t count = !scales_lines ? 1 : i == 0 ? d_layout->rows : d_layout->cols;
+    if (operation->scales[i] != nullptr && !is_there(operation->scales[i], count * sizeof(float))) {
+      return refuse(kInvalidValue, "scales that are not, or not whole, in the device's memory");
+    }
   }
   if (c == d && c_layout->ld != d_layout->ld) return refuse(kInvalidValue, "C in place of D with another layout");
   Product product = {
@@ -276,13 +369,28 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
       .b = b, .b_ld = static_cast<size_t>(b_layout->ld), .b_transposed = operation->transposes[1] != 0,
       .c = c, .c_ld = static_cast<size_t>(c_layout->ld),
       .d = d, .d_ld = static_cast<size_t>(d_layout->ld),
-      .out_is_bf16 = d_layout->type == CUDA_R_16BF,
+      .factor = number_of(a_layout->type),
+      .out = number_of(d_layout->type),
       .bias = has_bias ? operation->bias : nullptr,
+      .bias_type = number_of(bias_type),
       .relu = (operation->epilogue & kReluFlag) != 0,
       .gelu = (operation->epilogue & kGeluFlag) != 0,
+      .a_scales = static_cast<const float*>(operation->scales[0]),
+      .b_scales = static_cast<const float*>(operation->scales[1]),
+      .scales_lines = scales_lines,
   };
-  std::memcpy(&product.alpha, alpha, sizeof(float));
-  std::memcpy(&product.beta, beta, sizeof(float));
+  if (product.out == cuemu::Number::kInt32) {
+    int32_t whole[2];
+    std::memcpy(&whole[0], alpha, sizeof whole[0]);
+    std::memcpy(&whole[1], beta, sizeof whole[1]);
+    for (const int32_t factor : whole) {
+      if (factor != 0 && factor != 1) return refuse(kNotSupported, "an alpha or beta of int32 that is neither 0 nor 1");
+    }
+    product.alpha = static_cast<float>(whole[0]), product.beta = static_cast<float>(whole[1]);
+  } else {
+    std::memcpy(&product.alpha, alpha, sizeof(float));
+    std::memcpy(&product.beta, beta, sizeof(float));
+  }
   const size_t scribbled = recipe.workspace_bytes;
   const cudaError_t error = runtime.enqueue(stream, {[=] {
     const cuemu::Memory::Access access(cuemu::Runtime::instance().memory, device);

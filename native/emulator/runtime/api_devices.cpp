@@ -7,9 +7,6 @@ using cuemu::remember;
 using cuemu::Runtime;
 
 namespace {
-// What sm_90 has, as far as the engine asks.
-constexpr int kMajor = 9;
-constexpr int kMinor = 0;
 constexpr int kNumSms = 4;  // few: split-KV and grids stay small here
 }  // namespace
 
@@ -35,8 +32,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   if (device < 0 || device >= Runtime::instance().num_devices()) return remember(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount: *value = kNumSms; return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor: *value = kMajor; return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor: *value = kMinor; return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor: *value = Runtime::capability() / 10; return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor: *value = Runtime::capability() % 10; return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = cuemu::SharedMemory::kMaxBytes; return cudaSuccess;
     case cudaDevAttrL2CacheSize: *value = 50 << 20; return cudaSuccess;
     default: return remember(cudaErrorInvalidValue);
@@ -47,8 +44,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= Runtime::instance().num_devices()) return remember(cudaErrorInvalidDevice);
   std::memset(properties, 0, sizeof *properties);
   std::strcpy(properties->name, "CPU emulator");
-  properties->major = kMajor;
-  properties->minor = kMinor;
+  properties->major = Runtime::capability() / 10;
+  properties->minor = Runtime::capability() % 10;
   properties->multiProcessorCount = kNumSms;
   properties->totalGlobalMem = cuemu::Memory::capacity();
   properties->sharedMemPerBlockOptin = cuemu::SharedMemory::kMaxBytes;

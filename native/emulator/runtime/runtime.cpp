@@ -26,6 +26,8 @@ Runtime::Runtime() : num_devices_(static_cast<int>(setting("CUEMU_DEVICES", 1)))
   random_ = static_cast<uint64_t>(setting("CUEMU_SEED", 0)) * 0x9E3779B97F4A7C15u;
 }
 
+int Runtime::capability() { return static_cast<int>(setting("CUEMU_ARCH", 90)); }
+
 int& Runtime::device() {
   static thread_local int device = 0;
   return device;

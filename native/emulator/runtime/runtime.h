@@ -28,6 +28,8 @@ class Runtime {
 
   /** CUEMU_DEVICES; 0 is a machine without one. */
   int num_devices() const { return num_devices_; }
+  /** CUEMU_ARCH, 90 where it is not set: what all devices say they are. What they can do is the same. */
+  static int capability();
   /** Device of the calling thread. */
   static int& device();
 

@@ -2,6 +2,8 @@
 #include <cuda_bf16.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -140,6 +142,167 @@ TEST(what_a_run_must_keep_of_what_was_planned) {
   CHECK_EQUAL(run(arrays, deep, [](Call& call) { call.workspace = behind(call.workspace, 8); }), kInvalidValue);
   std::vector<float> host(24 * 5);
   CHECK_EQUAL(status([&](Call& call) { call.d = host.data(); }), kInvalidValue);
+}
+
+namespace {
+
+/** A product of bytes, which a test may spoil. */
+struct Bytes {
+  cudaDataType_t factor = CUDA_R_8I, out = CUDA_R_32I, scale_type = CUDA_R_32I;
+  int compute = 72;
+  uint64_t m = 16, n = 3, k = 32;
+  int64_t ld = 32, d_ld = 16;
+  int32_t transpose_a = 1, transpose_b = 0, scale_mode_a = 0, scale_mode_b = 0;
+  uint32_t epilogue = 1, alignment = 16;
+  int32_t bias_type = -1;
+  int32_t alpha_int = 1;
+  bool has_scales = false, are_scales_short = false;
+};
+
+const auto kFp8 = [](Bytes& call) {
+  call.factor = CUDA_R_8F_E4M3, call.out = CUDA_R_32F, call.scale_type = CUDA_R_32F, call.compute = 68;
+};
+
+/** Status of the call, and what came of it. */
+int run_bytes(const std::function<void(Bytes&)>& spoil, std::vector<uint32_t>* result = nullptr) {
+  Bytes call;
+  spoil(call);
+  std::vector<uint8_t> a(16 * 32), b(16 * 32);
+  for (size_t i = 0; i < a.size(); i++) a[i] = static_cast<uint8_t>(i * 7 % 100), b[i] = static_cast<uint8_t>(i * 5 % 90 + 128);
+  std::vector<float> scales;
+  for (int i = 0; i < 16; i++) scales.push_back(static_cast<float>(i + 1));
+  char* memory = static_cast<char*>(on_device(16384));
+  cudaMemcpy(memory, a.data(), a.size(), cudaMemcpyHostToDevice);
+  cudaMemcpy(memory + 1024, b.data(), b.size(), cudaMemcpyHostToDevice);
+  cudaMemcpy(memory + 2048, scales.data(), 64, cudaMemcpyHostToDevice);
+  cudaMemset(memory + 3072, 0, 1024);
+  cublasLtHandle_t handle = nullptr;
+  cublasLtMatmulDesc_t operation = nullptr;
+  cublasLtMatrixLayout_t a_layout = nullptr, b_layout = nullptr, d_layout = nullptr;
+  cublasLtMatmulPreference_t preference = nullptr;
+  cublasLtCreate(&handle);
+  cublasLtMatmulDescCreate(&operation, call.compute, call.scale_type);
+  const auto set = [&](int attribute, const auto& value) {
+    cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value);
+  };
+  set(3, call.transpose_a), set(4, call.transpose_b), set(7, call.epilogue);
+  set(26, call.bias_type), set(31, call.scale_mode_a), set(32, call.scale_mode_b);
+  const void* const bias = memory + 3072;
+  set(8, bias);
+  if (call.has_scales) {
+    const void* const own = call.are_scales_short ? memory + 16384 - 8 : memory + 2048;
+    set(17, own), set(18, own);
+  }
+  cublasLtMatrixLayoutCreate(&a_layout, call.factor, call.k, call.m, call.ld);
+  cublasLtMatrixLayoutCreate(&b_layout, call.factor, call.k, call.n, call.ld);
+  cublasLtMatrixLayoutCreate(&d_layout, call.out, call.m, call.n, call.d_ld);
+  cublasLtMatmulPreferenceCreate(&preference);
+  for (int i = 5; i <= 8; i++) cublasLtMatmulPreferenceSetAttribute(preference, i, &call.alignment, sizeof call.alignment);
+  cublasLtMatmulHeuristicResult_t found_result;
+  int found = 0;
+  int status = cublasLtMatmulAlgoGetHeuristic(handle, operation, a_layout, b_layout, d_layout, d_layout, preference, 1,
+                                              &found_result, &found);
+  if (status == 0) {
+    const float alpha_float = 1, beta_float = 0;
+    const int32_t beta_int = 0;
+    const bool is_whole = call.scale_type == CUDA_R_32I;
+    const void* alpha = is_whole ? static_cast<const void*>(&call.alpha_int) : &alpha_float;
+    const void* beta = is_whole ? static_cast<const void*>(&beta_int) : &beta_float;
+    status = cublasLtMatmul(handle, operation, alpha, memory, a_layout, memory + 1024, b_layout, beta, memory + 4096,
+                            d_layout, memory + 4096, d_layout, &found_result.algo, nullptr, 0, nullptr);
+  }
+  if (result != nullptr) {
+    result->resize(16 * 3);
+    cudaMemcpy(result->data(), memory + 4096, result->size() * 4, cudaMemcpyDeviceToHost);
+  }
+  cublasLtMatmulPreferenceDestroy(preference);
+  for (const auto layout : {a_layout, b_layout, d_layout}) cublasLtMatrixLayoutDestroy(layout);
+  cublasLtMatmulDescDestroy(operation);
+  cublasLtDestroy(handle);
+  cudaFree(memory);
+  return status;
+}
+
+/** E4M3 by its definition. */
+float e4m3(uint8_t bits) {
+  const int exponent = bits >> 3 & 15, fraction = bits & 7;
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                                        : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+  return (bits & 0x80) != 0 ? -magnitude : magnitude;
+}
+
+}  // namespace
+
+TEST(products_of_int8_are_whole_numbers) {
+  std::vector<uint32_t> sums;
+  CHECK_EQUAL(run_bytes([](Bytes&) {}, &sums), 0);
+  for (int n = 0; n < 3; n++) {
+    for (int m = 0; m < 16; m++) {
+      int32_t expected = 0;
+      for (int k = 0; k < 32; k++) {
+        expected += static_cast<int8_t>((m * 32 + k) * 7 % 100) * static_cast<int8_t>((n * 32 + k) * 5 % 90 + 128);
+      }
+      CHECK_EQUAL(static_cast<int32_t>(sums[n * 16 + m]), expected);
+    }
+  }
+}
+
+TEST(products_of_fp8_are_scaled_as_a_whole_or_by_lines) {
+  for (const int32_t mode : {0, 3}) {
+    std::vector<uint32_t> bits;
+    const auto call = [mode](Bytes& call) { kFp8(call), call.has_scales = true, call.scale_mode_a = call.scale_mode_b = mode; };
+    CHECK_EQUAL(run_bytes(call, &bits), 0);
+    for (int n = 0; n < 3; n++) {
+      for (int m = 0; m < 16; m++) {
+        double expected = 0;
+        for (int k = 0; k < 32; k++) {
+          expected += e4m3(static_cast<uint8_t>((m * 32 + k) * 7 % 100)) * e4m3(static_cast<uint8_t>((n * 32 + k) * 5 % 90 + 128));
+        }
+        if (mode == 3) expected *= (m + 1) * (n + 1);
+        float got;
+        std::memcpy(&got, &bits[n * 16 + m], sizeof got);
+        CHECK(std::fabs(got - expected) <= 1e-5 * (1 + std::fabs(expected)));
+      }
+    }
+  }
+}
+
+TEST(what_the_library_does_not_multiply_of_int8) {
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.scale_type = CUDA_R_32F; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.out = CUDA_R_32F; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.epilogue = 4; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.transpose_b = 1, call.n = 32; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.m = 14; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.k = 30; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.d_ld = 18; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.alignment = 2; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.alpha_int = 2; }), kNotSupported);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.has_scales = true; }), kInvalidValue);
+  CHECK_EQUAL(run_bytes([](Bytes& call) { call.compute = 68, call.scale_type = CUDA_R_32F, call.out = CUDA_R_32F; }),
+              kNotSupported);
+}
+
+TEST(what_the_library_does_not_multiply_of_fp8) {
+  const auto status = [](const std::function<void(Bytes&)>& spoil) {
+    return run_bytes([&](Bytes& call) { kFp8(call), spoil(call); });
+  };
+  const auto lines = [](Bytes& call) { call.scale_mode_a = call.scale_mode_b = 3; };
+  CHECK_EQUAL(status([](Bytes& call) { call.transpose_a = 0, call.k = 16; }), kNotSupported);
+  CHECK_EQUAL(status([](Bytes& call) { call.m = 12; }), kNotSupported);
+  CHECK_EQUAL(status([](Bytes& call) { call.k = 24; }), kNotSupported);
+  CHECK_EQUAL(status([](Bytes& call) { call.alignment = 8; }), kNotSupported);
+  CHECK_EQUAL(status([](Bytes& call) { call.d_ld = 17; }), kNotSupported);
+  CHECK_EQUAL(status([](Bytes& call) { call.epilogue = 4; }), kNotSupported);  // the bias would be fp32
+  CHECK_EQUAL(status([](Bytes& call) { call.epilogue = 4, call.bias_type = CUDA_R_16BF; }), 0);
+  CHECK_EQUAL(status([&](Bytes& call) { lines(call); }), kInvalidValue);  // without scales
+  CHECK_EQUAL(status([&](Bytes& call) { lines(call), call.scale_mode_b = 0; }), kNotSupported);
+  CHECK_EQUAL(status([&](Bytes& call) { lines(call), call.has_scales = call.are_scales_short = true; }), kInvalidValue);
+  setenv("CUEMU_ARCH", "89", 1);
+  CHECK_EQUAL(status([](Bytes&) {}), 0);
+  CHECK_EQUAL(status([&](Bytes& call) { lines(call), call.has_scales = true; }), kNotSupported);
+  setenv("CUEMU_ARCH", "80", 1);
+  CHECK_EQUAL(status([](Bytes&) {}), kNotSupported);
+  unsetenv("CUEMU_ARCH");
 }
 
 TEST(libraries_by_name) {

@@ -9,9 +9,9 @@ namespace tessera::addon {
 namespace {
 
 constexpr std::array<std::pair<const char*, Device>, 2> kDevices = {{{"cpu", Device::kCpu}, {"cuda", Device::kCuda}}};
-constexpr std::array<std::pair<const char*, Dtype>, 6> kDtypes = {{
+constexpr std::array<std::pair<const char*, Dtype>, 7> kDtypes = {{
     {"bf16", Dtype::kBf16}, {"fp16", Dtype::kFp16}, {"fp32", Dtype::kFp32},
-    {"int8", Dtype::kInt8}, {"nf4", Dtype::kNf4}, {"fp4", Dtype::kFp4},
+    {"int8", Dtype::kInt8}, {"nf4", Dtype::kNf4}, {"fp4", Dtype::kFp4}, {"fp8", Dtype::kFp8},
 }};
 
 constexpr std::array<std::pair<const char*, bool>, 2> kHeads = {{{"auto", false}, {"int8", true}}};

@@ -228,6 +228,8 @@ void check_options(const EngineOptions& options) {
   if (options.device == Device::kCuda) {
     if (cuda_backend() == nullptr) refuse("open the engine", "device is cuda", "cpu: this build has no CUDA");
     cuda_backend()->check();
+  } else if (options.dtype == Dtype::kFp8) {
+    refuse("open the engine", "dtype is fp8 on device cpu, which has no products of it", "int8, or device cuda");
   }
   if (options.num_threads < 0 || options.num_threads > 1024) {
     refuse("open the engine", "numThreads is " + text(options.num_threads), "0 to 1024");

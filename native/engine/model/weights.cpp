@@ -12,7 +12,7 @@ namespace tessera {
 
 namespace {
 
-constexpr const char* kDtypeNames[] = {"bf16", "fp16", "fp32", "int8", "nf4", "fp4"};  // by `Dtype`
+constexpr const char* kDtypeNames[] = {"bf16", "fp16", "fp32", "int8", "nf4", "fp4", "fp8"};  // by `Dtype`
 
 /** A tensor, and what of it a device takes; ranges without an end take all. */
 struct Part {
@@ -179,7 +179,7 @@ class Loader {
       if (type == WeightType::kBase) {
         base_weights_ += count;
       } else {
-        quantised_bits_ += count * (type == WeightType::kInt8 || type == WeightType::kInt8Head ? 8 : 5);
+        quantised_bits_ += count * (type == WeightType::kNf4 || type == WeightType::kFp4 || type == WeightType::kAwq ? 5 : 8);
       }
     }
     matrices_ += std::to_string(static_cast<int>(join)) + " " + std::to_string(static_cast<int>(type));
@@ -365,6 +365,7 @@ WeightPlan plan_layers(const ModelConfig& config, Dtype dtype) {
   }
   switch (dtype) {
     case Dtype::kInt8: return {.vision = WeightType::kInt8, .decoder = WeightType::kInt8};
+    case Dtype::kFp8: return {.vision = WeightType::kFp8, .decoder = WeightType::kFp8};
     case Dtype::kNf4:
     case Dtype::kFp4: {
       const WeightType type = dtype == Dtype::kNf4 ? WeightType::kNf4 : WeightType::kFp4;

@@ -96,9 +96,9 @@ class Matrix {
 /**
  * How a matrix is held: in the device's own type, or quantised, in which case sums are still fp32. AWQ is quantised in the
  * checkpoint; a device of another type than bf16 may hold it as what it stands for. Of `kInt8Head` weights are
- * int8, a scale a row, and activations have 16 bits.
+ * int8, a scale a row, and activations have 16 bits. FP8 is E4M3, on GPUs alone.
  */
-enum class WeightType { kBase, kInt8, kNf4, kFp4, kAwq, kInt8Head };
+enum class WeightType { kBase, kInt8, kNf4, kFp4, kAwq, kInt8Head, kFp8 };
 
 /** How several tensors become one matrix. */
 enum class Join {

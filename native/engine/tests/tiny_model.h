@@ -15,6 +15,8 @@ struct TinyModel {
   int trained_length = 96;
   int head_dim = 4;
   uint64_t seed = 1;
+  /** Widths in 64s where heads are of 32 values, so that all of it can be held in few bits. */
+  bool in_blocks = false;
 };
 
 /** Writes config.json and model.safetensors, in the vendor's layout and fp32. */

@@ -12,11 +12,11 @@
 namespace tessera {
 
 enum class Device { kCpu, kCuda };
-enum class Dtype { kBf16, kFp16, kFp32, kInt8, kNf4, kFp4 };
+enum class Dtype { kBf16, kFp16, kFp32, kInt8, kNf4, kFp4, kFp8 };
 
 /** Whether only the large matrices are of this type, the rest of the model being bf16. */
 constexpr bool is_quantised(Dtype dtype) {
-  return dtype == Dtype::kInt8 || dtype == Dtype::kNf4 || dtype == Dtype::kFp4;
+  return dtype == Dtype::kInt8 || dtype == Dtype::kNf4 || dtype == Dtype::kFp4 || dtype == Dtype::kFp8;
 }
 
 /** Where weights are kept as they were packed, so that they are packed once. */

@@ -1,10 +1,5 @@
-/**
- * Owns bringing AWQ's 4-bit weights into the CPU's layout. Published by AutoAWQ and LMDeploy (version `gemm`): 32 bits
- * hold the codes of eight outputs for one input, in the order 0, 2, 4, 6, 1, 3, 5, 7 from the lowest; a weight is
- * (code - zero) * scale in fp16.
- */
-#include <cstring>
-
+/** Owns bringing AWQ's 4-bit weights, as `ops/awq.h` finds them in a checkpoint, into the CPU's layout. */
+#include "ops/awq.h"
 #include "ops/cpu/convert.h"
 #include "ops/cpu/cpu_ops.h"
 #include "ops/cpu/int4_matrix.h"
@@ -14,22 +9,8 @@ namespace tessera::cpu {
 
 namespace {
 
-/** Bit at which the code of each output of eight begins. */
-constexpr int kShifts[8] = {0, 16, 4, 20, 8, 24, 12, 28};
-
-/** The code of output `row` in line `line` of [lines][rows / 8]. */
-uint8_t code_at(const void* data, const HostTensor& part, size_t line, size_t row) {
-  uint32_t eight;
-  std::memcpy(&eight, static_cast<const char*>(data) + (line * (part.rows / 8) + row / 8) * 4, 4);
-  return eight >> kShifts[row % 8] & 15;
-}
-
-float scale_at(const HostTensor& part, size_t group, size_t row) {
-  return read_disk(static_cast<const char*>(part.scales), DiskType::kF16, group * part.rows + row);
-}
-
-/** Whether every weight of the scale is a number of fp16. */
-bool is_usable(float scale) { return scale >= 0 && scale * 15 < 65520.0f; }
+using awq::code_at;
+using awq::scale_at;
 
 /** The tensor's weights as fp16, [rows][cols]. */
 std::vector<uint16_t> expand(const HostTensor& part) {
@@ -52,11 +33,11 @@ std::unique_ptr<WeightMatrix> CpuOps::load_awq(std::span<const HostTensor> parts
   for (size_t i = 0; i < parts.size(); i++) {
     for (size_t group = 0; group < parts[i].cols / parts[i].group_cols; group++) {
       for (size_t row = 0; row < parts[i].rows; row++) {
-        if (!is_usable(scale_at(parts[i], group, row))) faults.add(i);
+        if (!awq::is_usable(scale_at(parts[i], group, row))) faults.add(i);
       }
     }
   }
-  faults.refuse_any("a scale is negative, no number or beyond what fp16 holds", "one of AWQ");
+  faults.refuse_any(awq::kUnusable, awq::kExpected);
   if (dtype_ != Dtype::kBf16) {
     std::vector<std::vector<uint16_t>> values;
     std::vector<HostTensor> expanded;

@@ -52,6 +52,7 @@ std::unique_ptr<WeightMatrix> CpuOps::make_matrix(std::span<const HostTensor> pa
     case WeightType::kAwq:
       if (dtype_ == Dtype::kBf16) return std::make_unique<Int4Matrix>(rows, cols, Format4{parts[0].group_cols}, kernels_);
       break;
+    case WeightType::kFp8:
     case WeightType::kBase: break;
   }
   return std::make_unique<PackedMatrix>(rows, cols, weight_disk_type(), weight_kernel());
@@ -71,6 +72,7 @@ std::unique_ptr<Matrix> CpuOps::load_matrix(std::span<const HostTensor> parts, J
     case WeightType::kInt8:
     case WeightType::kInt8Head: return load_int8(parts, join, type);
     case WeightType::kAwq: return load_awq(parts, join);
+    case WeightType::kFp8: refuse("load tensor " + parts[0].name, "the CPU has no products of FP8", "dtype int8");
     default: return load_int4(parts, join, type);
   }
 }

@@ -43,7 +43,7 @@ void copy_from_peer(const Rows& x, int from, const Rows& y, int to, cudaStream_t
 
 }  // namespace
 
-CudaOps::CudaOps(int device) : device_(device), gemm_(device_), inputs_(device_), sampler_(device_) {}
+CudaOps::CudaOps(int device) : device_(device), gemm_(device_), quantised_(device_, gemm_), inputs_(device_), sampler_(device_) {}
 
 CudaOps::~CudaOps() {
   (void)cudaSetDevice(device_.index());
@@ -123,7 +123,12 @@ void CudaOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, c
   if (epilogue.bias != nullptr) {
     product.bias = out.element == Element::kF32 ? static_cast<const void*>(epilogue.bias) : epilogue.bias + w.rows;
   }
-  gemm_.run(product);
+  if (const QuantisedMatrix* quantised = matrix.quantised(); quantised != nullptr) {
+    product.bias = nullptr;
+    quantised_.run(*quantised, product, epilogue.bias);
+  } else {
+    gemm_.run(product);
+  }
   if (epilogue.activation == Activation::kGelu) {
     must(bias_gelu(bf16_of(y), nullptr, y.rows, count(y.cols), device_.stream()), "run GELU");
   }
@@ -245,6 +250,7 @@ void CudaOps::embed(const EmbeddingTable& table, const StepLayout&, const float*
 }
 
 std::unique_ptr<KvCache> CudaOps::make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) {
+  quantised_.reserve();  // all weights are there, and the cache takes what is left
   return std::make_unique<PagedKv>(device_, shape, budget_bytes, min_blocks);
 }
 

@@ -12,6 +12,7 @@
 #include "ops/cuda/device.h"
 #include "ops/cuda/graphs.h"
 #include "ops/cuda/kernels/kernels.h"
+#include "ops/cuda/quantised_product.h"
 #include "ops/cuda/sampler.h"
 #include "ops/cuda/step_inputs.h"
 #include "ops/ops.h"
@@ -75,6 +76,9 @@ class CudaOps final : public Ops {
   uint64_t num_moves() const { return graphs_.num_forgotten(); }
 
  private:
+  /** The same of weights in few bits. */
+  std::unique_ptr<Matrix> load_quantised(std::span<const HostTensor> parts, Join join, WeightType type);
+
   /** x += scale * delta, which the norm that comes next does on its way, or else `settle`. */
   struct Pending {
     Rows x;
@@ -87,6 +91,7 @@ class CudaOps final : public Ops {
 
   Device device_;
   Gemm gemm_;
+  QuantisedProducts quantised_;
   StepInputs inputs_;
   Sampler sampler_;
   Graphs graphs_;

@@ -41,10 +41,8 @@ void read_bf16(const HostTensor& part, size_t first, size_t count, char* target)
 
 }  // namespace
 
-std::unique_ptr<Matrix> CudaOps::load_matrix(std::span<const HostTensor> parts, Join, WeightType type) {
-  if (type != WeightType::kBase) {
-    refuse("load tensor " + parts[0].name, "the GPU has no products of quantised weights", "dtype bf16");
-  }
+std::unique_ptr<Matrix> CudaOps::load_matrix(std::span<const HostTensor> parts, Join join, WeightType type) {
+  if (type != WeightType::kBase) return load_quantised(parts, join, type);
   size_t rows = 0;
   for (const HostTensor& part : parts) rows += part.rows;
   const size_t cols = parts[0].cols;

@@ -19,11 +19,25 @@ using Layout = struct LayoutState*;
 using Preference = struct PreferenceState*;
 
 inline constexpr int kSuccess = 0;       // cublasStatus_t
-inline constexpr int kCompute32F = 68;   // cublasComputeType_t: products of 16 bits, sums of fp32
+inline constexpr int kCompute32F = 68;   // cublasComputeType_t: products of 16 or 8 bits, sums of fp32
+inline constexpr int kCompute32I = 72;   // products of int8, sums of int32
 inline constexpr int32_t kTranspose = 1;  // cublasOperation_t
 
 /** cublasLtMatmulDescAttributes_t */
-enum OperationAttribute : int { kTransposeA = 3, kEpilogue = 7, kBiasPointer = 8, kBiasType = 26 };
+enum OperationAttribute : int {
+  kTransposeA = 3,
+  kEpilogue = 7,
+  kBiasPointer = 8,
+  kScalePointerA = 17,
+  kScalePointerB = 18,
+  kBiasType = 26,
+  kScaleModeA = 31,
+  kScaleModeB = 32,
+};
+/** cublasLtMatmulMatrixScale_t: one number for a matrix, or one for each line of a and of b. */
+inline constexpr int32_t kScaleMatrix = 0;
+inline constexpr int32_t kScaleLines = 3;  // of FP8 on sm_90 alone, from version 12.9 on
+inline constexpr size_t kScaleLinesVersion = 120900;
 /** cublasLtMatmulPreferenceAttributes_t */
 enum PreferenceAttribute : int {
   kMaxWorkspaceBytes = 1,

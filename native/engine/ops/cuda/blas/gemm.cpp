@@ -22,12 +22,23 @@ uint32_t alignment(const void* at, size_t stride_bytes = 0) {
 
 cudaDataType_t type_of(Element element) { return element == Element::kF32 ? CUDA_R_32F : CUDA_R_16BF; }
 
+cudaDataType_t result_type(const Product& product) {
+  return product.factors == Factors::kInt8 ? CUDA_R_32I : type_of(product.y_type);
+}
+
+cudaDataType_t factor_type(Factors factors) {
+  return factors == Factors::kInt8 ? CUDA_R_8I : factors == Factors::kFp8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
+}
+
+size_t factor_bytes(Factors factors) { return factors == Factors::kBf16 ? 2 : 1; }
+
 }  // namespace
 
 size_t Gemm::KeyHash::operator()(const Key& key) const {
   const uint64_t parts[] = {key.m, key.n, key.k, key.x_stride, key.y_stride,
                             key.x_align + 512ull * key.w_align + (key.y_align + 512ull * key.bias_align) * 262144,
-                            static_cast<uint64_t>(key.y_type) * 4 + key.adds * 2u + key.has_bias};
+                            static_cast<uint64_t>(key.y_type) * 32 + static_cast<uint64_t>(key.factors) * 8 +
+                                key.scales_rows * 4u + key.adds * 2u + key.has_bias};
   uint64_t hash = 0;
   for (const uint64_t part : parts) hash = (hash ^ part) * 0x9E3779B97F4A7C15u + (hash >> 29);
   return hash;
@@ -61,20 +72,31 @@ Gemm::Plan Gemm::make(const Product& product, const Key& key) const {
   Plan plan;
   lt::Preference preference = nullptr;
   try {
-    must_lt(lt_.operation_create(&plan.operation, lt::kCompute32F, CUDA_R_32F), "plan a product");
+    const bool is_int8 = product.factors == Factors::kInt8;
+    must_lt(lt_.operation_create(&plan.operation, is_int8 ? lt::kCompute32I : lt::kCompute32F,
+                                 is_int8 ? CUDA_R_32I : CUDA_R_32F),
+            "plan a product");
     const auto set = [&](int attribute, const auto& value) {
       must_lt(lt_.operation_set(plan.operation, attribute, &value, sizeof value), "plan a product");
     };
     set(lt::kTransposeA, lt::kTranspose);
     set(lt::kEpilogue, product.bias == nullptr ? lt::kEpilogueNone : lt::kEpilogueBias);
     if (product.bias != nullptr) {
-      set(lt::kBiasType, static_cast<int32_t>(type_of(product.y_type)));
+      set(lt::kBiasType, static_cast<int32_t>(product.factors == Factors::kFp8 ? CUDA_R_16BF : type_of(product.y_type)));
       set(lt::kBiasPointer, product.bias);
     }
-    const cudaDataType_t out = type_of(product.y_type);
-    must_lt(lt_.layout_create(&plan.w, CUDA_R_16BF, product.k, product.n, static_cast<int64_t>(product.k)),
+    if (product.factors == Factors::kFp8) {
+      const int32_t mode = product.scales_rows ? lt::kScaleLines : lt::kScaleMatrix;
+      set(lt::kScaleModeA, mode);
+      set(lt::kScaleModeB, mode);
+      set(lt::kScalePointerA, product.w_scales);
+      set(lt::kScalePointerB, product.x_scales);
+    }
+    const cudaDataType_t factor = factor_type(product.factors);
+    const cudaDataType_t out = result_type(product);
+    must_lt(lt_.layout_create(&plan.w, factor, product.k, product.n, static_cast<int64_t>(product.k)),
             "plan a product");
-    must_lt(lt_.layout_create(&plan.x, CUDA_R_16BF, product.k, product.m, static_cast<int64_t>(product.x_stride)),
+    must_lt(lt_.layout_create(&plan.x, factor, product.k, product.m, static_cast<int64_t>(product.x_stride)),
             "plan a product");
     must_lt(lt_.layout_create(&plan.y, out, product.n, product.m, static_cast<int64_t>(product.y_stride)),
             "plan a product");
@@ -108,11 +130,12 @@ Gemm::Plan Gemm::make(const Product& product, const Key& key) const {
 
 void Gemm::run(const Product& product) {
   if (product.m == 0) return;
-  const size_t y_bytes = element_bytes(product.y_type);
+  const size_t y_bytes = product.factors == Factors::kInt8 ? sizeof(int32_t) : element_bytes(product.y_type);
+  const size_t x_bytes = factor_bytes(product.factors);
   const Key key = {product.m, product.n, product.k, product.x_stride, product.y_stride,
-                   alignment(product.x, product.x_stride * 2), alignment(product.w, product.k * 2),
+                   alignment(product.x, product.x_stride * x_bytes), alignment(product.w, product.k * x_bytes),
                    alignment(product.y, product.y_stride * y_bytes), alignment(product.bias), product.y_type,
-                   product.adds, product.bias != nullptr};
+                   product.factors, product.adds, product.bias != nullptr, product.scales_rows};
   auto found = plans_.find(key);
   if (found == plans_.end()) {
     if (plans_.size() >= kMaxPlans) clear();
@@ -122,9 +145,20 @@ void Gemm::run(const Product& product) {
   if (product.bias != nullptr) {
     must_lt(lt_.operation_set(plan.operation, lt::kBiasPointer, &product.bias, sizeof product.bias), "multiply");
   }
-  const float alpha = 1;
-  const float beta = product.adds ? 1 : 0;
-  must_lt(lt_.multiply(handle_, plan.operation, &alpha, product.w, plan.w, product.x, plan.x, &beta, product.y, plan.y,
+  if (product.factors == Factors::kFp8) {
+    const auto point = [&](int attribute, const float* scales) {
+      must_lt(lt_.operation_set(plan.operation, attribute, &scales, sizeof scales), "multiply");
+    };
+    point(lt::kScalePointerA, product.w_scales);
+    point(lt::kScalePointerB, product.x_scales);
+  }
+  // Of the scale type.
+  const float alpha_float = 1, beta_float = product.adds ? 1 : 0;
+  const int32_t alpha_int = 1, beta_int = 0;
+  const bool is_int8 = product.factors == Factors::kInt8;
+  const void* alpha = is_int8 ? static_cast<const void*>(&alpha_int) : &alpha_float;
+  const void* beta = is_int8 ? static_cast<const void*>(&beta_int) : &beta_float;
+  must_lt(lt_.multiply(handle_, plan.operation, alpha, product.w, plan.w, product.x, plan.x, beta, product.y, plan.y,
                        product.y, plan.y, &plan.candidate.algorithm, workspace_.memory.get(), kWorkspaceBytes,
                        device_.stream()),
           "multiply");

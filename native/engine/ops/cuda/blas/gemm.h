@@ -9,6 +9,13 @@
 
 namespace tessera::cuda {
 
+/** What a product multiplies. */
+enum class Factors {
+  kBf16,
+  kInt8,  // y is int32 and takes nothing but the sum; n, k and strides are multiples of 4
+  kFp8,   // E4M3; bias is bf16; n, k and strides are multiples of 16
+};
+
 /** y [m][n] = x [m][k] w [n][k]^T (+ bias) (+ y), row-major; x and w bf16, y and bias bf16 or fp32 alike. */
 struct Product {
   size_t m = 0;
@@ -22,6 +29,11 @@ struct Product {
   size_t y_stride = 0;
   Element y_type = Element::kBf16;
   bool adds = false;  // to what y holds
+  Factors factors = Factors::kBf16;
+  // Of FP8, what codes are multiplied with: one number each, or one for each row of w and of x.
+  const float* w_scales = nullptr;
+  const float* x_scales = nullptr;
+  bool scales_rows = false;
 };
 
 class Gemm {
@@ -45,7 +57,8 @@ class Gemm {
     uint64_t m, n, k, x_stride, y_stride;
     uint32_t x_align, w_align, y_align, bias_align;
     Element y_type;
-    bool adds, has_bias;
+    Factors factors;
+    bool adds, has_bias, scales_rows;
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {

@@ -1,6 +1,7 @@
 /**
- * Owns products with weights in 4 or 8 bits that stand for bf16 numbers: NF4 and FP4, AWQ, FP8 E4M3. A few rows are
- * multiplied straight from codes; for many, all weights are expanded to bf16 once.
+ * Owns products with weights in 4 or 8 bits and activations in bf16: NF4 and FP4, AWQ and FP8 E4M3, which stand for bf16
+ * numbers, and int8, whose sums are multiplied with the row's scale. A few rows are multiplied straight from codes; for
+ * many, weights are expanded to bf16.
  *
  * Bytes of codes are the limit: n * k / 2 and 4 for each 64 weights (FP8: n * k), for 2 * rows * n * k flops. A warp takes
  * several rows of weights, so that activations, which come from L1, are loaded once for all of them. Values of 4-bit
@@ -32,6 +33,7 @@ __device__ __forceinline__ uint32_t word_of(const uint4& four, int i) {
 struct Table4 {
   static constexpr int kChunk = 32;
   static constexpr int kTable = 16;
+  static constexpr bool kScalesSums = false;
   struct Packed {
     uint4 codes;
     float scale;
@@ -52,6 +54,7 @@ struct Table4 {
 struct Awq4 {
   static constexpr int kChunk = 32;
   static constexpr int kTable = 0;
+  static constexpr bool kScalesSums = false;
   struct Packed {
     uint4 codes;
     float scale;
@@ -76,6 +79,7 @@ struct Awq4 {
 struct Fp8 {
   static constexpr int kChunk = 16;
   static constexpr int kTable = 0;
+  static constexpr bool kScalesSums = false;
   struct Packed {
     uint4 codes;
     float scale;
@@ -95,6 +99,26 @@ struct Fp8 {
         out[half * 4 + pair * 2] = round_to_bf16(values.x * packed.scale);
         out[half * 4 + pair * 2 + 1] = round_to_bf16(values.y * packed.scale);
       }
+    }
+  }
+};
+
+/** 16 whole numbers, which bf16 holds exactly. */
+struct Int8 {
+  static constexpr int kChunk = 16;
+  static constexpr int kTable = 0;
+  static constexpr bool kScalesSums = true;
+  struct Packed {
+    uint4 codes;
+  };
+  __device__ static Packed load(const CodedMatrix& w, int row, int chunk) {
+    return {*reinterpret_cast<const uint4*>(w.codes + static_cast<size_t>(row) * w.k + chunk * kChunk)};
+  }
+  __device__ static void decode(const Packed& packed, int run, const float*, float (&out)[kRun]) {
+#pragma unroll
+    for (int i = 0; i < kRun; i++) {
+      const uint32_t four = word_of(packed.codes, run * 2 + i / 4);
+      out[i] = static_cast<float>(static_cast<int8_t>(four >> (8 * (i % 4))));
     }
   }
 };
@@ -157,8 +181,10 @@ __global__ void __launch_bounds__(kWarps * 32, 3)
   for (int r = 0; r < kRows; r++) {
 #pragma unroll
     for (int b = 0; b < kBatch; b++) {
-      const float sum = warp_sum(sums[r][b]);
-      if (lane == 0 && b < batch && first_row + r < w.n) store(y, b, first_row + r, sum);
+      float sum = warp_sum(sums[r][b]);
+      if (lane != 0 || b >= batch || first_row + r >= w.n) continue;
+      if constexpr (Weights::kScalesSums) sum *= w.scales[first_row + r];
+      store(y, b, first_row + r, sum);
     }
   }
 }
@@ -181,6 +207,12 @@ __global__ void expand_kernel(CodedMatrix w, bf16* out) {
     for (int k = 0; k < kRun / 2; k++) eight.pairs[k] = __floats2bfloat162_rn(weights[k * 2], weights[k * 2 + 1]);
     *reinterpret_cast<Bf16x8*>(out + i * Weights::kChunk + run * kRun) = eight;
   }
+}
+
+/** Threads along a row of sums, a block row a row. */
+__global__ void scale_sums_kernel(float* y, size_t stride, int n, const float* scales) {
+  const int col = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (col < n) y[blockIdx.y * stride + col] *= scales[col];
 }
 
 /** Below so many rows of weights a warp takes one each, or there would be too few warps for a GPU. */
@@ -214,6 +246,7 @@ template <class Run>
 cudaError_t for_kind(const CodedMatrix& w, Run run) {
   if (w.kind == CodedMatrix::Kind::kTable4) return run(Table4());
   if (w.kind == CodedMatrix::Kind::kAwq4) return run(Awq4());
+  if (w.kind == CodedMatrix::Kind::kInt8) return run(Int8());
   return run(Fp8());
 }
 
@@ -233,6 +266,13 @@ cudaError_t expand_coded(const CodedMatrix& w, bf16* out, cudaStream_t stream) {
     return gpu::launch("expand", {.grid = dim3(blocks_for(chunks, 256)), .block = dim3(256), .stream = stream},
                        expand_kernel<Weights>, w, out);
   });
+}
+
+cudaError_t scale_sums(float* y, size_t stride, int rows, int n, const float* scales, cudaStream_t stream) {
+  const gpu::LaunchShape shape = {.grid = dim3(blocks_for(static_cast<size_t>(n), 256), static_cast<unsigned>(rows)),
+                                  .block = dim3(256),
+                                  .stream = stream};
+  return gpu::launch("scale_sums", shape, scale_sums_kernel, y, stride, n, scales);
 }
 
 }  // namespace tessera::cuda

@@ -170,18 +170,19 @@ cudaError_t feed_seen(const int32_t* drawn, const int32_t* from, const SamplingR
 // coded_product.cu
 /** Rows that are multiplied straight from codes; for more, `expand` to bf16 and multiply that. */
 inline constexpr int kMaxCodedRows = 8;
-/** Weights [n][k] in few bits, each of which stands for a bf16 number. */
+/** Weights [n][k] in few bits, each of which stands for a bf16 number; of int8 the code does, and sums are scaled. */
 struct CodedMatrix {
   enum class Kind {
     kTable4,  // values[code] * scale: NF4 and FP4
     kAwq4,    // (code - zero) * scale in fp16
     kFp8,     // E4M3 * scale
+    kInt8,    // code; a row's sum * scale
   };
   Kind kind = Kind::kTable4;
   int n = 0;
   int k = 0;                        // a multiple of 64
-  const uint8_t* codes = nullptr;   // 4 bits: [n][k / 2], even columns in the low half; FP8: [n][k]; 16-byte aligned
-  const float* scales = nullptr;    // [n][k / group_cols]; FP8: [n]
+  const uint8_t* codes = nullptr;   // 4 bits: [n][k / 2], even columns in the low half; 8: [n][k]; 16-byte aligned
+  const float* scales = nullptr;    // [n][k / group_cols]; 8 bits: [n]
   const uint8_t* zeros = nullptr;   // [n][k / group_cols], AWQ alone
   int group_cols = 64;              // a multiple of 64, 4 bits alone
   const float* values = nullptr;    // [16] by code, kTable4 alone
@@ -197,8 +198,10 @@ struct ProductTarget {
 /** y = x w^T of at most kMaxCodedRows rows; x [rows][k], `x_stride` apart, 16-byte aligned. */
 cudaError_t multiply_coded(const CodedMatrix& w, const __nv_bfloat16* x, size_t x_stride, int rows,
                            const ProductTarget& y, cudaStream_t stream);
-/** All weights as bf16 [n][k]. */
+/** All weights as bf16 [n][k]; of int8 the codes. */
 cudaError_t expand_coded(const CodedMatrix& w, __nv_bfloat16* out, cudaStream_t stream);
+/** y[r][i] *= scales[i]: what products of expanded int8 codes still lack. */
+cudaError_t scale_sums(float* y, size_t stride, int rows, int n, const float* scales, cudaStream_t stream);
 
 // int8_product.cu
 /** Values from this magnitude on are multiplied in 16 bits, as LLM.int8 does. */
@@ -221,11 +224,24 @@ struct Int8Matrix {
 };
 cudaError_t quantise_rows(const __nv_bfloat16* x, size_t x_stride, int rows, int k, const Int8Rows& out,
                           cudaStream_t stream);
-/** y = x w^T of few rows, from their codes and, for outliers, from `x` itself. */
+/** y = x w^T of at most kMaxCodedRows rows, from their codes and, for outliers, from `x` itself. */
 cudaError_t multiply_int8(const Int8Matrix& w, const __nv_bfloat16* x, size_t x_stride, const Int8Rows& coded, int rows,
                           const ProductTarget& y, cudaStream_t stream);
 /** The same from sums [rows][n] of products of codes, which another kernel has computed. */
 cudaError_t finish_int8(const int32_t* sums, const Int8Matrix& w, const __nv_bfloat16* x, size_t x_stride,
                         const Int8Rows& coded, int rows, const ProductTarget& y, cudaStream_t stream);
+
+// fp8_rows.cu
+/** Rows of activations in E4M3: x = codes * scale. */
+struct Fp8Rows {
+  uint8_t* codes = nullptr;  // [rows][k]
+  float* scales = nullptr;   // [rows]; the first where they share one
+};
+/** Each row by its own largest value. k a multiple of 16, codes 16-byte aligned. */
+cudaError_t quantise_fp8_rows(const __nv_bfloat16* x, size_t x_stride, int rows, int k, const Fp8Rows& out,
+                              cudaStream_t stream);
+/** All rows by the largest value of all, for products that take one scale; `largest` [rows] is workspace. */
+cudaError_t quantise_fp8_together(const __nv_bfloat16* x, size_t x_stride, int rows, int k, float* largest,
+                                  const Fp8Rows& out, cudaStream_t stream);
 
 }  // namespace tessera::cuda

@@ -21,6 +21,7 @@ struct Coded {
   std::vector<double> values;  // [n][k], as bf16 holds them
   std::unique_ptr<Array<uint8_t>> codes, zeros;
   std::unique_ptr<Array<float>> scales, table;
+  std::vector<float> row_scales;  // that sums are multiplied with; empty: none
 
   void place(std::vector<uint8_t> code_bytes, std::vector<float> scale_values, std::vector<uint8_t> zero_bytes = {0}) {
     codes.reset(new Array<uint8_t>(std::move(code_bytes)));
@@ -81,6 +82,24 @@ Coded awq(int n, int k, int group_cols) {
   return out;
 }
 
+/** Weights in int8 whose rows' sums are scaled: as in the head. */
+Coded int8_head(int n, int k) {
+  Coded out;
+  out.matrix = {.kind = CodedMatrix::Kind::kInt8, .n = n, .k = k};
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+  for (int row = 0; row < n; row++) {
+    scales.push_back(0.0003f * static_cast<float>(1 + row % 6));
+    for (int col = 0; col < k; col++) {
+      codes.push_back(static_cast<uint8_t>(random_engine()()));
+      out.values.push_back(static_cast<int8_t>(codes.back()));
+    }
+  }
+  out.place(codes, scales);
+  out.row_scales = scales;
+  return out;
+}
+
 /** What E4M3's bits stand for: 4 bits of exponent around 7, 3 of fraction. */
 double e4m3(uint8_t bits) {
   const int exponent = bits >> 3 & 15, fraction = bits & 7;
@@ -115,9 +134,11 @@ void check_coded(const Coded& weights, int batch) {
   std::vector<double> product(batch * y_stride, 0), expected;
   for (int b = 0; b < batch; b++) {
     for (int row = 0; row < n; row++) {
+      double& sum = product[b * y_stride + row];
       for (int col = 0; col < k; col++) {
-        product[b * y_stride + row] += value_of(x.given()[b * x_stride + col]) * weights.values[static_cast<size_t>(row) * k + col];
+        sum += value_of(x.given()[b * x_stride + col]) * weights.values[static_cast<size_t>(row) * k + col];
       }
+      if (!weights.row_scales.empty()) sum *= weights.row_scales[row];
     }
   }
   const bool are_many = n > 2000;
@@ -234,8 +255,86 @@ TEST(products_of_fp8_weights) {
   check_coded(fp8(34, 576), 5);
 }
 
+TEST(products_of_8_bit_weights_alone) {
+  check_coded(int8_head(13, 64), 1);
+  check_coded(int8_head(21, 1088), 6);
+}
+
+TEST(sums_of_expanded_weights_are_scaled) {
+  const int rows = 3, n = 300, stride = 305;
+  Array<float> y(random_floats(rows * stride)), scales(random_floats(n));
+  must(scale_sums(y.data(), stride, rows, n, scales.data(), nullptr));
+  std::vector<double> expected;
+  for (int i = 0; i < rows * stride; i++) {
+    const float before = y.given()[i];
+    expected.push_back(i % stride < n ? before * scales.given()[i % stride] : before);
+  }
+  CHECK_NEAR(0, y.read(), expected);
+}
+
+TEST(activations_in_fp8) {
+  const int k = 2080;
+  for (const int rows : {1, 5}) {
+    const size_t stride = k + 8;
+    std::vector<bf16> values = random_bf16(rows * stride);
+    for (int i = 0; i < k; i++) values[i] = __float2bfloat16(value_of(values[i]) * 30);
+    if (rows > 1) std::fill_n(values.begin() + stride, k, __float2bfloat16(0));
+    Array<bf16> x(values);
+    double overall = 0;
+    for (int r = 0; r < rows; r++) {
+      for (int i = 0; i < k; i++) overall = std::max(overall, std::fabs(value_of(values[r * stride + i])));
+    }
+    for (const bool is_together : {false, true}) {
+      Array<uint8_t> codes(static_cast<size_t>(rows) * k);
+      Array<float> scales(rows), largest(rows);
+      const Fp8Rows out = {codes.data(), scales.data()};
+      if (is_together) must(quantise_fp8_together(x.data(), stride, rows, k, largest.data(), out, nullptr));
+      else must(quantise_fp8_rows(x.data(), stride, rows, k, out, nullptr));
+      std::vector<double> expected_codes, expected_scales;
+      std::vector<float> got, got_scales = scales.read();
+      for (int r = 0; r < rows; r++) {
+        double most = is_together ? overall : 0;
+        for (int i = 0; i < k; i++) most = std::max(most, std::fabs(value_of(values[r * stride + i])));
+        expected_scales.push_back(static_cast<float>(most) / 448.0f);
+        const float factor = most > 0 ? 448.0f / static_cast<float>(most) : 0;
+        for (int i = 0; i < k; i++) {
+          const float value = static_cast<float>(value_of(values[r * stride + i])) * factor;
+          // The nearest of all codes, the even one half way.
+          int best = 0;
+          for (int code = 0; code < 127; code++) {
+            const double off = std::fabs(e4m3(static_cast<uint8_t>(code)) - std::fabs(value));
+            const double least = std::fabs(e4m3(static_cast<uint8_t>(best)) - std::fabs(value));
+            if (off < least || (off == least && code % 2 == 0)) best = code;
+          }
+          expected_codes.push_back(std::signbit(value) ? -e4m3(static_cast<uint8_t>(best)) : e4m3(static_cast<uint8_t>(best)));
+        }
+      }
+      for (const uint8_t code : codes.read()) got.push_back(static_cast<float>(e4m3(code)));
+      CHECK_NEAR(0, got, expected_codes);
+      if (is_together) got_scales.resize(1), expected_scales.resize(1);
+      CHECK_NEAR(0, got_scales, expected_scales);
+    }
+  }
+}
+
+TEST(what_is_not_finite_is_no_number_in_fp8_and_scales_no_other) {
+  std::vector<bf16> values = random_bf16(3 * 64);
+  values[70] = __float2bfloat16(INFINITY), values[5] = __float2bfloat16(NAN);
+  Array<bf16> x(values);
+  Array<uint8_t> codes(3 * 64);
+  Array<float> scales(3), largest(3);
+  for (const bool is_together : {false, true}) {
+    if (is_together) must(quantise_fp8_together(x.data(), 64, 3, 64, largest.data(), {codes.data(), scales.data()}, nullptr));
+    else must(quantise_fp8_rows(x.data(), 64, 3, 64, {codes.data(), scales.data()}, nullptr));
+    const std::vector<uint8_t> got = codes.read();
+    for (size_t i = 0; i < got.size(); i++) CHECK_EQUAL((got[i] & 0x7F) == 0x7F, i == 70 || i == 5);
+    CHECK(scales.read()[0] > 0 && scales.read()[0] < 1);
+  }
+}
+
 TEST(products_of_so_many_rows_that_a_warp_takes_four) {
   check_coded(bitsandbytes(WeightType::kNf4, 2051, 64), 2);
+  check_coded(int8_head(2051, 64), 2);
 }
 
 TEST(products_of_8_bit_weights_and_activations) {
@@ -267,4 +366,7 @@ TEST(shapes_that_cannot_be_multiplied_are_refused) {
   CHECK(multiply_coded(odd, x.data(), 64, 1, {y.data(), 3}, nullptr) == cudaErrorInvalidValue);
   CHECK(multiply_coded(weights.matrix, x.data(), 64, 9, {y.data(), 3}, nullptr) == cudaErrorInvalidValue);
   CHECK(expand_coded(odd, y.data(), nullptr) == cudaErrorInvalidValue);
+  const Fp8Rows none = {};
+  CHECK(quantise_fp8_rows(x.data(), 64, 1, 60, none, nullptr) == cudaErrorInvalidValue);
+  CHECK(quantise_fp8_together(x.data(), 60, 1, 64, nullptr, none, nullptr) == cudaErrorInvalidValue);
 }
