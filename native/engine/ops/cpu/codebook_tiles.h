@@ -6,30 +6,6 @@
  *   add_pairs(sum, weights, pair)  sums of 2 products a lane
  */
 
-/** The largest of positive lanes. */
-inline int32_t largest_lane(VecInt v) {
-  int32_t lanes[kWidth];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; i++) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
-}
-
-/** The largest magnitude of a block; infinity or NaN where not all are numbers. */
-inline float largest_of_block(const float* x) {
-  VecInt largest = {};
-  for (size_t i = 0; i < kCodeBlock; i += kWidth) {
-    // Magnitudes are in the order of their bits, what is no number above all.
-    const VecInt magnitude = load_int(x + i) & splat_int(0x7fffffff);
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  const int32_t bits = largest_lane(largest);
-  float out;
-  __builtin_memcpy(&out, &bits, 4);
-  return out;
-}
-
 void codebook_pack(const float* x, size_t stride, int rows, size_t k, float unit, void* packed) {
   const float step = 1.0f / (kCodebookActivation * unit);
   char* out = static_cast<char*>(packed);
@@ -38,20 +14,19 @@ void codebook_pack(const float* x, size_t stride, int rows, size_t k, float unit
     uint32_t* pairs = reinterpret_cast<uint32_t*>(out) + rows;
     for (int r = 0; r < rows; r++) {
       const float* row = x + r * stride + first;
-      const float largest = largest_of_block(row);
+      const float largest = largest_magnitude(row, kCodeBlock);
       const bool are_numbers = largest < __builtin_inff();
       const float factor = largest > 1e-30f && are_numbers ? kCodebookActivation / largest : 0.0f;
       scales[r] = are_numbers ? largest * step : __builtin_nanf("");
-      alignas(64) int32_t whole[kCodeBlock] = {};
-      if (factor > 0) {
-        for (size_t i = 0; i < kCodeBlock; i += kWidth) {
-          const VecInt v = round_to_int(load(row + i) * splat(factor));
-          __builtin_memcpy(whole + i, &v, sizeof v);
-        }
+      alignas(64) int16_t whole[kCodeBlock] = {};
+      for (size_t i = 0; factor > 0 && i < kCodeBlock; i += kWidth) {
+        store_words(round_to_int(load(row + i) * splat(factor)), whole + i);
       }
-      for (size_t p = 0; p < kCodeBlock / 2; p++) {
-        pairs[p * rows + r] = (static_cast<uint32_t>(whole[2 * p]) & 0xffff) | static_cast<uint32_t>(whole[2 * p + 1]) << 16;
+      if (rows == 1) {
+        __builtin_memcpy(pairs, whole, sizeof whole);
+        continue;
       }
+      for (size_t p = 0; p < kCodeBlock / 2; p++) __builtin_memcpy(pairs + p * rows + r, whole + 2 * p, 4);
     }
   }
 }

@@ -95,6 +95,8 @@ class CpuOps final : public Ops {
 
   /** The matrix that alone reads y, where y's memory holds as much packed as plain; else null. */
   const WeightMatrix* reader_of(const Rows& y) const;
+  /** Whether a product should write y tile by tile, [cols / 32][rows][32] each, for its reader to pack. */
+  bool writes_tiles(const Rows& y) const;
   /** Whether a product may write y as the pairs its reader takes. */
   bool writes_pairs(const Rows& y) const;
   /** Where the columns from `col` on go of a tile of `rows` rows from `row` on. */
@@ -127,6 +129,8 @@ class CpuOps final : public Ops {
   MemoryPieces weights_;
   /** The rows that lie packed in their own memory, until their reader comes. */
   const float* packed_rows_ = nullptr;
+  /** The rows that lie tile by tile in their own memory, until their reader comes. */
+  const float* tiled_rows_ = nullptr;
   AlignedMemory packed_;                // activations of the product at hand
   std::vector<std::vector<Outlier>> outliers_;  // of each tile in it
   std::vector<AlignedMemory> scratch_;  // one a thread

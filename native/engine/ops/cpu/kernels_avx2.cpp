@@ -42,6 +42,11 @@ inline void store_bytes(VecInt whole, uint8_t* p) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
                    _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
 }
+inline void store_words(VecInt whole, int16_t* p) {
+  const __m256i words = _mm256_packs_epi32((__m256i)whole, (__m256i)whole);  // four of each half, twice
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_unpacklo_epi64(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
 
 #include "ops/cpu/quant_tiles.h"
 

@@ -35,6 +35,9 @@ inline VecInt round_to_int(Vec x) { return (VecInt)_mm512_cvtps_epi32((__m512)x)
 inline void store_bytes(VecInt whole, uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)whole));
 }
+inline void store_words(VecInt whole, int16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16((__m512i)whole));
+}
 
 #include "ops/cpu/quant_tiles.h"
 

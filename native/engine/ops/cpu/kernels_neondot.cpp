@@ -39,6 +39,7 @@ inline void store_bytes(VecInt whole, uint8_t* p) {
   const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
   vst1_lane_u32(reinterpret_cast<uint32_t*>(p), vreinterpret_u32_u8(bytes), 0);
 }
+inline void store_words(VecInt whole, int16_t* p) { vst1_s16(p, vmovn_s32((int32x4_t)whole)); }
 inline float round_to_half(float value) {
   return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(value))), 0);
 }

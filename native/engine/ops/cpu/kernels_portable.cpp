@@ -41,6 +41,9 @@ inline VecInt round_to_int(Vec x) {
 inline void store_bytes(VecInt whole, uint8_t* p) {
   for (int i = 0; i < kWidth; i++) p[i] = static_cast<uint8_t>(whole[i]);
 }
+inline void store_words(VecInt whole, int16_t* p) {
+  for (int i = 0; i < kWidth; i++) p[i] = static_cast<int16_t>(whole[i]);
+}
 
 #include "ops/cpu/quant_tiles.h"
 

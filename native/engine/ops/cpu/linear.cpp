@@ -14,6 +14,13 @@ namespace {
 /** Tiles of rows that share one pass over the weights, at most. */
 constexpr size_t kTilesPerBlock = 16;
 
+/** Rows of a tile that lies [cols / 32][rows][32]. */
+void untile(const float* tile, int rows, size_t cols, float* out) {
+  for (size_t col = 0; col < cols; col += kPanelWidth) {
+    for (int r = 0; r < rows; r++, tile += kPanelWidth) std::copy(tile, tile + kPanelWidth, out + r * cols + col);
+  }
+}
+
 /** Adds a bias to a tile [rows][32]. */
 void add_bias(float* tile, int rows, int cols, const float* bias) {
   for (int r = 0; r < rows; r++) {
@@ -46,10 +53,20 @@ const char* CpuOps::pack(const Rows& x, const WeightMatrix& matrix, const RowTil
   packed_.reserve(x.rows * row_bytes);
   char* out = packed_.as<char>();
   if (outliers_.size() < tiles.count) outliers_.resize(tiles.count);
-  parallel(tiles.count, kElementCost * x.rows * x.cols, [&](size_t tile, int) {
+  const bool are_tiled = tiled_rows_ == x.data && x.reader == &matrix;
+  if (are_tiled) {
+    tiled_rows_ = nullptr;
+    reserve_scratch(tiles.rows * x.cols * 4);
+  }
+  parallel(tiles.count, kElementCost * x.rows * x.cols, [&](size_t tile, int thread) {
     const size_t first = tile * tiles.rows;
+    const float* rows = x.data + first * x.stride;
+    if (are_tiled) {
+      untile(rows, tiles.size(tile), x.cols, scratch_[thread].f32());
+      rows = scratch_[thread].f32();
+    }
     outliers_[tile].clear();
-    matrix.pack(x.data + first * x.stride, x.stride, tiles.size(tile), out + first * row_bytes, outliers_[tile]);
+    matrix.pack(rows, x.stride, tiles.size(tile), out + first * row_bytes, outliers_[tile]);
   });
   return out;
 }
@@ -112,6 +129,11 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
   });
 }
 
+bool CpuOps::writes_tiles(const Rows& y) const {
+  // Stores that go on where the last ones ended: far quicker than some columns here and there in rows far apart.
+  return y.rows > static_cast<size_t>(kernels_.max_rows) && reader_of(y) != nullptr && y.cols % kPanelWidth == 0;
+}
+
 bool CpuOps::writes_pairs(const Rows& y) const {
   const WeightMatrix* reader = kernels_.finish_packed == nullptr ? nullptr : reader_of(y);
   return reader != nullptr && reader->takes_bf16_pairs() && y.cols % kPanelWidth == 0;
@@ -123,6 +145,7 @@ uint32_t* CpuOps::pairs_at(const Rows& y, size_t row, int rows, size_t col) {
 
 void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {
   const bool pairs = epilogue.scale == nullptr && epilogue.residual == nullptr && writes_pairs(y);
+  const bool tiled = !pairs && writes_tiles(y);
   multiply(x, static_cast<const WeightMatrix&>(w), 1, [&](const auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel * kPanelWidth;
     TileEnd end;
@@ -131,8 +154,8 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     end.scale = epilogue.scale == nullptr ? nullptr : epilogue.scale + col;
     end.residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + row * epilogue.residual_stride + col;
     end.residual_stride = epilogue.residual_stride;
-    end.out = y.data + row * y.stride + col;
-    end.out_stride = y.stride;
+    end.out = y.data + row * y.stride + (tiled ? col * rows : col);
+    end.out_stride = tiled ? kPanelWidth : y.stride;
     end.cols = static_cast<int>(std::min<size_t>(kPanelWidth, w.rows - col));
     if (pairs) {
       kernels_.finish_packed(sums[0], rows, end, pairs_at(y, row, rows, col));
@@ -141,11 +164,13 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     }
   });
   if (pairs) packed_rows_ = y.data;
+  if (tiled) tiled_rows_ = y.data;
 }
 
 void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) {
   const auto& matrix = static_cast<const WeightMatrix&>(gate_up);
   const bool pairs = writes_pairs(y);
+  const bool tiled = !pairs && writes_tiles(y);
   multiply(x, matrix, 2, [&](auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel / 2 * kPanelWidth;
     const int cols = static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col));
@@ -156,10 +181,12 @@ void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bi
     if (pairs) {
       kernels_.finish_swiglu_packed(sums[0], sums[1], rows, pairs_at(y, row, rows, col));
     } else {
-      kernels_.finish_swiglu(sums[0], sums[1], rows, cols, y.data + row * y.stride + col, y.stride);
+      float* out = y.data + row * y.stride + (tiled ? col * rows : col);
+      kernels_.finish_swiglu(sums[0], sums[1], rows, cols, out, tiled ? kPanelWidth : y.stride);
     }
   });
   if (pairs) packed_rows_ = y.data;
+  if (tiled) tiled_rows_ = y.data;
 }
 
 }  // namespace tessera::cpu

@@ -2,49 +2,77 @@
  * Owns the inner loops of quantised weights, written over vec.h for every instruction set. Included by each
  * kernels_*.cpp inside its own namespace, after tiles.h. Limit: as in tiles.h. Sums of int8 products are whole numbers,
  * so they are the same on every set. Expects of the set:
- *   round_to_int(x), store_bytes(whole, p)           to nearest even; the low byte of each lane
+ *   round_to_int(x), store_bytes(whole, p), store_words(whole, p)  to nearest even; the low byte, or two, of each lane
  *   Int8Columns, split_columns(weights), add_products(sum, columns, four activations)  sums of 4 products a lane
  */
 
-/** Largest magnitude below `limit`; `has_outliers` where something is not below. */
-inline float largest_below(const float* x, size_t n, float limit, bool* has_outliers) {
-  Vec largest = {};
-  VecInt outside = {};
-  for_vectors(n, [&](size_t i, size_t m) {
-    const Vec magnitude = (Vec)((VecInt)load_n(x + i, m) & splat_int(0x7fffffff));
-    const VecInt inside = magnitude < splat(limit);
-    outside |= ~inside;
-    const Vec kept = (Vec)((VecInt)magnitude & inside);
-    largest = kept > largest ? kept : largest;
-  });
-  float most = 0;
-  int32_t any = 0;
-  for (int i = 0; i < kWidth; i++) {
-    most = largest[i] > most ? largest[i] : most;
-    any |= outside[i];
+/** The largest of positive lanes. */
+inline int32_t largest_lane(VecInt v) {
+  int32_t lanes[kWidth];
+  __builtin_memcpy(lanes, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; i++) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
   }
-  *has_outliers = any != 0;
-  return most;
+  return lanes[0];
 }
 
-/** A row to codes from 1 to 255, zero being 128; outliers become zero. */
-float quantise_row(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers) {
+inline VecInt magnitude_bits(Vec v) { return (VecInt)v & splat_int(0x7fffffff); }
+
+/** The largest magnitude; infinity or NaN where not all are numbers. Magnitudes are in the order of their bits. */
+inline float largest_magnitude(const float* x, size_t n) {
+  VecInt largest = {};
+  for_vectors(n, [&](size_t i, size_t m) {
+    const VecInt bits = magnitude_bits(load_n(x + i, m));
+    largest = bits > largest ? bits : largest;
+  });
+  const int32_t bits = largest_lane(largest);
+  float out;
+  __builtin_memcpy(&out, &bits, 4);
+  return out;
+}
+
+/** The largest magnitude below `limit`. */
+inline float largest_below(const float* x, size_t n, float limit) {
+  Vec largest = {};
+  for_vectors(n, [&](size_t i, size_t m) {
+    const VecInt bits = magnitude_bits(load_n(x + i, m));
+    const Vec kept = (Vec)(bits & ((Vec)bits < splat(limit)));
+    largest = kept > largest ? kept : largest;
+  });
+  const int32_t bits = largest_lane((VecInt)largest);
+  float out;
+  __builtin_memcpy(&out, &bits, 4);
+  return out;
+}
+
+/** A row to codes from 1 to 255, zero being 128; magnitudes from `limit` on become zero, where there are such. */
+template <bool HAS_OUTLIERS>
+inline void write_codes(const float* x, size_t k, float limit, float factor, int row, int rows, void* packed) {
   constexpr size_t kRun = 64;
-  const float largest = largest_below(x, k, limit, has_outliers);
-  // Below this the factor would overflow; such a row is as good as zero.
-  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
   uint32_t* out = static_cast<uint32_t*>(packed) + row;
   for (size_t first = 0; first < k; first += kRun) {
     const size_t count = k - first < kRun ? k - first : kRun;
     alignas(64) uint8_t codes[kRun];
     if (count < kRun) __builtin_memset(codes, 128, kRun);
     for_vectors(count, [&](size_t i, size_t m) {
-      const Vec v = load_n(x + first + i, m);
-      const Vec magnitude = (Vec)((VecInt)v & splat_int(0x7fffffff));
-      const VecInt inside = magnitude < splat(limit);
-      store_bytes(round_to_int((Vec)((VecInt)v & inside) * splat(factor)) + splat_int(128), codes + i);
+      Vec v = load_n(x + first + i, m);
+      if (HAS_OUTLIERS) v = (Vec)((VecInt)v & ((Vec)magnitude_bits(v) < splat(limit)));
+      store_bytes(round_to_int(v * splat(factor)) + splat_int(128), codes + i);
     });
     for (size_t i = 0; i < count; i += 4) __builtin_memcpy(out + (first + i) / 4 * rows, codes + i, 4);
+  }
+}
+
+float quantise_row(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers) {
+  float largest = largest_magnitude(x, k);
+  *has_outliers = !(largest < limit);
+  if (*has_outliers) largest = largest_below(x, k, limit);
+  // Below this the factor would overflow; such a row is as good as zero.
+  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
+  if (*has_outliers) {
+    write_codes<true>(x, k, limit, factor, row, rows, packed);
+  } else {
+    write_codes<false>(x, k, limit, factor, row, rows, packed);
   }
   return factor > 0 ? largest / 127.0f : 0.0f;
 }
@@ -113,8 +141,8 @@ void int8_add_column(const void* panel, size_t col, float value, const float* sc
 /** A row to codes of two bytes from 1 to 65,535, zero being 32,768. */
 float quantise_wide_row(const float* x, size_t k, int row, int rows, void* packed) {
   constexpr size_t kRun = 64;
-  bool has_others = false;
-  const float largest = largest_below(x, k, __builtin_inff(), &has_others);
+  const float largest = largest_magnitude(x, k);
+  const bool has_others = !(largest < __builtin_inff());
   const float factor = largest > 1e-30f && !has_others ? 32767.0f / largest : 0.0f;
   uint32_t* out = static_cast<uint32_t*>(packed) + 2 * row;
   for (size_t first = 0; first < k; first += kRun) {
