@@ -95,8 +95,6 @@ class CpuOps final : public Ops {
 
   /** The matrix that alone reads y, where y's memory holds as much packed as plain; else null. */
   const WeightMatrix* reader_of(const Rows& y) const;
-  /** Whether a product should write y tile by tile, [cols / 32][rows][32] each, for its reader to pack. */
-  bool writes_tiles(const Rows& y) const;
   /** Whether a product may write y as the pairs its reader takes. */
   bool writes_pairs(const Rows& y) const;
   /** Where the columns from `col` on go of a tile of `rows` rows from `row` on. */
@@ -108,10 +106,10 @@ class CpuOps final : public Ops {
   const char* pack(const Rows& x, const WeightMatrix& matrix, const RowTiles& tiles);
   /**
    * The loop of every product: sums of `together` panels side by side go to end(sums, tile's first row, its rows, first
-   * panel).
+   * panel); begin(the same without sums) comes before they are made.
    */
-  template <class End>
-  void multiply(const Rows& x, const WeightMatrix& matrix, size_t together, End&& end);
+  template <class Begin, class End>
+  void multiply(const Rows& x, const WeightMatrix& matrix, size_t together, Begin&& begin, End&& end);
   /** Memory of one thread, at least `bytes`. Call before the loop that uses it. */
   void reserve_scratch(size_t bytes);
 
@@ -129,8 +127,6 @@ class CpuOps final : public Ops {
   MemoryPieces weights_;
   /** The rows that lie packed in their own memory, until their reader comes. */
   const float* packed_rows_ = nullptr;
-  /** The rows that lie tile by tile in their own memory, until their reader comes. */
-  const float* tiled_rows_ = nullptr;
   AlignedMemory packed_;                // activations of the product at hand
   std::vector<std::vector<Outlier>> outliers_;  // of each tile in it
   std::vector<AlignedMemory> scratch_;  // one a thread

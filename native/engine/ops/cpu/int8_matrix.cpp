@@ -27,8 +27,7 @@ void Int8Matrix::pack_row(size_t row, const float* values) {
   // The kernel's rounding of activations is bitsandbytes' of weights too; only they are stored 128 too large.
   auto* panel = reinterpret_cast<uint32_t*>(panel_start(row / kPanelWidth));
   const int lane = static_cast<int>(row % kPanelWidth);
-  bool has_outliers = false;
-  scales()[row] = kernel_->quantise(values, cols, INFINITY, lane, kPanelWidth, panel, &has_outliers);
+  scales()[row] = kernel_->quantise(values, cols, lane, kPanelWidth, panel);
   int32_t sum = 0;
   for (size_t step = 0; step < steps_; step++) {
     uint32_t& four = panel[step * kPanelWidth + lane];
@@ -40,16 +39,15 @@ void Int8Matrix::pack_row(size_t row, const float* values) {
 
 void Int8Matrix::pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const {
   float* scales = reinterpret_cast<float*>(packed + row_codes() * rows);
+  if (is_wide()) {
+    for (int r = 0; r < rows; r++) scales[r] = kernel_->quantise_wide(x + r * stride, cols, r, rows, packed);
+    return;
+  }
+  bool has_outliers[kMaxRows];
+  kernel_->quantise_tile(x, stride, rows, cols, kOutlier, packed, scales, has_outliers);
   for (int r = 0; r < rows; r++) {
     const float* row = x + r * stride;
-    if (is_wide()) {
-      scales[r] = kernel_->quantise_wide(row, cols, r, rows, packed);
-      continue;
-    }
-    bool has_outliers = false;
-    scales[r] = kernel_->quantise(row, cols, kOutlier, r, rows, packed, &has_outliers);
-    if (!has_outliers) continue;
-    for (size_t i = 0; i < cols; i++) {
+    for (size_t i = 0; has_outliers[r] && i < cols; i++) {
       // A NaN is one too: it must reach the result.
       if (!(std::fabs(row[i]) < kOutlier)) outliers.push_back({r, i, from_bf16(to_bf16(row[i]))});
     }

@@ -145,17 +145,20 @@ struct CodebookKernel {
  * [K / 4][rows][high, low][4], of 16 bits in two bytes, stored 32,768 too large.
  */
 struct Int8Kernel {
+  /** Writes row `row` of a tile of `rows` and returns its scale: of weights, all of them numbers. */
+  float (*quantise)(const float* x, size_t k, int row, int rows, void* packed);
   /**
-   * Writes row `row` of a tile of `rows`, magnitudes from `limit` on as zero, and returns the row's scale; says whether
-   * there were such.
+   * Writes a tile of rows [rows][k] of stride `stride`, magnitudes from `limit` on as zero, with the scale of each; says
+   * of each whether it has such.
    */
-  float (*quantise)(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers);
+  void (*quantise_tile)(const float* x, size_t stride, int rows, size_t k, float limit, void* packed, float* scales,
+                        bool* has_outliers);
   /** c [rows][32] = (a * panel - corrections) * scales. Few rows meanwhile ask for as many bytes from `next` on. */
   void (*tile)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales, const float* scales,
                const int32_t* corrections, float* c, const void* next);
   /** c [32] += value * column `col` of the panel. */
   void (*add_column)(const void* panel, size_t col, float value, const float* scales, float* c);
-  /** `quantise` of wide activations; the scale of a row that has what is no number is none either. */
+  /** `quantise` to wide activations; the scale of a row that has what is no number is none either. */
   float (*quantise_wide)(const float* x, size_t k, int row, int rows, void* packed);
   /** `tile` of wide activations. */
   void (*tile_wide)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales,

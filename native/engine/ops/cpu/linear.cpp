@@ -14,10 +14,11 @@ namespace {
 /** Tiles of rows that share one pass over the weights, at most. */
 constexpr size_t kTilesPerBlock = 16;
 
-/** Rows of a tile that lies [cols / 32][rows][32]. */
-void untile(const float* tile, int rows, size_t cols, float* out) {
-  for (size_t col = 0; col < cols; col += kPanelWidth) {
-    for (int r = 0; r < rows; r++, tile += kPanelWidth) std::copy(tile, tile + kPanelWidth, out + r * cols + col);
+/** Asks for the memory of a tile of results, so that it has come when they are there to be stored. */
+void ask_for(const float* out, size_t stride, int rows) {
+  for (int r = 0; r < rows; r++, out += stride) {
+    __builtin_prefetch(out, 1);
+    __builtin_prefetch(out + kPanelWidth / 2, 1);
   }
 }
 
@@ -53,20 +54,10 @@ const char* CpuOps::pack(const Rows& x, const WeightMatrix& matrix, const RowTil
   packed_.reserve(x.rows * row_bytes);
   char* out = packed_.as<char>();
   if (outliers_.size() < tiles.count) outliers_.resize(tiles.count);
-  const bool are_tiled = tiled_rows_ == x.data && x.reader == &matrix;
-  if (are_tiled) {
-    tiled_rows_ = nullptr;
-    reserve_scratch(tiles.rows * x.cols * 4);
-  }
-  parallel(tiles.count, kElementCost * x.rows * x.cols, [&](size_t tile, int thread) {
+  parallel(tiles.count, kElementCost * x.rows * x.cols, [&](size_t tile, int) {
     const size_t first = tile * tiles.rows;
-    const float* rows = x.data + first * x.stride;
-    if (are_tiled) {
-      untile(rows, tiles.size(tile), x.cols, scratch_[thread].f32());
-      rows = scratch_[thread].f32();
-    }
     outliers_[tile].clear();
-    matrix.pack(rows, x.stride, tiles.size(tile), out + first * row_bytes, outliers_[tile]);
+    matrix.pack(x.data + first * x.stride, x.stride, tiles.size(tile), out + first * row_bytes, outliers_[tile]);
   });
   return out;
 }
@@ -101,8 +92,8 @@ void CpuOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows&
   normalise(x, y, [&](const float* from, float* to) { kernels_.rms_norm(from, x.cols, weight, eps, to); });
 }
 
-template <class End>
-void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together, End&& end) {
+template <class Begin, class End>
+void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together, Begin&& begin, End&& end) {
   const RowTiles tiles(x.rows, kernels_.max_rows);
   const char* packed = pack(x, matrix, tiles);
   const size_t row_bytes = matrix.packed_row_bytes();
@@ -119,6 +110,7 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
     alignas(64) float sums[2][kMaxRows * kPanelWidth];
     for (size_t tile = first; tile < last; tile++) {
       const size_t row = tile * tiles.rows;
+      begin(row, tiles.size(tile), panel);
       for (size_t i = 0; i < together; i++) {
         const PanelTurn turn = {panel + i, panel + i + together, tile - first, last - first};
         matrix.multiply(tiles.size(tile), packed + row * row_bytes, outliers_[tile], turn, scratch + i * scratch_bytes,
@@ -127,11 +119,6 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
       end(sums, row, tiles.size(tile), panel);
     }
   });
-}
-
-bool CpuOps::writes_tiles(const Rows& y) const {
-  // Stores that go on where the last ones ended: far quicker than some columns here and there in rows far apart.
-  return y.rows > static_cast<size_t>(kernels_.max_rows) && reader_of(y) != nullptr && y.cols % kPanelWidth == 0;
 }
 
 bool CpuOps::writes_pairs(const Rows& y) const {
@@ -145,8 +132,10 @@ uint32_t* CpuOps::pairs_at(const Rows& y, size_t row, int rows, size_t col) {
 
 void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, const Rows& y) {
   const bool pairs = epilogue.scale == nullptr && epilogue.residual == nullptr && writes_pairs(y);
-  const bool tiled = !pairs && writes_tiles(y);
-  multiply(x, static_cast<const WeightMatrix&>(w), 1, [&](const auto& sums, size_t row, int rows, size_t panel) {
+  const auto begin = [&](size_t row, int rows, size_t panel) {
+    if (!pairs) ask_for(y.data + row * y.stride + panel * kPanelWidth, y.stride, rows);
+  };
+  multiply(x, static_cast<const WeightMatrix&>(w), 1, begin, [&](const auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel * kPanelWidth;
     TileEnd end;
     end.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + col;
@@ -154,8 +143,8 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     end.scale = epilogue.scale == nullptr ? nullptr : epilogue.scale + col;
     end.residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + row * epilogue.residual_stride + col;
     end.residual_stride = epilogue.residual_stride;
-    end.out = y.data + row * y.stride + (tiled ? col * rows : col);
-    end.out_stride = tiled ? kPanelWidth : y.stride;
+    end.out = y.data + row * y.stride + col;
+    end.out_stride = y.stride;
     end.cols = static_cast<int>(std::min<size_t>(kPanelWidth, w.rows - col));
     if (pairs) {
       kernels_.finish_packed(sums[0], rows, end, pairs_at(y, row, rows, col));
@@ -164,14 +153,15 @@ void CpuOps::linear(const Rows& x, const Matrix& w, const Epilogue& epilogue, co
     }
   });
   if (pairs) packed_rows_ = y.data;
-  if (tiled) tiled_rows_ = y.data;
 }
 
 void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bias, const Rows& y) {
   const auto& matrix = static_cast<const WeightMatrix&>(gate_up);
   const bool pairs = writes_pairs(y);
-  const bool tiled = !pairs && writes_tiles(y);
-  multiply(x, matrix, 2, [&](auto& sums, size_t row, int rows, size_t panel) {
+  const auto begin = [&](size_t row, int rows, size_t panel) {
+    if (!pairs) ask_for(y.data + row * y.stride + panel / 2 * kPanelWidth, y.stride, rows);
+  };
+  multiply(x, matrix, 2, begin, [&](auto& sums, size_t row, int rows, size_t panel) {
     const size_t col = panel / 2 * kPanelWidth;
     const int cols = static_cast<int>(std::min<size_t>(kPanelWidth, y.cols - col));
     if (bias != nullptr) {
@@ -181,12 +171,10 @@ void CpuOps::linear_swiglu(const Rows& x, const Matrix& gate_up, const float* bi
     if (pairs) {
       kernels_.finish_swiglu_packed(sums[0], sums[1], rows, pairs_at(y, row, rows, col));
     } else {
-      float* out = y.data + row * y.stride + (tiled ? col * rows : col);
-      kernels_.finish_swiglu(sums[0], sums[1], rows, cols, out, tiled ? kPanelWidth : y.stride);
+      kernels_.finish_swiglu(sums[0], sums[1], rows, cols, y.data + row * y.stride + col, y.stride);
     }
   });
   if (pairs) packed_rows_ = y.data;
-  if (tiled) tiled_rows_ = y.data;
 }
 
 }  // namespace tessera::cpu

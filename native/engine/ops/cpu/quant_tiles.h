@@ -45,36 +45,64 @@ inline float largest_below(const float* x, size_t n, float limit) {
   return out;
 }
 
-/** A row to codes from 1 to 255, zero being 128; magnitudes from `limit` on become zero, where there are such. */
-template <bool HAS_OUTLIERS>
-inline void write_codes(const float* x, size_t k, float limit, float factor, int row, int rows, void* packed) {
-  constexpr size_t kRun = 64;
-  uint32_t* out = static_cast<uint32_t*>(packed) + row;
-  for (size_t first = 0; first < k; first += kRun) {
-    const size_t count = k - first < kRun ? k - first : kRun;
-    alignas(64) uint8_t codes[kRun];
-    if (count < kRun) __builtin_memset(codes, 128, kRun);
-    for_vectors(count, [&](size_t i, size_t m) {
-      Vec v = load_n(x + first + i, m);
-      if (HAS_OUTLIERS) v = (Vec)((VecInt)v & ((Vec)magnitude_bits(v) < splat(limit)));
-      store_bytes(round_to_int(v * splat(factor)) + splat_int(128), codes + i);
-    });
-    for (size_t i = 0; i < count; i += 4) __builtin_memcpy(out + (first + i) / 4 * rows, codes + i, 4);
-  }
+/** Columns that are turned into codes at a time. */
+constexpr size_t kCodeRun = 64;
+
+/** How a row becomes codes. */
+struct RowScale {
+  float scale;  // of a code
+  float factor;
+  bool has_outliers;
+};
+
+inline RowScale row_scale(const float* x, size_t k, float limit) {
+  float largest = largest_magnitude(x, k);
+  const bool has_outliers = !(largest < limit);
+  if (has_outliers) largest = largest_below(x, k, limit);
+  // Below this the factor would overflow; such a row is as good as zero.
+  if (!(largest > 1e-30f)) return {0, 0, has_outliers};
+  return {largest / 127.0f, 1.0f / largest * 127.0f, has_outliers};
 }
 
-float quantise_row(const float* x, size_t k, float limit, int row, int rows, void* packed, bool* has_outliers) {
-  float largest = largest_magnitude(x, k);
-  *has_outliers = !(largest < limit);
-  if (*has_outliers) largest = largest_below(x, k, limit);
-  // Below this the factor would overflow; such a row is as good as zero.
-  const float factor = largest > 1e-30f ? 1.0f / largest * 127.0f : 0.0f;
-  if (*has_outliers) {
-    write_codes<true>(x, k, limit, factor, row, rows, packed);
-  } else {
-    write_codes<false>(x, k, limit, factor, row, rows, packed);
+/** `count` columns to codes from 1 to 255, zero being 128, fours `rows` apart; magnitudes from `limit` on become zero. */
+inline void write_codes(const float* x, size_t count, float limit, const RowScale& scale, int rows, uint32_t* out) {
+  alignas(64) uint8_t codes[kCodeRun];
+  if (count < kCodeRun) __builtin_memset(codes, 128, kCodeRun);
+  for_vectors(count, [&](size_t i, size_t m) {
+    Vec v = load_n(x + i, m);
+    if (scale.has_outliers) v = (Vec)((VecInt)v & ((Vec)magnitude_bits(v) < splat(limit)));
+    store_bytes(round_to_int(v * splat(scale.factor)) + splat_int(128), codes + i);
+  });
+  for (size_t i = 0; i < count; i += 4) __builtin_memcpy(out + i / 4 * rows, codes + i, 4);
+}
+
+float quantise_row(const float* x, size_t k, int row, int rows, void* packed) {
+  const float limit = __builtin_inff();
+  const RowScale scale = row_scale(x, k, limit);
+  uint32_t* out = static_cast<uint32_t*>(packed) + row;
+  for (size_t first = 0; first < k; first += kCodeRun) {
+    const size_t count = k - first < kCodeRun ? k - first : kCodeRun;
+    write_codes(x + first, count, limit, scale, rows, out + first / 4 * rows);
   }
-  return factor > 0 ? largest / 127.0f : 0.0f;
+  return scale.scale;
+}
+
+void quantise_tile(const float* x, size_t stride, int rows, size_t k, float limit, void* packed, float* scales,
+                   bool* has_outliers) {
+  RowScale of[kMaxRows];
+  for (int r = 0; r < rows; r++) {
+    of[r] = row_scale(x + r * stride, k, limit);
+    scales[r] = of[r].scale;
+    has_outliers[r] = of[r].has_outliers;
+  }
+  // Columns before rows: what is written lies together.
+  uint32_t* out = static_cast<uint32_t*>(packed);
+  for (size_t first = 0; first < k; first += kCodeRun) {
+    const size_t count = k - first < kCodeRun ? k - first : kCodeRun;
+    for (int r = 0; r < rows; r++) {
+      write_codes(x + r * stride + first, count, limit, of[r], rows, out + first / 4 * rows + r);
+    }
+  }
 }
 
 template <int ROWS>
@@ -140,17 +168,16 @@ void int8_add_column(const void* panel, size_t col, float value, const float* sc
 
 /** A row to codes of two bytes from 1 to 65,535, zero being 32,768. */
 float quantise_wide_row(const float* x, size_t k, int row, int rows, void* packed) {
-  constexpr size_t kRun = 64;
   const float largest = largest_magnitude(x, k);
   const bool has_others = !(largest < __builtin_inff());
   const float factor = largest > 1e-30f && !has_others ? 32767.0f / largest : 0.0f;
   uint32_t* out = static_cast<uint32_t*>(packed) + 2 * row;
-  for (size_t first = 0; first < k; first += kRun) {
-    const size_t count = k - first < kRun ? k - first : kRun;
-    alignas(64) uint8_t high[kRun], low[kRun];
-    if (count < kRun) {
-      __builtin_memset(high, 128, kRun);
-      __builtin_memset(low, 0, kRun);
+  for (size_t first = 0; first < k; first += kCodeRun) {
+    const size_t count = k - first < kCodeRun ? k - first : kCodeRun;
+    alignas(64) uint8_t high[kCodeRun], low[kCodeRun];
+    if (count < kCodeRun) {
+      __builtin_memset(high, 128, kCodeRun);
+      __builtin_memset(low, 0, kCodeRun);
     }
     for_vectors(count, [&](size_t i, size_t m) {
       // A row with what is no number is written as zeros.
@@ -232,4 +259,5 @@ void int8_wide_tile(int rows, const void* a, const void* panel, size_t steps, co
   }
 }
 
-constexpr Int8Kernel kInt8Kernel = {quantise_row, int8_tile, int8_add_column, quantise_wide_row, int8_wide_tile};
+constexpr Int8Kernel kInt8Kernel = {quantise_row,    quantise_tile,     int8_tile,
+                                    int8_add_column, quantise_wide_row, int8_wide_tile};
