@@ -78,7 +78,8 @@ async function openSides(options: EngineBenchOptions, entries: Entry[]): Promise
   const folder = options.llamaFolder ?? await ensureLlama(python);
   for (const type of dtypes) {
     const side = await LlamaSide.open({ folder, python, modelPath, type, threads });
-    entries.push({ side, dtype: type, head: "bf16", ours: false });
+    // Its quantised files have the output matrix in 8 bits where rows are no whole blocks of 256, as here.
+    entries.push({ side, dtype: type, head: type === "bf16" ? "bf16" : "int8", ours: false });
   }
 }
 

@@ -34,7 +34,7 @@ export const USAGE = `usage: deno task bench engine [flags]
   --steps N                      decoding steps a run (default 24)
   --json FILE                    every run's figures, for programs
   --threads N                    threads of every side (default all cores)
-  --head int8                    our output head in int8 (default auto: 16 bits)
+  --head int8                    our output head in int8, as llama.cpp's quantised files have it (default auto: 16 bits)
   --no-peers                     without transformers and llama.cpp
   --no-transformers, --no-llama  without one of them
   --llama FOLDER                 llama.cpp source tree that is built already, in its folder build
