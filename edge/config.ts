@@ -67,6 +67,8 @@ export interface EdgeConfig {
   readonly webhookSecrets?: readonly WebhookSecret[];
   /** Sources of events that become captions, by name; none where absent. */
   readonly hookSources?: ReadonlyMap<string, HookSource>;
+  /** `host:port` at which metrics are told without a key; empty or absent: nowhere. */
+  readonly metricsAddress?: string;
   readonly waits: Waits;
 }
 
@@ -142,6 +144,7 @@ export function readEdgeConfig(
       "TESSERA_AUTH",
       "TESSERA_ALLOW_PRIVATE_URLS",
       "TESSERA_KEEP_HOURS",
+      "TESSERA_METRICS",
       "TESSERA_LOG_LEVEL",
       "TESSERA_LOG_FORMAT",
     ], get);
@@ -164,6 +167,7 @@ export function readEdgeConfig(
         keepMs: env.TESSERA_KEEP_HOURS * 3_600_000,
         webhookSecrets,
         hookSources,
+        metricsAddress: env.TESSERA_METRICS,
         ...(outbound === undefined ? {} : { outbound }),
         waits: DEFAULT_WAITS,
         log: { level: env.TESSERA_LOG_LEVEL, format: env.TESSERA_LOG_FORMAT },

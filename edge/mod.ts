@@ -10,6 +10,7 @@ import {
   RECORD_MAX_AGE_MS,
   TesseraError,
 } from "@tessera/shared";
+import { serveMetrics } from "@tessera/shared/metrics-server";
 import { Admission } from "./admission.ts";
 import { Gate } from "./auth/gate.ts";
 import { KeyPlaces } from "./auth/key_places.ts";
@@ -133,6 +134,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     port: config.port,
     onFault: (error) => log.error("connection_failed", { error }),
   });
+  const isReady = () => !admission.isDraining && bus.isConnected && directory.isServed();
+  const told = { metrics: () => deps.metrics.text(), isReady };
+  const inside = config.metricsAddress ? serveMetrics(config.metricsAddress, told, log) : null;
   bus.start();
   const sweeper = new Sweeper(bus, log, [deps.captions, deps.files]);
   const runner = new BatchRunner(deps);
@@ -151,6 +155,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     await Promise.all([
       sweeper.close(),
       within(server.close(), LAST_WORDS_MS).finally(() => server.destroy()),
+      within(inside?.close() ?? Promise.resolve(), LAST_WORDS_MS),
       bus.close(),
       options.tilePool === undefined ? tilePool.close() : Promise.resolve(),
     ]);

@@ -1,5 +1,6 @@
 /** A worker as a value: started over a connection and an engine, drained and closed by whoever started it. */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { serveMetrics } from "@tessera/shared/metrics-server";
 import {
   ACK_WAIT_MS,
   type Announcement,
@@ -28,7 +29,6 @@ import type { Ffmpeg } from "./media/ffmpeg.ts";
 import { VideoService } from "./media/video_service.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
 import { WorkerMetrics } from "./metrics/metrics.ts";
-import { serveMetrics } from "./metrics/server.ts";
 import { Worker } from "./worker.ts";
 
 /** Given by whoever starts a worker, and closed by the worker when it closes. */

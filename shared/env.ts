@@ -129,7 +129,7 @@ export const VARIABLES = {
   ),
   TESSERA_METRICS: variable(
     "",
-    "Address at which a worker serves /metrics, /healthz and /readyz, such as 0.0.0.0:9464; empty: nowhere.",
+    "Address at which edge or worker serves /metrics, /healthz and /readyz without a key, such as 0.0.0.0:9464; empty: nowhere.",
     z.string().regex(/^$|^\S+:\d{1,5}$/, "expected host:port"),
   ),
   TESSERA_DRAIN_MS: variable("30000", "How long Ctrl-C waits for running answers, in ms.", integer(0, 3_600_000)),

@@ -219,6 +219,8 @@ export class Intake {
     job.isOnTrial = isTrial;
     const { answers, events } = job.grant = grantOf(job, outcome, this.#options);
     job.at.claimed = performance.now();
+    // By the edge's clock and ours. One that is begun again has waited for another reason.
+    if (job.channel.isLive && job.attempt === 1) this.#options.metrics?.begun(Date.now() - job.job.created_ms);
     job.startDeadline(outcome.remaining_ms, () => this.fail(job, new TesseraError("deadline_exceeded")));
     if (job.prompt instanceof TesseraError) return this.fail(job, job.prompt);
     for (let choice = 0; choice < answers.length; choice++) {

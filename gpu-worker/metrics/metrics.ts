@@ -49,7 +49,7 @@ export class WorkerMetrics {
   );
   readonly #stages = this.#instruments.histogram(
     "tessera_worker_stage_seconds",
-    "Stages of finished jobs.",
+    "Stages of jobs: queue of those that are begun, tiles, wait, vision, prefill, decode of finished ones.",
     ["stage"],
     SECONDS,
   );
@@ -93,6 +93,11 @@ export class WorkerMetrics {
     for (const [name, ms] of Object.entries(timings)) {
       this.#stages.observe({ stage: name.replace(/_ms$/, "") }, ms / 1000);
     }
+  }
+
+  /** A job that a client waits for is begun, so long after it was asked for. */
+  begun(waitedMs: number): void {
+    this.#stages.observe({ stage: "queue" }, Math.max(0, waitedMs) / 1000);
   }
 
   /** A job ended: by its finish reason, or by why it failed. */

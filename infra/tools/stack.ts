@@ -112,6 +112,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         // glibc else keeps freed tiles for later instead of giving them back to the system.
         MALLOC_MMAP_THRESHOLD_: Deno.env.get("MALLOC_MMAP_THRESHOLD_") ?? "131072",
         ...env,
+        // The worker's, on this machine.
+        TESSERA_METRICS: "",
         TESSERA_LOG_FORMAT: "json",
         TESSERA_LOG_LEVEL: edgeLevel,
         ...(options.port === undefined ? {} : { TESSERA_PORT: `${options.port}` }),

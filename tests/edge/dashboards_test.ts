@@ -1,8 +1,21 @@
-/** Every metric of the dashboard and the alerts is one that an edge or a worker tells */
+/** Every metric of the dashboard, the alerts and the chart's scaling is one that an edge or a worker tells. */
 import { ROOT } from "@tessera/infra/paths";
 import assert from "node:assert/strict";
 import { WorkerMetrics } from "../../gpu-worker/metrics/metrics.ts";
 import { withEdge } from "./harness.ts";
+
+const FILES = [
+  "infra/grafana/tessera.json",
+  "infra/prometheus/alerts.yaml",
+  "infra/helm/tessera/templates/keda.yaml",
+];
+/** Values of the label. */
+const STAGES: Readonly<Record<string, readonly string[]>> = {
+  tessera_worker_stage_seconds: ["queue", "tiles", "wait", "vision", "prefill", "decode"],
+  tessera_stage_seconds: [
+    ...["fetch", "decode", "tile", "queue", "tiles", "wait", "vision", "prefill", "generate", "first_token", "total"],
+  ],
+};
 
 /** Names with their types, as the text format declares them. */
 function declared(text: string): Map<string, string> {
@@ -23,10 +36,13 @@ Deno.test("dashboard and alerts: what they read is told", () =>
       ...declared((await worker.text()).text),
     ]);
     const read = new Set<string>();
-    for (const file of ["infra/grafana/tessera.json", "infra/prometheus/alerts.yaml"]) {
+    for (const file of FILES) {
       const text = await Deno.readTextFile(`${ROOT}/${file}`);
       const names = [...text.matchAll(/\btessera_[a-z_]+/g)].map(([name]) => name);
-      assert.ok(names.length > 5, file);
+      assert.ok(names.length > 1, file);
+      for (const [, name, stage] of text.matchAll(/\b(tessera_\w*stage_seconds)_bucket\{stage=\\?"(\w+)/g)) {
+        assert.ok(STAGES[name!]!.includes(stage!), `${file} reads stage ${stage} of ${name}`);
+      }
       for (const name of names) {
         const base = name.replace(/_(bucket|sum|count)$/, "");
         const isPart = base !== name && told.get(base) === "histogram";

@@ -48,13 +48,13 @@ Deno.test("repeats and events of older attempts are dropped", async () => {
     first.done(4);
     second.tokens(3, [4], "c");
     first.emit({ type: "error", code: "internal_error", message: "stale", param: null });
-    assert.deepEqual(await first.claim([]), { v: 1, granted: false, reason: "superseded" });
+    assert.deepEqual(await first.claim([]), { v: 2, granted: false, reason: "superseded" });
     second.done(4, "d");
     await second.ack();
     const { text, code } = await readStream(response);
     assert.equal(text, "abcd");
     assert.equal(code, null);
-    assert.deepEqual(await second.claim([]), { v: 1, granted: false, reason: "gone" });
+    assert.deepEqual(await second.claim([]), { v: 2, granted: false, reason: "gone" });
   });
 });
 
@@ -107,7 +107,7 @@ Deno.test("a gap in the sequence: the job goes to the queue again and on behind 
     assert.ok(again.attempt > job.attempt);
     assert.deepEqual(await again.take(), [1]);
     job.tokens(1, [2, 3], "stale");
-    assert.deepEqual(await job.claim([]), { v: 1, granted: false, reason: "gone" });
+    assert.deepEqual(await job.claim([]), { v: 2, granted: false, reason: "gone" });
     again.tokens(1, [2], "b");
     again.done(2);
     await again.ack();
@@ -232,7 +232,7 @@ Deno.test("a worker that wants a tile the job does not have is refused", async (
   await withEdge({}, async ({ ask, worker }) => {
     const asked = ask({ model: FAKE_MODEL });
     const job = await worker.pull();
-    assert.deepEqual(await job.claim(["0".repeat(64)]), { v: 1, granted: false, reason: "gone" });
+    assert.deepEqual(await job.claim(["0".repeat(64)]), { v: 2, granted: false, reason: "gone" });
     assert.equal((await errorOf(await asked, 500)).code, "internal_error");
     await job.ack();
   });

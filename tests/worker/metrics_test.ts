@@ -25,6 +25,7 @@ Deno.test("worker: its metrics and probes", () =>
     assert.equal(valueOf("tessera_step_tokens_total"), input + output - 1, "the last token is not computed with");
     assert.ok(valueOf("tessera_step_seconds_count") >= output);
     assert.equal(valueOf('tessera_worker_stage_seconds_count{stage="prefill"}'), 1);
+    assert.equal(valueOf('tessera_worker_stage_seconds_count{stage="queue"}'), 1);
     assert.equal(valueOf("tessera_worker_sequences"), 0);
     assert.equal(valueOf("tessera_kv_blocks_free"), valueOf("tessera_kv_blocks"));
     for (const [path, status] of [["/healthz", 200], ["/readyz", 200], ["/else", 404]] as const) {

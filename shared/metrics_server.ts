@@ -1,5 +1,5 @@
-/** A worker's own small server: /metrics for Prometheus, /healthz and /readyz for whoever watches over it. */
-import type { Logger } from "@tessera/shared";
+/** A small server on a port of its own, for the inside of a fleet: /metrics for Prometheus, /healthz and /readyz. */
+import type { Logger } from "./log.ts";
 
 export interface MetricsServer {
   readonly port: number;
@@ -8,7 +8,7 @@ export interface MetricsServer {
 
 export interface Told {
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
-  /** Whether it takes new jobs. */
+  /** Whether it takes new work. */
   readonly isReady: () => boolean;
 }
 
