@@ -1,12 +1,14 @@
 /** `deno task check:deploy`: every file that deploys Tessera through its own tool, where that is to be had. */
-import { dataDir, ROOT } from "../tools/paths.ts";
-import { findOnPath, run } from "../tools/process.ts";
-import { ensurePython } from "../tools/python.ts";
 import { ensureNatsServer } from "../nats/binary.ts";
+import { ROOT } from "../tools/paths.ts";
+import { run } from "../tools/process.ts";
 import { checkDeployFiles, type DeployFile } from "./deploy/rules.ts";
+import { KEDA, schemaOf, triggerFaults } from "./deploy/scaling.ts";
+import { goModule, goTool, Missing, mustRun, ownGoTool, promtool, pythonTools } from "./deploy/tools.ts";
 
-const HELM = { name: "helm", module: "helm.sh/helm/v3/cmd/helm@v3.22.0" };
-const KUBECONFORM = { name: "kubeconform", module: "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0" };
+const HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0";
+const KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0";
+const KUBERNETES = "1.31";
 const CHART = `${ROOT}/infra/helm/tessera`;
 const PASSWORDS = ["EDGE_A", "EDGE_B", "WORKER", "DELIVERER", "OPERATOR"].map((user) => `${user}_PASSWORD`);
 
@@ -48,19 +50,25 @@ export async function checkUnits(): Promise<void> {
 }
 
 async function checkDockerfiles(): Promise<void> {
-  const python = await ensurePython({ name: "python-hadolint", requirements: "infra/checks/deploy/requirements.txt" });
   const files = (await readDeployFiles()).filter(({ path }) => path.endsWith(".Dockerfile"));
-  await run(`${python.slice(0, -"python".length)}hadolint`, files.map(({ path }) => `${ROOT}/${path}`));
+  await run(`${(await pythonTools()).bin}/hadolint`, files.map(({ path }) => `${ROOT}/${path}`));
 }
 
+/** By the library that docker compose reads files with. @throws Error with what it says */
 async function checkCompose(): Promise<void> {
-  const options = ["compose", "--env-file", `${ROOT}/infra/compose.env.example`, "-f", `${ROOT}/infra/compose.yaml`];
-  await run("docker", [...options, "config", "--quiet"]);
+  const loader = await ownGoTool("compose-check", "infra/checks/deploy/compose");
+  await run(loader, [`${ROOT}/infra/compose.env.example`, `${ROOT}/infra/compose.yaml`]);
+}
+
+async function checkAlerts(): Promise<void> {
+  const tool = await promtool();
+  await run(tool, ["check", "rules", `${ROOT}/infra/prometheus/alerts.yaml`]);
+  await run(tool, ["test", "rules", `${ROOT}/infra/prometheus/alerts.test.yaml`]);
 }
 
 /** Lints the chart and fills it in, without the NATS chart, whose repository may be out of reach. @returns all its objects */
 async function fillInChart(): Promise<string> {
-  const helm = await ensureGoTool(HELM);
+  const helm = await goTool("helm", HELM);
   const folder = await Deno.makeTempDir();
   try {
     await run("cp", ["-r", CHART, folder]);
@@ -70,46 +78,40 @@ async function fillInChart(): Promise<string> {
     const values = [...PASSWORDS, "TESSERA_WEBHOOK_SECRETS"].map((name) => `secret.values.${name}=x`).join(",");
     const set = ["--set", `${values},keda.prometheus=http://prometheus:9090`];
     await run(helm, ["lint", "--strict", chart, ...set]);
-    return await run(helm, ["template", "tessera", chart, "--kube-version", "1.31.0", ...set]);
+    return await run(helm, ["template", "tessera", chart, "--kube-version", `${KUBERNETES}.0`, ...set]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-/** The chart's objects against the schemas of Kubernetes, which kubeconform fetches; KEDA's are not among them. */
+/** The chart's objects against the schemas of Kubernetes. */
 async function checkObjects(): Promise<void> {
-  const kubeconform = await ensureGoTool(KUBECONFORM);
-  const path = await Deno.makeTempFile({ suffix: ".yaml" });
+  const { bin } = await pythonTools();
+  const own = (await fillInChart()).split(/^---$/m).filter((object) => !object.includes("keda.sh/"));
+  await withFile(own.join("---"), (path) => run(`${bin}/kubernetes-validate`, ["--strict", "-k", KUBERNETES, path]));
+}
+
+/** Its scaling against KEDA's own definition of such an object, and its triggers against what KEDA's scalers read. */
+async function checkScaling(): Promise<void> {
+  const kubeconform = await goTool("kubeconform", KUBECONFORM);
+  const crd = `${await goModule(KEDA)}/config/crd/bases/keda.sh_scaledobjects.yaml`;
+  const schema = JSON.stringify(schemaOf(await Deno.readTextFile(crd)));
+  const scaled = (await fillInChart()).split(/^---$/m).filter((object) => object.includes("keda.sh/")).join("---");
+  const validate = (schemaPath: string) =>
+    withFile(scaled, (path) => run(kubeconform, ["-strict", "-schema-location", schemaPath, path]));
+  await withFile(schema, validate, ".json");
+  const faults = triggerFaults(scaled);
+  if (faults.length > 0) throw new Error(faults.join("\n"));
+}
+
+async function withFile(text: string, use: (path: string) => Promise<unknown>, suffix = ".yaml"): Promise<void> {
+  const path = await Deno.makeTempFile({ suffix });
   try {
-    await Deno.writeTextFile(path, await fillInChart());
-    await run(kubeconform, ["-strict", "-ignore-missing-schemas", "-summary", path]).catch((error: Error) => {
-      if (error.message.includes("failed downloading schema")) throw new Missing("the schemas are out of reach");
-      throw error;
-    });
+    await Deno.writeTextFile(path, text);
+    await use(path);
   } finally {
     await Deno.remove(path);
   }
-}
-
-/** On PATH, else built once by Go. */
-async function ensureGoTool({ name, module }: { name: string; module: string }): Promise<string> {
-  const onPath = await findOnPath(name);
-  if (onPath !== null) return onPath;
-  const path = `${dataDir()}/bin/${name}`;
-  if (await Deno.stat(path).then(() => true, () => false)) return path;
-  const go = await findOnPath("go");
-  if (go === null) throw new Missing(`${name}: neither on PATH nor is there Go to build it`);
-  await run(go, ["install", module], { env: { GOBIN: `${dataDir()}/bin` } });
-  return path;
-}
-
-/** A tool that is not to be had here. */
-class Missing extends Error {}
-
-async function has(command: string, ...args: string[]): Promise<void> {
-  const works = await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()
-    .then(({ success }) => success, () => false);
-  if (!works) throw new Missing(`${[command, ...args].join(" ")} does not run here`);
 }
 
 const CHECKS: Readonly<Record<string, () => Promise<void>>> = {
@@ -119,16 +121,15 @@ const CHECKS: Readonly<Record<string, () => Promise<void>>> = {
   },
   "nats-server -t": checkNatsConf,
   "systemd-analyze verify": async () => {
-    await has("systemd-analyze", "--version");
+    await mustRun("systemd-analyze", "--version");
     await checkUnits();
   },
   "hadolint": checkDockerfiles,
-  "docker compose config": async () => {
-    await has("docker", "compose", "version");
-    await checkCompose();
-  },
+  "compose file": checkCompose,
+  "promtool check, test rules": checkAlerts,
   "helm lint, template": async () => void await fillInChart(),
-  "kubeconform": checkObjects,
+  "kubernetes-validate": checkObjects,
+  "kubeconform of KEDA's objects": checkScaling,
 };
 
 if (import.meta.main) {

@@ -49,3 +49,23 @@ Deno.test("metrics: where keys are needed, not for everybody", async () => {
     assert.equal(response.status, 401);
   });
 });
+
+Deno.test("metrics: told inside a fleet on an address of its own, without a key", () =>
+  withEdge(
+    { worker: false, config: { auth: "keys", metricsAddress: "127.0.0.1:0" } },
+    async ({ edge, lines, addWorker }) => {
+      const outside = await fetch(`${edge.url}/metrics`);
+      await outside.body?.cancel();
+      assert.equal(outside.status, 401);
+      const { url } = lines.find(({ event }) => event === "metrics_listening") as { url: string };
+      assert.match(await (await fetch(url)).text(), /^tessera_bus_connected 1$/m);
+      const ready = async () => {
+        const response = await fetch(new URL("/readyz", url));
+        await response.body?.cancel();
+        return response.status;
+      };
+      assert.equal(await ready(), 503);
+      await addWorker();
+      await until(async () => await ready() === 200);
+    },
+  ));
