@@ -2,6 +2,7 @@
 import { endSpan, inSpan, newId, startSpan, TesseraError, toTesseraError, TRACEPARENT } from "@tessera/shared";
 import { type Context, Hono } from "hono";
 import { matchedRoutes } from "hono/route";
+import { allowOrigins, guardAnswers } from "./browser_headers.ts";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
 import { chatCompletions } from "./routes/chat_completions.ts";
@@ -28,6 +29,9 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   const app = new Hono<EdgeContext>();
   app.use(identify(deps));
+  const origins = deps.config.corsOrigins ?? [];
+  app.use(guardAnswers(origins.length > 0));
+  app.use("/v1/*", allowOrigins(origins));
   app.use(deps.gate.middleware());
   app.use(deps.idempotency.middleware());
   const pages = playground(deps);

@@ -59,6 +59,8 @@ export interface EdgeConfig {
   readonly allowPrivateUrls: boolean;
   /** Lists of where users may point to; none where absent. */
   readonly outbound?: OutboundConfig;
+  /** Sites whose scripts may call the API; none where absent. */
+  readonly corsOrigins?: readonly string[];
   /** How long captions are kept after their end, in ms; as long as their jobs' states where absent. */
   readonly keepMs?: number;
   /** How long a batch may take; shorter in tests. */
@@ -143,6 +145,7 @@ export function readEdgeConfig(
       "TESSERA_DRAIN_MS",
       "TESSERA_AUTH",
       "TESSERA_ALLOW_PRIVATE_URLS",
+      "TESSERA_CORS_ORIGINS",
       "TESSERA_KEEP_HOURS",
       "TESSERA_METRICS",
       "TESSERA_LOG_LEVEL",
@@ -164,6 +167,7 @@ export function readEdgeConfig(
         drainMs: env.TESSERA_DRAIN_MS,
         auth: env.TESSERA_AUTH,
         allowPrivateUrls: env.TESSERA_ALLOW_PRIVATE_URLS,
+        corsOrigins: env.TESSERA_CORS_ORIGINS,
         keepMs: env.TESSERA_KEEP_HOURS * 3_600_000,
         webhookSecrets,
         hookSources,

@@ -159,6 +159,20 @@ export const VARIABLES = {
     "How long captions are kept after their end, in hours.",
     integer(1, RECORD_MAX_AGE_MS / 3_600_000),
   ),
+  TESSERA_CORS_ORIGINS: variable(
+    "",
+    "Sites whose scripts may call the API from a browser (https://app.example), comma separated, or *; none unless said.",
+    z.string().transform((text, context) => {
+      const origins = text.split(",").map((origin) => origin.trim()).filter((origin) => origin !== "");
+      const wrong = origins.find((origin) => origin !== "*" && URL.parse(origin)?.origin !== origin);
+      if (wrong === undefined) return origins;
+      context.addIssue({
+        code: "custom",
+        message: `"${wrong.slice(0, 64)}" is no origin, expected https://host[:port]`,
+      });
+      return z.NEVER;
+    }),
+  ),
   TESSERA_HOOKS: variable(
     "",
     "Sources of events that become captions (edge/README.md): a JSON file, or its content.",
