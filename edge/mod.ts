@@ -117,7 +117,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     jobs,
     captions: new Captions(bus, jobs, config.keepMs ?? RECORD_MAX_AGE_MS, {
       forgetDeliveries: (id) => webhooks.forget(id),
-      countUsage: (keyId, usage) => void meter.record(keyId, usage, Date.now()),
+      countUsage: (keyId, usage, jobId) => meter.record(keyId, usage, Date.now(), jobId),
     }),
     webhooks,
     signing: new SigningSecrets(bus, config.webhookSecrets ?? []),

@@ -261,6 +261,8 @@ export class Worker {
       if (job.hasEnded) continue;
       try {
         const { answers, events } = job.grant!;
+        if (!job.hasToldPrompt) events.prompt(job.usage());
+        job.hasToldPrompt = true;
         if (step.isPart) events.tokens([id], step.text, choice, logprobs === null ? undefined : [logprobs]);
         job.hasSpoken = true;
         if (step.finish === null) continue;

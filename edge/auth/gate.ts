@@ -102,9 +102,9 @@ export class Gate {
     };
   }
 
-  /** Adds an answer to what the caller's key used. */
-  record({ key }: Caller, usage: Usage): void {
-    if (key !== null) void this.#options.meter.record(key.id, usage, Date.now());
+  /** Adds an answer to what the caller's key used. @param answerId whose it is: told twice, it counts once */
+  record({ key }: Caller, usage: Usage, answerId: string): void {
+    if (key !== null) void this.#options.meter.record(key.id, usage, Date.now(), answerId);
   }
 
   async #caller(c: Context<EdgeContext>): Promise<Caller> {

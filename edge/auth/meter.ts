@@ -20,6 +20,7 @@ import type { Bus } from "../dispatch/bus.ts";
 
 /** The header by which a message is added to its subject's counter. */
 const INCREMENT = "Nats-Incr";
+const MESSAGE_ID = "Nats-Msg-Id";
 const NO_MESSAGE = 10037;
 
 export const USAGE_FIELDS = ["requests", "input_tokens", "cached_tokens", "output_tokens", "image_tokens"] as const;
@@ -61,8 +62,11 @@ export class Meter {
     }
   }
 
-  /** Adds an answer to what its key used. Never throws. */
-  async record(keyId: string, usage: Usage, now: number): Promise<void> {
+  /**
+   * Adds an answer to what its key used. Never throws.
+   * @param answerId whose it is; told again within two minutes, as when an edge died in between, it is not counted again
+   */
+  async record(keyId: string, usage: Usage, now: number, answerId: string): Promise<void> {
     const { prompt_tokens: input, completion_tokens: output } = usage;
     const counts: UsageCounts = {
       requests: 1,
@@ -73,10 +77,10 @@ export class Meter {
     };
     try {
       await Promise.all([
-        this.#add(paceSubject(keyId, minuteOf(now), "tokens"), input + output),
-        this.#add(usageSubject(keyId, monthOf(now), "tokens"), input + output),
+        this.#add(paceSubject(keyId, minuteOf(now), "tokens"), input + output, answerId),
+        this.#add(usageSubject(keyId, monthOf(now), "tokens"), input + output, `${answerId}.month`),
         ...USAGE_FIELDS.filter((field) => counts[field] > 0)
-          .map((field) => this.#add(usageSubject(keyId, dayOf(now), field), counts[field])),
+          .map((field) => this.#add(usageSubject(keyId, dayOf(now), field), counts[field], `${answerId}.${field}`)),
       ]);
     } catch (error) {
       this.#log.error("usage_not_counted", { key_id: keyId, ...counts, error });
@@ -110,16 +114,18 @@ export class Meter {
     return this.#read(USAGE_STREAM, usageSubject(keyId, monthOf(now), "tokens"));
   }
 
-  /** Returns the sum. */
-  async #add(subject: string, count: number): Promise<number> {
+  /** Returns the sum. @param once tells the addition from others; the same is added once */
+  async #add(subject: string, count: number, once?: string): Promise<number> {
     await this.#open();
     const increment = headers();
     increment.set(INCREMENT, `+${count}`);
+    if (once !== undefined) increment.set(MESSAGE_ID, once);
     const reply = await this.#bus.connection.request(subject, undefined, {
       headers: increment,
       timeout: METER_TIMEOUT_MS,
     });
-    return sumOf(reply.json<{ val?: string }>());
+    const answer = reply.json<{ val?: string; duplicate?: boolean }>();
+    return answer.duplicate === true ? 0 : sumOf(answer);
   }
 
   async #read(stream: string, subject: string): Promise<number> {

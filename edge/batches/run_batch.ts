@@ -5,7 +5,7 @@ import { sleep } from "../wait.ts";
 import { type BatchRecord, type BatchStatus, hasBatchEnded } from "./batch_record.ts";
 import { checkInput, type InputLine, inputLines, parseLine } from "./input.ts";
 import { isSuccess } from "./results.ts";
-import { jobIdOfLine, runLine } from "./run_line.ts";
+import { countLine, jobIdOfLine, runLine } from "./run_line.ts";
 import { writeOutput } from "./output.ts";
 
 /** How often progress is told and the wish to cancel looked for. */
@@ -135,11 +135,13 @@ class Run {
   /** A request that the end of the batch came before; what its job has is forgotten. */
   async #unfinished(line: InputLine): Promise<void> {
     const { customId } = parseLine(line, this.#batch.endpoint);
-    await this.#deps.jobs.remove(jobIdOfLine(this.#batch, line.number));
+    const jobId = jobIdOfLine(this.#batch, line.number);
+    const ended = await this.#deps.jobs.cancel(jobId);
+    if (ended !== null) await countLine(this.#deps, this.#batch, ended);
+    await this.#deps.jobs.remove(jobId);
     const error = this.#isCancelled
       ? { code: "batch_cancelled", message: "This request was not run because the batch was cancelled." }
       : { code: "batch_expired", message: "This request could not be executed before the completion window expired." };
-    const jobId = jobIdOfLine(this.#batch, line.number);
     await this.#deps.results.put(this.#batch.id, line.number, {
       id: jobId,
       custom_id: customId,

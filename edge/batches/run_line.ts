@@ -14,6 +14,7 @@ import { captionBody } from "../captions/caption_body.ts";
 import type { CaptionRecord } from "../captions/caption_record.ts";
 import { captionRecord } from "../captions/submit.ts";
 import type { EdgeDeps } from "../deps.ts";
+import { usageToCount } from "../jobs/durable_jobs.ts";
 import { jobOf, type Prepared, understand } from "../jobs/prepare.ts";
 import { sleep } from "../wait.ts";
 import type { BatchRecord } from "./batch_record.ts";
@@ -50,8 +51,11 @@ export async function runLine(
       const { job, answer } = await submitLine(deps, batch, body, id, signal);
       const ended = await endOf(deps, id, job, signal);
       if (ended === null) return null;
-      if (batch.key_id !== null && ended.usage !== null) void deps.meter.record(batch.key_id, ended.usage, Date.now());
-      if (ended.status === "succeeded") return result(200, answer(ended));
+      if (ended.status === "succeeded") {
+        await countLine(deps, batch, ended);
+        return result(200, answer(ended));
+      }
+      await countLine(deps, batch, ended);
       throw failure(ended);
     } catch (thrown) {
       const error = toTesseraError(thrown);
@@ -67,6 +71,12 @@ export async function runLine(
     }
   }
   return null;
+}
+
+/** Adds what a line's job made to what the batch's key used, however it ended. */
+export async function countLine({ meter }: EdgeDeps, { key_id }: BatchRecord, job: JobRecord): Promise<void> {
+  const usage = usageToCount(job);
+  if (key_id !== null && usage !== null) await meter.record(key_id, usage, Date.now(), job.id);
 }
 
 /** The durable job of a line; the same whichever edge runs it. */

@@ -1,7 +1,7 @@
 /** Captions as jobs: submitted, looked at, listed, cancelled, deleted; the request in a bucket, its state the durable jobs'. */
 import { CAPTIONS_BUCKET_CONFIG, isFinal, isListId, type JobRecord, TesseraError, type Usage } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
-import type { DurableJobs } from "../jobs/durable_jobs.ts";
+import { type DurableJobs, usageToCount } from "../jobs/durable_jobs.ts";
 import { OwnedRecords, type PageWish, type Stored } from "../records/owned_records.ts";
 import { CaptionRecord, jobIdsOf } from "./caption_record.ts";
 import { type Caption, stateOf } from "./caption_state.ts";
@@ -16,7 +16,7 @@ export interface CaptionHooks {
   /** Forgets what the webhooks of a caption left. */
   readonly forgetDeliveries: (id: string) => Promise<void>;
   /** Adds a text that was made to what its key used; called once for each. */
-  readonly countUsage: (keyId: string, usage: Usage) => void;
+  readonly countUsage: (keyId: string, usage: Usage, jobId: string) => Promise<void>;
 }
 
 export class Captions {
@@ -153,10 +153,13 @@ export class Captions {
     found: Caption,
   ): Promise<void> {
     const { key_id: keyId, is_counted } = record;
-    const usages = found.jobs.flatMap((job) => job?.usage ?? []);
-    if (keyId === null || is_counted || usages.length === 0 || !isFinal(stateOf(found).status)) return;
-    if (await this.#records.update(owner, { ...record, is_counted: true }, revision) === null) return;
-    for (const usage of usages) this.#hooks.countUsage(keyId, usage);
+    if (keyId === null || is_counted || !isFinal(stateOf(found).status)) return;
+    // Who comes second, or again because the first one died here, counts the same, which is counted once.
+    for (const job of found.jobs) {
+      const usage = job === null ? null : usageToCount(job);
+      if (usage !== null) await this.#hooks.countUsage(keyId, usage, job!.id);
+    }
+    await this.#records.update(owner, { ...record, is_counted: true }, revision);
   }
 
   /** Null when one of them is not there (yet, or any more). */

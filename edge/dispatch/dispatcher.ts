@@ -19,6 +19,7 @@ import {
   MIN_AHEAD,
   recordStage,
   TesseraError,
+  type Usage,
   workerAlive,
 } from "@tessera/shared";
 import type { Waits } from "../config.ts";
@@ -42,6 +43,14 @@ export interface DispatcherOptions {
   readonly directory: WorkerDirectory;
   readonly waits: Waits;
   readonly log: Logger;
+}
+
+export interface StartOptions {
+  /** performance.now() after which it is given up. */
+  readonly deadlineAt: number;
+  readonly signal: AbortSignal;
+  /** Told once, of an answer that is complete, or was cut by its caller. */
+  readonly onUsage?: (usage: Usage) => void;
 }
 
 export class Dispatcher {
@@ -94,7 +103,7 @@ export class Dispatcher {
   start(
     job: Job,
     tiles: readonly JobTile[],
-    options: { readonly deadlineAt: number; readonly signal: AbortSignal },
+    options: StartOptions,
   ): RunningJob {
     const { bus, directory } = this.#options;
     // These throw where there is no connection, and where the job fits no message.
@@ -113,6 +122,7 @@ export class Dispatcher {
       onEnd: (ended, outcome, error) => {
         options.signal.removeEventListener("abort", cancel);
         this.#end(ended, outcome, error);
+        if (ended.usage !== null) options.onUsage?.(ended.usage);
       },
     });
     // Before it is published: the claim may be here before the acknowledgement.

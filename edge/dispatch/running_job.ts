@@ -6,13 +6,18 @@ import {
   type EventBody,
   type Job,
   LOST_MS,
+  type PromptUsage,
   TesseraError,
+  type Usage,
 } from "@tessera/shared";
 import type { Turn } from "./backlog.ts";
 import { Losses } from "./losses.ts";
 import { type AnswerPart, Mailbox, type TextPart } from "./mailbox.ts";
 import { Publications } from "./publications.ts";
 import { TokenSequence } from "./sequence.ts";
+
+/** Ends that are the caller's doing: what was made until then was made for it. */
+const CUT_BY_CALLER: ReadonlySet<string> = new Set(["client_closed", "deadline_exceeded"]);
 
 /** A tile kept until the job is over, for the worker that comes second as well. */
 export interface JobTile {
@@ -71,6 +76,9 @@ export class RunningJob {
   /** By its worker, and nobody else has it yet. */
   #isGivenBack = false;
   #hasEnded = false;
+  /** Of the latest attempt that has told it. */
+  #prompt: PromptUsage | null = null;
+  #usage: Usage | null = null;
 
   constructor(options: RunningJobOptions) {
     this.#options = options;
@@ -86,6 +94,11 @@ export class RunningJob {
 
   get attempt(): number {
     return this.#sequence.attempt;
+  }
+
+  /** What its answer took, whole or cut by the caller, once it has ended; null for one that failed, or never began. */
+  get usage(): Usage | null {
+    return this.#usage;
   }
 
   get isClaimed(): boolean {
@@ -194,6 +207,7 @@ export class RunningJob {
     this.#heardAt = performance.now();
     switch (verdict.kind) {
       case "alive":
+        if (event.type === "progress") this.#prompt = event.prompt ?? this.#prompt;
         if (verdict.isHandedOver) this.#givenBack();
         return;
       case "text":
@@ -207,6 +221,7 @@ export class RunningJob {
         const { text, finish_reason, usage, timings } = verdict.event;
         if (text !== "") this.#pass({ choice: 0, text });
         this.#mailbox.finish({ end: { finishReason: finish_reason, usage, timings } });
+        this.#usage = usage;
         return this.#end("done", null);
       }
       case "error":
@@ -287,6 +302,11 @@ export class RunningJob {
   #fail(outcome: JobOutcome, error: TesseraError): void {
     if (this.#hasEnded) return;
     this.#mailbox.finish({ error });
+    const { numIds } = this.#sequence;
+    if (CUT_BY_CALLER.has(error.code) && numIds > 0) {
+      const prompt = this.#prompt ?? { prompt_tokens: 0, image_tokens: 0, cached_tokens: 0 };
+      this.#usage = { ...prompt, completion_tokens: numIds };
+    }
     this.#end(outcome, error);
   }
 

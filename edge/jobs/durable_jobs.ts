@@ -31,6 +31,7 @@ import {
   TILES_STREAM,
   TILES_STREAM_CONFIG,
   traceparentOf,
+  type Usage,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
 import { traceHeaders } from "../dispatch/live_stream.ts";
@@ -48,6 +49,11 @@ export interface SubmitOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Where its news are delivered to; checked by `webhookTarget`. */
   readonly webhook?: JobWebhook;
+}
+
+/** What a job that has ended adds to what its owner used: all that was made, unless it failed by the server's fault. */
+export function usageToCount({ status, usage }: JobRecord): Usage | null {
+  return isFinal(status) && status !== "failed" ? usage : null;
 }
 
 export class DurableJobs {

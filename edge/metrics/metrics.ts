@@ -51,7 +51,7 @@ export class EdgeMetrics {
   );
   readonly #tokens = this.#instruments.counter(
     "tessera_tokens_total",
-    "Tokens of complete answers, by model and kind: input, cached, image, output.",
+    "Tokens of answers, those cut by their callers too, by model and kind: input, cached, image, output.",
     ["model", "kind"],
   );
   readonly #answers = this.#instruments.counter(
@@ -138,16 +138,21 @@ export class EdgeMetrics {
     this.#refusals.inc({ code });
   }
 
-  /** An answer is complete. @param timings as answers tell them, in ms */
-  completed(model: string, finishReason: string, usage: Usage, timings: Readonly<Record<string, number>>): void {
-    this.#answers.inc({ model, finish_reason: finishReason });
+  /** An answer has ended, or was cut by its caller. */
+  used(model: string, usage: Usage): void {
     const { prompt_tokens: input, cached_tokens: cached, image_tokens: image, completion_tokens: output } = usage;
     for (const [kind, count] of Object.entries({ input, cached, image, output })) {
       this.#tokens.inc({ model, kind }, count);
     }
+  }
+
+  /** An answer is complete. @param timings as answers tell them, in ms */
+  completed(model: string, finishReason: string, usage: Usage, timings: Readonly<Record<string, number>>): void {
+    this.#answers.inc({ model, finish_reason: finishReason });
     for (const [name, ms] of Object.entries(timings)) {
       this.#stageSeconds.observe({ stage: name.replace(/_ms$/, "") }, ms / 1000);
     }
+    const { completion_tokens: output } = usage;
     const { first_token_ms: first, total_ms: total } = timings;
     if (output > 1 && first !== undefined && total !== undefined) {
       this.#tokenSeconds.observe({ model }, Math.max(0, total - first) / 1000 / (output - 1));

@@ -87,7 +87,14 @@ export async function dispatch(
   const { request, pictures } = prepared;
   const job = jobOf(prepared, { id: newId("job"), edgeId: deps.dispatcher.edgeId, owner: c.var.caller.tenant });
   const deadlineAt = requestedAt + Math.min(request.turn.deadlineMs ?? Infinity, deps.config.deadlineMs);
-  const running = await deps.dispatcher.start(job, pictures.tiles, { deadlineAt, signal });
+  const running = await deps.dispatcher.start(job, pictures.tiles, {
+    deadlineAt,
+    signal,
+    onUsage: (usage) => {
+      deps.gate.record(c.var.caller, usage, job.id);
+      deps.metrics.used(job.model, usage);
+    },
+  });
   const head = {
     id: `chatcmpl-${job.id.slice("job-".length)}`,
     created: Math.floor(job.created_ms / 1000),
@@ -106,7 +113,6 @@ export async function dispatch(
     requestedAt,
     log: c.var.log,
     onEnd: (end, { timings }) => {
-      deps.gate.record(c.var.caller, end.usage);
       deps.metrics.completed(job.model, end.finishReason, end.usage, timings);
     },
   });

@@ -5,6 +5,7 @@ import {
   isFinal,
   JobRecord,
   numIdsOf,
+  type PromptUsage,
   STORED_VERSION,
   TesseraError,
   type TokenLogprobs,
@@ -20,6 +21,7 @@ export class RecordEvents implements EventSink {
   /** Grow in place; copied when they are written. */
   readonly #choices: JobRecord["choices"];
   #revision: number;
+  #prompt: PromptUsage | null = null;
   #isDirty = false;
   /** Another attempt has the job, or it was cancelled: nothing of this one counts. */
   #isFenced = false;
@@ -39,6 +41,11 @@ export class RecordEvents implements EventSink {
 
   /** The acknowledgement of the delivery says that much. */
   progress(): void {}
+
+  /** From now on each state tells what it took so far. */
+  prompt({ prompt_tokens, image_tokens, cached_tokens }: PromptUsage): void {
+    this.#prompt = { prompt_tokens, image_tokens, cached_tokens };
+  }
 
   handOver(): void {
     const { attempt } = this.#record;
@@ -108,7 +115,10 @@ export class RecordEvents implements EventSink {
 
   async #write(): Promise<void> {
     if (!this.#isDirty || this.#isFenced) return;
-    const record = { ...this.#record, choices: structuredClone(this.#choices) };
+    const choices = structuredClone(this.#choices);
+    const soFar = this.#prompt === null ? null : { ...this.#prompt, completion_tokens: numIdsOf({ choices }) };
+    const isDone = this.#record.status === "succeeded";
+    const record = { ...this.#record, choices, usage: isDone ? this.#record.usage : soFar ?? this.#record.usage };
     this.#isDirty = false;
     try {
       this.#revision = await this.#store.write(record, this.#revision);

@@ -7,7 +7,7 @@ import type { LiveJob } from "./live_job.ts";
 /** Hears the events of one attempt. `confirm` and `repeat` as in EventWriter. */
 export type EventSink = Pick<
   EventWriter,
-  "progress" | "handOver" | "tokens" | "choiceDone" | "done" | "error" | "confirm" | "repeat"
+  "progress" | "prompt" | "handOver" | "tokens" | "choiceDone" | "done" | "error" | "confirm" | "repeat"
 >;
 
 export interface JobChannel {

@@ -31,6 +31,8 @@ export class LiveJob {
   isOnTrial = false;
   /** Whether token events went out since the last progress was due. */
   hasSpoken = false;
+  /** Whether this attempt has told what its prompt took. */
+  hasToldPrompt = false;
   /** Tiles that have not arrived; empty as well when all were in their slots. */
   readonly missing = new Set<string>();
   /** performance.now() of what has happened so far. */

@@ -7,6 +7,7 @@ import {
   eventsSubject,
   type FinishReason,
   type Job,
+  type PromptUsage,
   TesseraError,
   type TokenLogprobs,
   type Usage,
@@ -60,6 +61,12 @@ export class EventWriter {
 
   progress(): void {
     this.#publish({ attempt: this.#attempt, type: "progress" });
+  }
+
+  /** What the prompt took, before the first token that is drawn from it. */
+  prompt({ prompt_tokens, image_tokens, cached_tokens }: PromptUsage): void {
+    const prompt = { prompt_tokens, image_tokens, cached_tokens };
+    this.#publish({ attempt: this.#attempt, type: "progress", prompt });
   }
 
   /** The job goes back to the queue unfinished. */
@@ -141,7 +148,7 @@ export class EventWriter {
     // Most are far too short to have to be measured.
     const maxBytes = this.#nc.info?.max_payload ?? 1_048_576;
     if (message.length * 4 > maxBytes) checkPayload(new TextEncoder().encode(message).length, maxBytes);
-    this.#send(message, event.type !== "progress");
+    this.#send(message, event.type !== "progress" || event.prompt !== undefined);
   }
 
   /** @param isKept whether to send it again where it is lost; text is lighter to keep than bytes */

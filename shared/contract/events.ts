@@ -11,6 +11,9 @@ export const Usage = z.object({
   cached_tokens: z.int().min(0),
 });
 
+/** What is known of an answer's cost before it ends. */
+export const PromptUsage = Usage.omit({ completion_tokens: true });
+
 /** Milliseconds on the worker's clock. */
 export const WorkerTimings = z.object({
   /** Tiles on the wire: claim granted to last wanted tile. */
@@ -46,6 +49,8 @@ function eventKinds<Head extends z.ZodRawShape>(head: Head) {
       type: z.literal("progress"),
       /** The worker gives the job back unfinished, as when it is asked to stop; another will go on. */
       handed_over: z.boolean().optional(),
+      /** Told with the first token of an attempt: what an answer costs that is cut before its end. */
+      prompt: PromptUsage.optional(),
     }),
     /** `seq` is the index of `ids[0]` among the tokens of this answer; `text` is what these ids add, possibly nothing yet. */
     z.object({
@@ -108,6 +113,7 @@ export const EventBatch = z.object({ v: z.literal(2), events: z.array(z.unknown(
 export const BatchedEvent = eventKinds({ job_id: z.string().min(1), attempt });
 
 export type Usage = z.infer<typeof Usage>;
+export type PromptUsage = z.infer<typeof PromptUsage>;
 export type WorkerTimings = z.infer<typeof WorkerTimings>;
 export type TokenLogprobs = z.infer<typeof TokenLogprobs>;
 export type FinishReason = z.infer<typeof FinishReason>;

@@ -45,6 +45,7 @@ export const JobRecord = keptObject({
   lost_worker_ids: z.array(z.string()),
   /** The answers as far as they have come, one for each the job asks for. */
   choices: z.array(RecordChoice).min(1),
+  /** So far, from the first token on. */
   usage: Usage.nullable(),
   timings: WorkerTimings.nullable(),
   error: z.object({ code: WireErrorCode, message: z.string(), param: z.string().nullable() }).nullable(),

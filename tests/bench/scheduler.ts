@@ -43,6 +43,7 @@ function withoutModel(engine: DryEngine, crosses: boolean): Engine {
 
 const SILENT: EventSink = {
   progress: () => {},
+  prompt: () => {},
   handOver: () => {},
   tokens: () => {},
   choiceDone: () => {},

@@ -69,7 +69,11 @@ Deno.test("captions: those that run are cancelled, those whose time is over expi
     const { caption } = await take(url, { image: picture, prompt: "Go on", max_tokens: 1_500 });
     await until(async () => (await look(url, caption.id)).output !== null, "the first words");
     const response = await fetch(`${url}/v1/captions/${caption.id}/cancel`, { method: "POST" });
-    assert.equal((await response.json()).status, "canceled");
+    const canceled = CaptionAnswer.parse(await response.json());
+    assert.equal(canceled.status, "canceled");
+    // What was made until then is told, and counts.
+    const { prompt_tokens = 0, completion_tokens = 0 } = canceled.usage ?? {};
+    assert.ok(prompt_tokens > 0 && completion_tokens > 0 && completion_tokens < 1_500, JSON.stringify(canceled.usage));
     assert.equal((await fetch(`${url}/v1/captions/${caption.id}`, { method: "DELETE" })).status, 200);
     assert.equal((await fetch(`${url}/v1/captions/${caption.id}`)).status, 404);
 

@@ -43,6 +43,7 @@ const SNAPSHOTS: Record<string, z.ZodType> = {
   "event_error.json": JobEvent,
   "event_handed_over.json": JobEvent,
   "event_progress.json": JobEvent,
+  "event_progress_prompt.json": JobEvent,
   "event_tokens.json": JobEvent,
   "event_tokens_2.json": JobEvent,
   "job.json": Job,
@@ -85,6 +86,7 @@ const OPTIONAL = new Set([
   "cache_salt",
   "webhook",
   "num_ids",
+  "prompt",
 ]);
 
 /** `decoded` without what defaults added to `sent`. */

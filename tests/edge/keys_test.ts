@@ -1,6 +1,6 @@
 /** API keys: who gets in, for what, how often, and what is counted; with a real bucket and nats-server's own counters. */
 import { Kvm } from "@nats-io/kv";
-import { type ApiKey, JOBS_BUCKET, newApiKeySecret } from "@tessera/shared";
+import { type ApiKey, JOBS_BUCKET, newApiKeySecret, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { apiKey, NO_LIMITS, putApiKey } from "../support/api_keys.ts";
 import { fakePicture } from "./fake_tile_pool.ts";
@@ -176,6 +176,73 @@ Deno.test("keys: tokens a minute and a month, and the usage of each day", async 
     });
   });
 });
+
+Deno.test("keys: an answer that is cut counts with what was made of it, once; one that failed, or never began, does not", () =>
+  withEdge(CLOSED, async (harness) => {
+    const { edge, ask, worker } = harness;
+    const { headers } = await addKey(harness);
+    const total = async () => {
+      const { requests, input_tokens, output_tokens } =
+        (await (await fetch(`${edge.url}/v1/usage`, { headers })).json()).total;
+      return [requests, input_tokens, output_tokens];
+    };
+    const prompt = { prompt_tokens: 20, image_tokens: 0, cached_tokens: 4 };
+    /** Three tokens, the last of them twice, as after a reconnection. */
+    const speak = async () => {
+      const job = await worker.pull();
+      await job.take();
+      job.emit({ type: "progress", prompt });
+      job.tokens(0, [1, 2], "Hello");
+      job.tokens(2, [3], " there");
+      job.tokens(2, [3], " there");
+      return job;
+    };
+    // The client leaves while it is told.
+    const client = new AbortController();
+    /** A stream, read until all that was spoken is here. */
+    const stream = async (signal?: AbortSignal) => {
+      const asked = ask({ stream: true }, { headers, ...(signal === undefined ? {} : { signal }) });
+      const job = await speak();
+      const reader = (await asked).body!.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = ""; !text.includes("there");) {
+        const { value, done } = await reader.read();
+        assert.ok(!done, text);
+        text += value;
+      }
+      return { job, reader };
+    };
+    const { job: spoken } = await stream(client.signal);
+    client.abort();
+    await spoken.cancelled;
+    // What comes behind the cut is nobody's.
+    spoken.tokens(3, [4, 5, 6], " and more");
+    spoken.done(6);
+    await until(async () => (await total())[0] === 1);
+    assert.deepEqual(await total(), [1, 20, 3]);
+
+    // Its time is over.
+    const { reader } = await stream();
+    edge.deps.dispatcher.giveUpAll(new TesseraError("deadline_exceeded"));
+    assert.match((await reader.read()).value!, /deadline_exceeded/);
+    await until(async () => (await total())[0] === 2);
+    assert.deepEqual(await total(), [2, 40, 6]);
+
+    const failed = ask({}, { headers });
+    (await speak()).emit({ type: "error", code: "internal_error", message: "x", param: null });
+    await errorOf(await failed, 500);
+    const unheard = new AbortController();
+    const never = ask({}, { headers, signal: unheard.signal }).catch(() => null);
+    await worker.pull();
+    unheard.abort();
+    await never;
+    await until(() => edge.deps.dispatcher.numRunning === 0);
+
+    const whole = ask({}, { headers });
+    (await speak()).done(3, "", "length");
+    assert.equal((await (await whole).json()).choices[0].finish_reason, "length");
+    await until(async () => (await total())[0] >= 3);
+    assert.deepEqual(await total(), [3, 50, 9]);
+  }));
 
 Deno.test("keys: a key's own concurrency", async () => {
   await withEdge(CLOSED, async (harness) => {

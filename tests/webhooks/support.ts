@@ -65,7 +65,7 @@ export async function openCaptions(
   const jobs = new DurableJobs(bus);
   const captions = new CaptionStore(bus, jobs, 3_600_000, {
     forgetDeliveries: (id) => store.forget(id),
-    countUsage: () => {},
+    countUsage: async () => {},
   });
   const submit = async (url: string, webhook: Partial<JobWebhook> = {}, text = "a caption", maxTokens = 12) => {
     const id = newListId("cap");
