@@ -4,6 +4,7 @@ import { serveMetrics } from "@tessera/shared/metrics-server";
 import {
   ACK_WAIT_MS,
   type Announcement,
+  BUS_CLOSE_TIMEOUT_MS,
   busId,
   CLAIM_TIMEOUT_MS,
   EDGE_GONE_MS,
@@ -69,9 +70,6 @@ export interface RunningWorker {
   /** Takes nothing new, finishes what it has for at most `drainMs`, gives back the rest, closes all. Idempotent. */
   close(drainMs?: number): Promise<void>;
 }
-
-/** How long closing waits for a server that no longer answers. */
-const CLOSE_TIMEOUT_MS = 2_000;
 
 export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promise<RunningWorker> {
   const { nc, engine, facts } = deps;
@@ -176,16 +174,16 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
     // First, so that what still arrives while pulling ends goes back at once.
     worker.intake.startDraining();
     tokenizeResponder.stop();
-    await within(CLOSE_TIMEOUT_MS, pulling.stop());
+    await within(BUS_CLOSE_TIMEOUT_MS, pulling.stop());
     await waitUntil(() => worker.intake.numJobs === 0 || hasEnded, drainMs);
-    await worker.intake.stop(CLOSE_TIMEOUT_MS);
+    await worker.intake.stop(BUS_CLOSE_TIMEOUT_MS);
     worker.stop();
-    await within(CLOSE_TIMEOUT_MS, videos?.stop() ?? Promise.resolve());
+    await within(BUS_CLOSE_TIMEOUT_MS, videos?.stop() ?? Promise.resolve());
     await ended.catch(() => {});
-    await within(CLOSE_TIMEOUT_MS, announcer.stop());
-    await within(CLOSE_TIMEOUT_MS, metricsServer?.close() ?? Promise.resolve());
+    await within(BUS_CLOSE_TIMEOUT_MS, announcer.stop());
+    await within(BUS_CLOSE_TIMEOUT_MS, metricsServer?.close() ?? Promise.resolve());
     await engine.close();
-    await within(CLOSE_TIMEOUT_MS, nc.drain().catch(() => {}));
+    await within(BUS_CLOSE_TIMEOUT_MS, nc.drain().catch(() => {}));
     await nc.close();
     log.info("worker_closed");
   };

@@ -1,5 +1,13 @@
 /** Owns the worker's loop. One step: encode some tiles, queue what is ready, run a batch, publish what the last sampled. */
-import { IDLE_CHECK_MS, type Logger, TesseraError, type TokenLogprobs, toTesseraError } from "@tessera/shared";
+import {
+  IDLE_CHECK_MS,
+  type Logger,
+  MAX_ENGINE_FAILURES,
+  TesseraError,
+  TILES_PER_CALL,
+  type TokenLogprobs,
+  toTesseraError,
+} from "@tessera/shared";
 import type { Engine, StepResult } from "./engine/types.ts";
 import { Intake } from "./intake/intake.ts";
 import type { IntakeOptions } from "./intake/intake_options.ts";
@@ -35,11 +43,6 @@ interface Flight {
   readonly plan: Plan;
   readonly running: Promise<StepResult>;
 }
-
-/** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
-const TILES_PER_CALL = { cpu: { busy: 1, idle: 4 }, cuda: { busy: 8, idle: 16 } } as const;
-/** Failed engine calls in a row after which the engine, not a request, counts as broken. */
-const MAX_FAILURES = 4;
 
 export class Worker {
   readonly intake: Intake;
@@ -298,6 +301,8 @@ export class Worker {
     this.#numFailures += 1;
     this.#options.metrics?.failed(call);
     this.#log.error(`${call}_failed`, { error, num_failures: this.#numFailures });
-    if (this.#numFailures >= MAX_FAILURES) throw new Error(`Cannot go on: ${this.#numFailures} engine calls failed`);
+    if (this.#numFailures >= MAX_ENGINE_FAILURES) {
+      throw new Error(`Cannot go on: ${this.#numFailures} engine calls failed`);
+    }
   }
 }

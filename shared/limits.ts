@@ -1,4 +1,5 @@
 /** Bounds that hold everywhere: queues, payloads, waits. Defaults; the environment table names the adjustable ones. */
+export * from "./limits/bus.ts";
 
 /** Largest HTTP request body read, in bytes. A data: URL is a third larger than its picture. */
 export const MAX_BODY_BYTES = 64 * 1024 * 1024;
@@ -81,6 +82,8 @@ export const PAYLOAD_FRACTION = 0.95;
 /** How often a worker renews its announcement, and how long one lives without renewal. */
 export const HEARTBEAT_MS = 2_000;
 export const ANNOUNCEMENT_TTL_MS = 8_000;
+/** How long a worker has to acknowledge what it has answered; one that died meanwhile is known to be gone by then. */
+export const LEFTOVER_WAIT_MS = 2 * ANNOUNCEMENT_TTL_MS;
 /** A worker says it is still at a job at least this often: to the edge as an event, to JetStream as an ack extension. */
 export const PROGRESS_MS = 2_000;
 /** JetStream hands a job to another worker after this long without progress. */

@@ -1,9 +1,8 @@
 /** Follows a KV bucket through reconnections: every entry there is, then every change, until closed. */
 import { Kvm, type KvOptions, type KvWatchEntry } from "@nats-io/kv";
 import type { NatsConnection, QueuedIterator } from "@nats-io/nats-core";
+import { BUS_RETRY_MS } from "@tessera/shared";
 import { sleep } from "../wait.ts";
-
-const RETRY_MS = 1_000;
 
 export interface BucketWatchOptions {
   readonly bucket: { readonly name: string; readonly options: Readonly<Partial<KvOptions>> };
@@ -56,7 +55,7 @@ export class BucketWatch {
         if (!signal.aborted) onFault(error);
       }
       signal.removeEventListener("abort", stop);
-      await sleep(RETRY_MS, signal);
+      await sleep(BUS_RETRY_MS, signal);
     }
   }
 }

@@ -2,6 +2,9 @@
 import { credsAuthenticator, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import {
+  BUS_CLOSE_TIMEOUT_MS,
+  BUS_CONNECT_TIMEOUT_MS,
+  BUS_RETRY_MS,
   connectByScheme,
   type Logger,
   type NatsAccess,
@@ -10,10 +13,6 @@ import {
   TesseraError,
 } from "@tessera/shared";
 import { sleep, within } from "../wait.ts";
-
-const RETRY_MS = 1_000;
-const CONNECT_TIMEOUT_MS = 5_000;
-const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Called at the first connection and after every reconnection; `isNew` when subscriptions have to be made. */
 export type UpHandler = (nc: NatsConnection, isNew: boolean) => Promise<void> | void;
@@ -75,11 +74,11 @@ export class Bus {
     this.#closing.abort();
     const nc = this.#nc;
     if (nc !== null && !nc.isClosed()) {
-      if (wasUp) await within(nc.drain(), CLOSE_TIMEOUT_MS);
+      if (wasUp) await within(nc.drain(), BUS_CLOSE_TIMEOUT_MS);
       // While it reconnects the client may never report that it closed.
-      if (!nc.isClosed()) await within(nc.close(), CLOSE_TIMEOUT_MS / 4);
+      if (!nc.isClosed()) await within(nc.close(), BUS_CLOSE_TIMEOUT_MS / 4);
     }
-    await within(this.#loop, CLOSE_TIMEOUT_MS / 4);
+    await within(this.#loop, BUS_CLOSE_TIMEOUT_MS / 4);
   }
 
   async #run(): Promise<void> {
@@ -96,7 +95,7 @@ export class Bus {
       } catch (error) {
         this.#options.log.warn("bus_connect_failed", { error });
       }
-      await sleep(RETRY_MS, this.#closing.signal);
+      await sleep(BUS_RETRY_MS, this.#closing.signal);
     }
   }
 
@@ -107,8 +106,8 @@ export class Bus {
       name,
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true,
-      reconnectTimeWait: RETRY_MS,
-      timeout: CONNECT_TIMEOUT_MS,
+      reconnectTimeWait: BUS_RETRY_MS,
+      timeout: BUS_CONNECT_TIMEOUT_MS,
       pingInterval: 10_000,
       maxPingOut: 2,
     });

@@ -8,6 +8,7 @@ import {
   decodeMessage,
   isCompatible,
   type Logger,
+  MAX_KNOWN_MODELS,
   STORED_VERSION,
   TesseraError,
   versionFor,
@@ -18,9 +19,6 @@ import {
   WORKERS_BUCKET_CONFIG,
 } from "@tessera/shared";
 import { BucketWatch } from "./bucket_watch.ts";
-
-/** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
-const MAX_KNOWN_MODELS = 1_000;
 
 interface Entry {
   readonly announcement: Announcement;

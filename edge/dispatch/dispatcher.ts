@@ -18,6 +18,7 @@ import {
   type Logger,
   MIN_AHEAD,
   recordStage,
+  SWEEP_MS,
   TesseraError,
   type Usage,
   workerAlive,
@@ -34,8 +35,6 @@ import { Publisher } from "./publisher.ts";
 import { readEvents } from "./read_events.ts";
 import { type JobOutcome, type JobTile, RunningJob } from "./running_job.ts";
 import { TileSender } from "./send_tiles.ts";
-
-const SWEEP_MS = 250;
 
 export interface DispatcherOptions {
   readonly edgeId: string;

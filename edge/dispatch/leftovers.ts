@@ -1,9 +1,5 @@
 /** Jobs that were answered from a worker's own queue: where that worker died before it acknowledged, the edge takes them out. */
-import { ANNOUNCEMENT_TTL_MS } from "@tessera/shared";
-
-/** How long a worker has to acknowledge; one that died meanwhile is known to be gone by then. */
-const WAIT_MS = 2 * ANNOUNCEMENT_TTL_MS;
-const SWEEP_MS = 2_000;
+import { LEFTOVER_SWEEP_MS, LEFTOVER_WAIT_MS } from "@tessera/shared";
 
 export interface LeftoversOptions {
   readonly isAlive: (workerId: string) => boolean;
@@ -26,8 +22,8 @@ export class Leftovers {
   }
 
   add(streamSeq: number, workerId: string): void {
-    this.#answered.push({ streamSeq, workerId, dueAt: performance.now() + WAIT_MS });
-    this.#timer ??= setInterval(() => this.sweep(), SWEEP_MS);
+    this.#answered.push({ streamSeq, workerId, dueAt: performance.now() + LEFTOVER_WAIT_MS });
+    this.#timer ??= setInterval(() => this.sweep(), LEFTOVER_SWEEP_MS);
   }
 
   /** @param now of performance.now() */

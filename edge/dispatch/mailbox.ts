@@ -2,6 +2,7 @@
 import {
   type FinishReason,
   MAX_UNREAD_CHARS,
+  MAX_UNREAD_PIECES,
   type TesseraError,
   type TokenLogprobs,
   type Usage,
@@ -32,8 +33,6 @@ export type AnswerPart =
   | { readonly type: "choice_end"; readonly choice: number; readonly finishReason: FinishReason }
   | { readonly type: "end"; readonly end: AnswerEnd };
 
-/** Pieces kept apart; what comes on top is joined to the last of its answer. */
-const MAX_PIECES = 64;
 /** What a token's log-probability becomes, in characters, on top of its bytes. */
 const LOGPROB_CHARS = 64;
 
@@ -51,7 +50,9 @@ export class Mailbox {
     const size = sizeOf(piece);
     if (this.#numChars + size > MAX_UNREAD_CHARS) return false;
     this.#numChars += size;
-    const last = this.#pieces.length < MAX_PIECES ? -1 : this.#pieces.findLastIndex((each) => each.choice === choice);
+    const last = this.#pieces.length < MAX_UNREAD_PIECES
+      ? -1
+      : this.#pieces.findLastIndex((each) => each.choice === choice);
     const before = this.#pieces[last];
     if (before?.type === "text") this.#pieces[last] = joined(before, piece);
     else this.#pieces.push(piece);

@@ -1,13 +1,15 @@
 /** Sends the tiles workers asked for: in their order, one a message, jobs taking turns, never far ahead of the server. */
 import { headers, type NatsConnection } from "@nats-io/nats-core";
-import { checkPayload, type Claim, tileHeaders, tilesSubject } from "@tessera/shared";
+import {
+  checkPayload,
+  type Claim,
+  MAX_TILES_AHEAD,
+  MAX_TILES_AHEAD_OF_JOB,
+  tileHeaders,
+  tilesSubject,
+} from "@tessera/shared";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RunningJob } from "./running_job.ts";
-
-/** Tiles of one job that the server has not confirmed: enough that the next is there when it has read one. */
-const MAX_AHEAD_OF_JOB = 4;
-/** Tiles of all jobs that it has not. That is what waits in the socket's buffer at most. */
-const MAX_AHEAD = 16;
 
 export class TileSender {
   #numAhead = 0;
@@ -22,7 +24,7 @@ export class TileSender {
     /** One for each tile on its way, oldest first. */
     const confirmations: Promise<void>[] = [];
     for (const hash of claim.want) {
-      if (confirmations.length === MAX_AHEAD_OF_JOB) await confirmations.shift();
+      if (confirmations.length === MAX_TILES_AHEAD_OF_JOB) await confirmations.shift();
       await this.#takePlace();
       let confirmed: Promise<void>;
       try {
@@ -41,7 +43,7 @@ export class TileSender {
   }
 
   #takePlace(): Promise<void> {
-    if (this.#numAhead < MAX_AHEAD) {
+    if (this.#numAhead < MAX_TILES_AHEAD) {
       this.#numAhead++;
       return Promise.resolve();
     }

@@ -2,22 +2,19 @@
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
 import {
+  ANSWER_POLL_MS,
   ANSWERS_STREAM,
   ANSWERS_STREAM_CONFIG,
   answerSubject,
   ensureStream,
   type Logger,
   PUBLISH_TIMEOUT_MS,
+  SILENT_KEEP_ALIVES,
   TesseraError,
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
 import { AnswerCipher } from "./answer_cipher.ts";
 import { KeptAnswer, type KeptEvent } from "./kept_answer.ts";
-
-/** A kept answer of which nothing is heard for so many keep-alives has lost its edge: those alive say so in between. */
-const SILENT_KEEP_ALIVES = 3;
-/** Longest wait for a kept event before asking whether the reader is still there. */
-const POLL_MS = 1_000;
 
 /** What is kept of an event; without data it only says that the edge lives. */
 interface Note {
@@ -116,7 +113,7 @@ export class Answers {
     let heardAt = performance.now();
     const watch = setInterval(() => {
       if (performance.now() - heardAt > SILENT_KEEP_ALIVES * this.#keepAliveMs || nc.isClosed()) messages.stop();
-    }, POLL_MS);
+    }, ANSWER_POLL_MS);
     let next = 0;
     try {
       for await (const message of messages) {

@@ -5,6 +5,7 @@ import {
   decodeMessage,
   edgeAlive,
   encodeMessage,
+  HOLDER_PROBE_MS,
   MAX_FILE_BYTES,
   MAX_KEPT_BODY_BYTES,
   REQUESTS_BUCKET_CONFIG,
@@ -23,7 +24,6 @@ export const STREAM_ID_HEADER = "tessera-stream-id";
 const KEY = /^[\x21-\x7e]{1,255}$/;
 /** Statuses that the same request may not get again: not kept, so that it is run anew. */
 const PASSING = new Set([408, 409, 425, 429, 499]);
-const PROBE_MS = 1_000;
 /** Longest body of any route: a file, with the form around it. */
 const MAX_BYTES = MAX_FILE_BYTES + MAX_KEPT_BODY_BYTES;
 
@@ -138,7 +138,7 @@ export class Idempotency {
   async #isGone(edgeId: string): Promise<boolean> {
     if (edgeId === this.#options.edgeId) return false;
     try {
-      await this.#options.bus.connection.request(edgeAlive(edgeId), "", { timeout: PROBE_MS });
+      await this.#options.bus.connection.request(edgeAlive(edgeId), "", { timeout: HOLDER_PROBE_MS });
       return false;
     } catch (error) {
       return hasNoResponders(error);

@@ -1,9 +1,6 @@
 /** Owns the listener for cancelled jobs, and a bounded memory of those that are not (yet) here. */
 import type { NatsConnection, Subscription } from "@nats-io/nats-core";
-import { CANCEL_WILDCARD, jobIdOf } from "@tessera/shared";
-
-/** Cancelled jobs remembered; every worker hears of every one. */
-const MAX_TOMBSTONES = 4_096;
+import { CANCEL_WILDCARD, jobIdOf, MAX_TOMBSTONES } from "@tessera/shared";
 
 export class Cancellations {
   /** Oldest first. */

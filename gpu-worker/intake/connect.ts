@@ -3,6 +3,7 @@ import { type ConsumerConfig, JetStreamApiError, jetstreamManager } from "@nats-
 import { credsAuthenticator, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 import {
+  BUS_RETRY_MS,
   connectByScheme,
   DURABLE_STREAM_CONFIG,
   durableConsumerConfig,
@@ -22,15 +23,13 @@ import {
   workerConsumerConfig,
 } from "@tessera/shared";
 
-const RETRY_MS = 1_000;
-
 /** Connects once; the connection then reconnects for ever. */
 export function connectNats(list: string, name: string, access: NatsAccess = NO_NATS_ACCESS): Promise<NatsConnection> {
   return connectByScheme({ connect, wsconnect, credsAuthenticator, openSocket }, list, access, {
     name,
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
-    reconnectTimeWait: RETRY_MS,
+    reconnectTimeWait: BUS_RETRY_MS,
     pingInterval: 10_000,
     maxPingOut: 2,
   });
@@ -53,7 +52,7 @@ export async function connectNatsPatiently(
       log.warn("nats_connect_failed", { error });
     }
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, RETRY_MS);
+      const timer = setTimeout(done, BUS_RETRY_MS);
       signal.addEventListener("abort", done);
       function done() {
         clearTimeout(timer);

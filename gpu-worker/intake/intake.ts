@@ -1,5 +1,6 @@
 /** Owns the jobs a worker has, from delivery to ready: claims them, holds their slots, takes their tiles, ends them. */
 import {
+  ABSENT_EDGE_DELAY_MS,
   JOB_CLASSES,
   type JobClass,
   jobClass,
@@ -25,9 +26,6 @@ import { Settling } from "./settling.ts";
 import { SlotQueue } from "./slot_queue.ts";
 import { Trials } from "./trials.ts";
 import { refuseUnreadable } from "./unreadable.ts";
-
-/** A job whose edge does not answer is handed out again after this long. */
-const ABSENT_EDGE_DELAY_MS = 1_000;
 
 export class Intake {
   readonly #options: IntakeOptions;

@@ -1,4 +1,5 @@
 /** Owns the reports of progress, to JetStream and to the edges, so that nobody takes a job for lost; and who is away meanwhile. */
+import { SLEPT_PERIODS } from "@tessera/shared";
 import type { EdgeWatch } from "./edge_watch.ts";
 import type { Link } from "./link.ts";
 import type { LiveJob } from "./live_job.ts";
@@ -11,9 +12,6 @@ export interface ProgressOptions {
   /** This process was stopped for a while: others may have its jobs by now. */
   readonly onAway: () => void;
 }
-
-/** Reports missed in a row after which the process was stopped, not busy. */
-const SLEPT_PERIODS = 3;
 
 export class Progress {
   readonly #options: ProgressOptions;

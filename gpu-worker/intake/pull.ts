@@ -3,12 +3,8 @@
  * library's `fetch` drops what is on its way when it is stopped, and here that would delay a job by its whole ack wait.
  */
 import { createInbox, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
-import { inboxPrefix, type Logger } from "@tessera/shared";
+import { inboxPrefix, type Logger, PULL_EXPIRES_MS, PULL_RETRY_MS } from "@tessera/shared";
 import { Delivery, isDelivery } from "./delivery.ts";
-
-/** How long a pull request waits at the server. Short, so that a request lost on the way is soon made again. */
-const EXPIRES_MS = 5_000;
-const RETRY_MS = 500;
 
 export interface PullerOptions {
   readonly nc: NatsConnection;
@@ -48,9 +44,9 @@ export class Puller {
     const batch = this.#options.room() - this.#numAsked;
     if (batch <= 0) return;
     this.#numAsked += batch;
-    const request = JSON.stringify({ batch, expires: EXPIRES_MS * 1_000_000 });
+    const request = JSON.stringify({ batch, expires: PULL_EXPIRES_MS * 1_000_000 });
     nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, request, { reply: this.#inbox });
-    this.#startOverIn(EXPIRES_MS + RETRY_MS);
+    this.#startOverIn(PULL_EXPIRES_MS + PULL_RETRY_MS);
   }
 
   /** Forgets what was asked for, as after a reconnection, and asks anew. */
@@ -80,7 +76,7 @@ export class Puller {
     if (code === 408 || this.#isStopped) return this.poke();
     this.#options.log.warn("pull_refused", { code, description: msg.headers?.description ?? "" });
     this.#options.onMissing().catch((error) => this.#options.log.warn("queue_not_ready", { error }));
-    this.#startOverIn(RETRY_MS);
+    this.#startOverIn(PULL_RETRY_MS);
   }
 
   #startOverIn(ms: number): void {

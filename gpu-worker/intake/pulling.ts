@@ -12,6 +12,7 @@ import {
   LIVE_STREAM,
   liveConsumer,
   type Logger,
+  MAX_OWN_ASKED,
   NUM_LANES,
   toTesseraError,
   workerConsumer,
@@ -22,9 +23,6 @@ import { DurableStore } from "../durable/store.ts";
 import { EdgeChannel } from "./edge_channel.ts";
 import type { Intake } from "./intake.ts";
 import { Puller } from "./pull.ts";
-
-/** Jobs asked for at a time from the worker's own queue. */
-const MAX_OWN_ASKED = 2;
 
 export interface PullingOptions {
   readonly nc: NatsConnection;

@@ -1,9 +1,7 @@
 /** Owns the knowledge of how many interactive jobs wait on the bus that this worker could take. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { JOB_CLASSES, LIVE_STREAM, liveConsumer, workerConsumer } from "@tessera/shared";
-
-const TIMEOUT_MS = 1_000;
+import { JOB_CLASSES, LIVE_STREAM, liveConsumer, QUEUE_DEPTH_TIMEOUT_MS, workerConsumer } from "@tessera/shared";
 
 export class QueueDepth {
   readonly #nc: NatsConnection;
@@ -28,7 +26,7 @@ export class QueueDepth {
     if (this.#isAsking || this.#nc.isClosed()) return;
     this.#isAsking = true;
     try {
-      const { consumers } = await jetstreamManager(this.#nc, { checkAPI: false, timeout: TIMEOUT_MS });
+      const { consumers } = await jetstreamManager(this.#nc, { checkAPI: false, timeout: QUEUE_DEPTH_TIMEOUT_MS });
       const all = await Promise.all(this.#consumers.map((name) => consumers.info(LIVE_STREAM, name)));
       this.#numQueued = all.reduce((sum, { num_pending }) => sum + num_pending, 0);
     } catch {

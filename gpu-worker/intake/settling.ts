@@ -1,10 +1,8 @@
 /** Owns ended jobs whose last event the server may not have had: acknowledged when it certainly has. */
 import type { NatsConnection } from "@nats-io/nats-core";
+import { SETTLE_RETRY_MS } from "@tessera/shared";
 import type { Link } from "./link.ts";
 import type { LiveJob } from "./live_job.ts";
-
-/** Pause before the last event of a job is sent again. */
-const RETRY_MS = 100;
 
 export class Settling {
   readonly #nc: NatsConnection;
@@ -40,7 +38,7 @@ export class Settling {
         await events?.confirm();
         return job.channel.mayAcknowledge(job) ? job.delivery.ack() : undefined;
       } catch {
-        await Promise.all([this.#link.whenUp(), new Promise((resolve) => setTimeout(resolve, RETRY_MS))]);
+        await Promise.all([this.#link.whenUp(), new Promise((resolve) => setTimeout(resolve, SETTLE_RETRY_MS))]);
         events?.repeat();
       }
     }

@@ -1,11 +1,16 @@
 /** Owns what becomes of a job that this build cannot read: another worker's, or refused by name. Nobody waits in vain. */
-import { type JobCore, type Logger, MAX_DELIVER, TesseraError, versionsText, WIRE_VERSIONS } from "@tessera/shared";
+import {
+  type JobCore,
+  type Logger,
+  MAX_DELIVER,
+  TesseraError,
+  UNREADABLE_DELAY_MS,
+  versionsText,
+  WIRE_VERSIONS,
+} from "@tessera/shared";
 import { readJobCore } from "./admission.ts";
 import type { JobChannel } from "./channel.ts";
 import type { Delivery } from "./delivery.ts";
-
-/** A stored job of a version this build does not read waits so long for a worker that does, again and again. */
-const STORED_DELAY_MS = 30_000;
 
 export interface Unreadable {
   readonly delivery: Delivery;
@@ -26,7 +31,7 @@ export async function refuseUnreadable(
   const core = readJobCore(delivery.data);
   log.warn("job_unreadable", { job_id: core?.id ?? null, attempt, version: core?.v ?? null, error });
   const isForOthers = error.code === "incompatible_version";
-  if (isForOthers && !channel.isLive) return delivery.nak(STORED_DELAY_MS);
+  if (isForOthers && !channel.isLive) return delivery.nak(UNREADABLE_DELAY_MS);
   if (isForOthers && attempt < MAX_DELIVER) return delivery.nak();
   try {
     if (core !== null) {
@@ -35,7 +40,7 @@ export async function refuseUnreadable(
     delivery.term();
   } catch (cause) {
     log.warn("job_not_refused", { job_id: core?.id ?? null, error: cause });
-    delivery.nak(STORED_DELAY_MS);
+    delivery.nak(UNREADABLE_DELAY_MS);
   }
 }
 

@@ -2,10 +2,7 @@
  * Owns events on their way to edges that take several in one message: what is new for an edge at one moment goes out
  * together. A moment ends before anything else happens on the bus, so nothing changes places with what comes later.
  */
-import { eventBatchSubject } from "@tessera/shared";
-
-/** Longer batches are cut, far below the bus's limit of a message. */
-const MAX_BATCH_CHARS = 128 * 1024;
+import { eventBatchSubject, MAX_EVENT_BATCH_CHARS } from "@tessera/shared";
 
 /** What it needs of a connection. */
 export interface EventBus {
@@ -31,7 +28,7 @@ export class EventOutbox {
   put(edgeId: string, event: string): void {
     if (this.#batches.size === 0) queueMicrotask(() => this.flush());
     let batch = this.#batches.get(edgeId);
-    if (batch !== undefined && batch.numChars + event.length > MAX_BATCH_CHARS) {
+    if (batch !== undefined && batch.numChars + event.length > MAX_EVENT_BATCH_CHARS) {
       this.#send(edgeId, batch);
       batch = undefined;
     }

@@ -1,4 +1,5 @@
 /** Owns the steps: each takes all decodes and as much prefill as fits; while one runs the next is prepared, or in line. */
+import { MAX_SEQUENCE_FAILURES } from "@tessera/shared";
 import type { StepBatch, StepResult } from "../engine/types.ts";
 import { BatchWriter, type Chunk } from "./batch.ts";
 import { Residents, type SchedulerOptions } from "./residents.ts";
@@ -19,9 +20,6 @@ export interface Sampled {
   /** Its row in the step's result. */
   readonly row: number;
 }
-
-/** Failed steps in a row after which a sequence is given up; after the first it runs alone. */
-const MAX_FAILURES = 2;
 
 export class Scheduler {
   readonly #residents: Residents;
@@ -173,7 +171,7 @@ export class Scheduler {
       this.#residents.preempt(sequence);
       if (!suspects.has(sequence)) continue;
       sequence.numFailures += 1;
-      if (sequence.numFailures >= MAX_FAILURES) givenUp.push(sequence);
+      if (sequence.numFailures >= MAX_SEQUENCE_FAILURES) givenUp.push(sequence);
     }
     return { givenUp, freed };
   }

@@ -1,4 +1,5 @@
 /** Owns the tile slots: which tile's embeddings are where, who needs them, what is still to be received and encoded. */
+import { MAX_PENDING_TILES } from "@tessera/shared";
 
 type TileState =
   /** Asked for, pixels not here. */
@@ -27,9 +28,6 @@ export interface TileBatch {
   readonly pixels: Uint8Array;
   readonly slots: Int32Array;
 }
-
-/** Tiles whose pixels may be on their way or in memory at once; a single job may still bring more. */
-const MAX_PENDING = 64;
 
 export class TileSlots {
   readonly #numSlots: number;
@@ -71,7 +69,7 @@ export class TileSlots {
     for (const tile of this.#tiles.values()) if (isIdle(tile)) numIdle += 1;
     if (numNew > this.#freeSlots.length + numIdle - numOwnIdle) return null;
     const numPending = this.#numPending;
-    if (numNew > 0 && numPending > 0 && numPending + numNew > MAX_PENDING) return null;
+    if (numNew > 0 && numPending > 0 && numPending + numNew > MAX_PENDING_TILES) return null;
 
     const known = hashes.map((hash) => this.#tiles.get(hash));
     for (const tile of known) if (tile !== undefined) this.#hold(tile);
