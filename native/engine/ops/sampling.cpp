@@ -85,38 +85,21 @@ int32_t draw_token(std::span<const float> logits, float max, const SamplingParam
   return pick(candidates, mass, count, uniform_draw(params.seed, params.position));
 }
 
-/** The largest of `n` numbers; NaN where one is. Rows are vocabularies: one comparison at a time took half a millisecond. */
-float max_of(const float* x, size_t n) {
-  constexpr size_t kLanes = 16;
-  typedef float Lanes __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-  typedef int32_t Masks __attribute__((vector_size(4 * kLanes)));
-  float max = -std::numeric_limits<float>::infinity();
-  size_t i = 0;
-  if (n >= kLanes) {
-    Lanes largest = *reinterpret_cast<const Lanes*>(x);
-    Masks unordered = {};
-    for (; i + kLanes <= n; i += kLanes) {
-      const Lanes v = *reinterpret_cast<const Lanes*>(x + i);
-      unordered |= v != v;
-      largest = v > largest ? v : largest;
-    }
-    for (size_t lane = 0; lane < kLanes; lane++) {
-      if (unordered[lane] != 0) return std::numeric_limits<float>::quiet_NaN();
-      max = std::max(max, largest[lane]);
-    }
-  }
-  for (; i < n; i++) {
-    if (std::isnan(x[i])) return x[i];
-    max = std::max(max, x[i]);
-  }
-  return max;
-}
-
 /** The largest logit, the lowest id on a tie; id -1 where one is NaN or the largest is infinite. */
-Candidate largest(std::span<const float> logits) {
-  const float max = max_of(logits.data(), logits.size());
+Candidate find_largest(std::span<const float> logits, Largest largest) {
+  constexpr size_t kBlock = 4096;  // what is looked through again for the id
+  float max = -std::numeric_limits<float>::infinity();
+  size_t block = 0;
+  for (size_t first = 0; first < logits.size(); first += kBlock) {
+    const float most = largest(logits.data() + first, std::min(kBlock, logits.size() - first));
+    if (std::isnan(most)) return {-1, 0};
+    if (most > max) {
+      max = most;
+      block = first;
+    }
+  }
   if (!std::isfinite(max)) return {-1, 0};
-  const auto id = std::find(logits.begin(), logits.end(), max) - logits.begin();
+  const auto id = std::find(logits.begin() + block, logits.end(), max) - logits.begin();
   return {static_cast<int32_t>(id), max};
 }
 
@@ -177,15 +160,24 @@ double uniform_draw(uint64_t seed, uint64_t position) {
   return static_cast<double>(splitmix(splitmix(seed) ^ position) >> 11) * 0x1p-53;
 }
 
-SampledToken sample_token(std::span<float> logits, const SamplingParams& params, ExpSum exp_sum) {
-  const Candidate best = largest(logits);
+float plain_largest(const float* x, size_t n) {
+  float max = -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < n; i++) {
+    if (std::isnan(x[i])) return x[i];
+    max = std::max(max, x[i]);
+  }
+  return max;
+}
+
+SampledToken sample_token(std::span<float> logits, const SamplingParams& params, ExpSum exp_sum, Largest largest) {
+  const Candidate best = find_largest(logits, largest);
   if (best.id < 0) return {};
   int32_t id = -1;
   if (params.bias_ids.empty() && params.seen_ids.empty()) {
     id = choose(logits, best, params, exp_sum);
   } else {
     const ChangedLogits changed(logits, params);
-    const Candidate changed_best = largest(logits);
+    const Candidate changed_best = find_largest(logits, largest);
     if (changed_best.id < 0) return {};
     id = choose(logits, changed_best, params, exp_sum);
   }

@@ -13,6 +13,12 @@ double uniform_draw(uint64_t seed, uint64_t position);
 /** Sum of exp(scale * (x[i] - max)) over n values, always the same bits for the same values. */
 using ExpSum = double (*)(const float* x, size_t n, float max, float scale);
 
+/** The largest of n values, minus infinity for none; NaN where one is. */
+using Largest = float (*)(const float* x, size_t n);
+
+/** `Largest`, a value at a time. */
+float plain_largest(const float* x, size_t n);
+
 /**
  * A token and its log-probability, which with those of `top` is of the plain distribution: temperature 1, nothing else.
  *
@@ -27,6 +33,7 @@ using ExpSum = double (*)(const float* x, size_t n, float max, float scale);
  * Logits of which one is NaN, or whose largest is infinite, give id -1; so do changed ones that leave no token. `logits`
  * are changed on the way and back when this returns. May throw std::bad_alloc.
  */
-SampledToken sample_token(std::span<float> logits, const SamplingParams& params, ExpSum exp_sum);
+SampledToken sample_token(std::span<float> logits, const SamplingParams& params, ExpSum exp_sum,
+                          Largest largest = plain_largest);
 
 }  // namespace tessera

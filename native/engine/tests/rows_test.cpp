@@ -1,6 +1,8 @@
 /** Owns the proof of the row-by-row operations: norms, exp, GELU, patches, shuffle, on every instruction set. */
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "ops/reference/reference.h"
 #include "tests/check.h"
@@ -59,6 +61,25 @@ TEST(softmax_is_exact_where_it_must_be) {
     CHECK(std::fabs(sum - total) < 1e-5 * total);
     row[5] = std::numeric_limits<float>::quiet_NaN();
     CHECK(std::isnan(kernels->softmax(row.data(), row.size(), 1)));
+  }
+}
+
+TEST(largest_finds_a_number_anywhere_and_no_number) {
+  for (const auto* kernels : all_kernels()) {
+    for (size_t n : {0, 1, 5, 16, 64, 65, 1000}) {
+      Random random(n);
+      auto x = random.values(n, 12);
+      CHECK_EQUAL(kernels->largest(x.data(), n), n == 0 ? -kInfinity : *std::max_element(x.begin(), x.end()));
+      for (size_t i = 0; i < n; i++) {
+        const float before = std::exchange(x[i], kInfinity);
+        CHECK_EQUAL(kernels->largest(x.data(), n), kInfinity);
+        x[i] = std::numeric_limits<float>::quiet_NaN();
+        CHECK(std::isnan(kernels->largest(x.data(), n)));
+        x[i] = before;
+      }
+      std::fill(x.begin(), x.end(), -kInfinity);
+      CHECK_EQUAL(kernels->largest(x.data(), n), -kInfinity);
+    }
   }
 }
 

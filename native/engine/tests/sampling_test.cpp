@@ -29,6 +29,17 @@ SampledToken draw(std::vector<float> logits, const SamplingParams& params) {
   return token;
 }
 
+TEST(greedy_takes_the_lowest_of_equals_in_a_long_row) {
+  constexpr size_t kSize = 20'000;
+  for (size_t first : {0, 4095, 4096, 4097, 8191, 12'288, 19'998}) {
+    std::vector<float> logits(kSize, -1);
+    logits[first] = logits[kSize - 1] = 2;
+    CHECK_EQUAL(draw(logits, {}).id, static_cast<int32_t>(first));
+    logits[kSize / 2 - 1] = std::numeric_limits<float>::quiet_NaN();
+    CHECK_EQUAL(draw(logits, {}).id, -1);
+  }
+}
+
 TEST(greedy_takes_the_lowest_of_equals) {
   CHECK_EQUAL(draw({1, 5, 5, 2}, {}).id, 1);
   CHECK_EQUAL(draw({-kInfinity, -3, -kInfinity}, {}).id, 1);

@@ -127,7 +127,8 @@ void CpuOps::gather_rows(const Rows& x, const StepLayout& step, const Rows& y) {
 
 void CpuOps::sample(const Rows& logits, std::span<const SamplingParams> params, std::span<SampledToken> out) {
   parallel(logits.rows, 2 * kElementCost * logits.rows * logits.cols, [&](size_t row, int) {
-    out[row] = sample_token({logits.data + row * logits.stride, logits.cols}, params[row], kernels_.exp_sum);
+    out[row] = sample_token({logits.data + row * logits.stride, logits.cols}, params[row], kernels_.exp_sum,
+                            kernels_.largest);
   });
 }
 

@@ -191,6 +191,8 @@ struct Kernels {
   float (*softmax)(float* row, size_t n, float scale);
   /** Sum of exp(scale * (x[i] - max)). */
   double (*exp_sum)(const float* x, size_t n, float max, float scale);
+  /** The largest of n numbers, minus infinity for none; NaN where one is. */
+  float (*largest)(const float* x, size_t n);
   /** y = x * factor, for the attention's division by its sum. */
   void (*scale)(const float* x, size_t n, float factor, float* y);
 };

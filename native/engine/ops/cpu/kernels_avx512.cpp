@@ -68,7 +68,7 @@ inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
 
 constexpr Kernels kKernels = {
     "avx512", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kCodebookKernel, finish,
-    finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, largest, scale,
 };
 
 }  // namespace

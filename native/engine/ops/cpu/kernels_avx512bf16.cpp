@@ -236,7 +236,7 @@ constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_
 
 constexpr Kernels kKernels = {
     "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kCodebookKernel, finish,
-    finish_swiglu, finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, scale,
+    finish_swiglu, finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, largest, scale,
 };
 
 }  // namespace

@@ -72,7 +72,7 @@ inline void add_pairs(VecInt sum[2], const VecInt w[2], uint32_t pair) {
 
 constexpr Kernels kKernels = {
     "portable", kTileRows, kBf16Kernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kExpandingCodebook,
-    finish, finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, scale,
+    finish, finish_swiglu, nullptr, nullptr, layer_norm, rms_norm, softmax, exp_sum, largest, scale,
 };
 
 }  // namespace

@@ -101,6 +101,35 @@ double exp_sum(const float* x, size_t n, float max, float scale) {
   return total;
 }
 
+float largest(const float* x, size_t n) {
+  constexpr int kSums = 4;  // so that one comparison need not wait for the one before it
+  Vec most[kSums];
+  VecInt ordered[kSums];
+  for (int v = 0; v < kSums; v++) most[v] = splat(-__builtin_inff());
+  for (int v = 0; v < kSums; v++) ordered[v] = splat_int(-1);
+  size_t i = 0;
+  for (; i + kSums * kWidth <= n; i += kSums * kWidth) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kSums; v++) {
+      const Vec value = load(x + i + v * kWidth);
+      ordered[v] &= value == value;
+      most[v] = value > most[v] ? value : most[v];
+    }
+  }
+  float max = -__builtin_inff();
+  for (int v = 0; v < kSums; v++) {
+    for (int lane = 0; lane < kWidth; lane++) {
+      if (ordered[v][lane] == 0) return __builtin_nanf("");
+      max = most[v][lane] > max ? most[v][lane] : max;
+    }
+  }
+  for (; i < n; i++) {
+    if (x[i] != x[i]) return x[i];
+    max = x[i] > max ? x[i] : max;
+  }
+  return max;
+}
+
 void scale(const float* x, size_t n, float factor, float* y) {
   for_vectors(n, [&](size_t i, size_t m) { store_n(y + i, load_n(x + i, m) * splat(factor), m); });
 }
