@@ -1,6 +1,6 @@
 /** Owns the proof that engines come and go: several in one process, closed under work, many times without growth. */
 import assert from "node:assert/strict";
-import { cycleEngine, isSteady } from "./soak.ts";
+import { cycleEngine, isSteady } from "./soak/engine.ts";
 import { EngineDriver } from "./support/engine_driver.ts";
 import { nativeTest } from "./support/golden_engine.ts";
 import { driverPrompt, encodeGoldenTiles, loadGoldens } from "./support/goldens.ts";

@@ -1,8 +1,8 @@
 /** Opens, uses and closes the embedded model many times: `deno task soak:engine [cycles]`. Exit code 1 where memory grows. */
 import { buildAddon } from "@tessera/native";
-import { findCheckpoint } from "../gpu-worker/config.ts";
-import { EngineDriver, textPrompt } from "./support/engine_driver.ts";
-import { openNative } from "./support/native_engine.ts";
+import { findCheckpoint } from "../../gpu-worker/config.ts";
+import { EngineDriver, textPrompt } from "../support/engine_driver.ts";
+import { openNative } from "../support/native_engine.ts";
 
 const DEFAULT_CYCLES = 10_000;
 /** Resident memory may end this much above where it was half way: allocators settle late. An engine takes 10 MiB. */

@@ -1,5 +1,5 @@
 /** `deno task soak`: ten minutes (or --seconds) of load at twice the capacity; prints what became of every request. */
-import { soak } from "./soak.ts";
+import { soak } from "./load.ts";
 
 const DEFAULT_SECONDS = 600;
 
