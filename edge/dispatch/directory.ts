@@ -9,6 +9,7 @@ import {
   isCompatible,
   type Logger,
   MAX_KNOWN_MODELS,
+  MISSED_MODEL_MS,
   STORED_VERSION,
   TesseraError,
   versionFor,
@@ -38,7 +39,8 @@ export class WorkerDirectory {
   readonly #entries = new Map<string, Entry>();
   /** Workers that speak no version of this edge: as good as absent, but for telling so. */
   readonly #strangers = new Map<string, { readonly core: AnnouncementCore; readonly heardAt: number }>();
-  readonly #knownModels = new Set<string>();
+  /** Every model that was ever announced, with when it was asked for last (performance.now()). */
+  readonly #knownModels = new Map<string, number>();
   readonly #watch: BucketWatch;
 
   constructor(log: Logger) {
@@ -73,6 +75,15 @@ export class WorkerDirectory {
     }));
   }
 
+  /** Models that were asked for lately and have no worker, though they had one before. */
+  missed(): string[] {
+    const since = performance.now() - MISSED_MODEL_MS;
+    const alive = new Set(this.#alive().map(({ model }) => model));
+    return [...this.#knownModels].filter(([model, askedAt]) => askedAt > since && !alive.has(model)).map(([model]) =>
+      model
+    );
+  }
+
   /** The model's workers that live. */
   workersOf(model: string): Announcement[] {
     return this.#alive().filter((a) => a.model === model);
@@ -98,6 +109,7 @@ export class WorkerDirectory {
    * @throws TesseraError `no_worker` when nobody serves it now, `model_not_found` when it was never heard of
    */
   find(model: string): Announcement {
+    if (this.#knownModels.has(model)) this.#knownModels.set(model, performance.now());
     const found = this.#alive().find((a) => a.model === model && !a.draining);
     if (found === undefined) throw this.absence(model);
     return found;
@@ -191,7 +203,8 @@ export class WorkerDirectory {
       } else {
         this.#strangers.set(entry.key, { core, heardAt });
       }
-      if (this.#knownModels.size < MAX_KNOWN_MODELS) this.#knownModels.add(core.model);
+      const isNew = !this.#knownModels.has(core.model);
+      if (isNew && this.#knownModels.size < MAX_KNOWN_MODELS) this.#knownModels.set(core.model, -Infinity);
     } catch (error) {
       this.#log.warn("announcement_unreadable", { worker: entry.key, error });
     }

@@ -95,7 +95,15 @@ export class EdgeMetrics {
       this.#instruments.labelledGauge(name, help, ["model"], (gauge) => {
         for (const model of directory.models()) gauge.set({ model: model.name }, value(model));
       });
-    byModel("tessera_workers", "Workers that live.", ({ workers }) => workers.length);
+    this.#instruments.labelledGauge(
+      "tessera_workers",
+      "Workers that live; 0 for a model that had some and was asked for in the last quarter of an hour.",
+      ["model"],
+      (gauge) => {
+        for (const { name, workers } of directory.models()) gauge.set({ model: name }, workers.length);
+        for (const model of directory.missed()) gauge.set({ model }, 0);
+      },
+    );
     byModel(
       "tessera_model_capacity",
       "Sequences all of them run at once.",

@@ -43,7 +43,10 @@ export function healthz(c: Context<EdgeContext>): Response {
 
 export function readyz(deps: EdgeDeps) {
   let isPoolReady = false;
-  deps.tilePool.ready.then(() => isPoolReady = true, (error) => deps.log.error("tile_pool_failed", { error }));
+  deps.tilePool.ready.then(() => isPoolReady = true, (error) => {
+    // An edge that ends before its pool is warm has not lost it.
+    if (!deps.admission.isDraining) deps.log.error("tile_pool_failed", { error });
+  });
   return (c: Context<EdgeContext>): Response => {
     const reasons: string[] = [];
     if (deps.admission.isDraining) reasons.push("The server is shutting down.");

@@ -13,6 +13,8 @@ export const SWEEP_MS = 250;
 export const LEFTOVER_SWEEP_MS = 2_000;
 /** Model names remembered after their workers left, so that their absence is told apart from a typing error. */
 export const MAX_KNOWN_MODELS = 1_000;
+/** How long a model without a worker is missed after somebody asked for it: longer than a client tries again. */
+export const MISSED_MODEL_MS = 15 * 60_000;
 /** Tiles of one job that the server has not confirmed: enough that the next is there when it has read one. */
 export const MAX_TILES_AHEAD_OF_JOB = 4;
 /** Tiles of all jobs that it has not: what waits in the socket's buffer, 10 MB of tiles of 448 pixels. */

@@ -42,6 +42,24 @@ Deno.test("metrics: requests, refusals, stages, tokens and what the edge holds",
   });
 });
 
+Deno.test("metrics: a model without a worker is missed while it is asked for, and no name that was never announced is", () =>
+  withEdge({}, async ({ edge, ask, worker }) => {
+    const workers = async () => {
+      const text = await (await fetch(`${edge.url}/metrics`)).text();
+      return text.split("\n").filter((line) => line.startsWith("tessera_workers{"));
+    };
+    assert.deepEqual(await workers(), ['tessera_workers{model="fake/vl-1b"} 1']);
+    await worker.stop();
+    await until(() => !edge.deps.directory.isAlive("fake/vl-1b"));
+    assert.deepEqual(await workers(), [], "nobody has asked for it");
+    for (const model of ["fake/vl-1b", "never/heard-of"]) {
+      const refused = await ask({ model });
+      await refused.body?.cancel();
+      assert.ok(refused.status === 503 || refused.status === 404);
+    }
+    assert.deepEqual(await workers(), ['tessera_workers{model="fake/vl-1b"} 0']);
+  }));
+
 Deno.test("metrics: where keys are needed, not for everybody", async () => {
   await withEdge({ config: { auth: "keys" } }, async ({ edge }) => {
     const response = await fetch(`${edge.url}/metrics`);
@@ -58,6 +76,7 @@ Deno.test("metrics: told inside a fleet on an address of its own, without a key"
       await outside.body?.cancel();
       assert.equal(outside.status, 401);
       const { url } = lines.find(({ event }) => event === "metrics_listening") as { url: string };
+      await until(() => edge.deps.bus.isConnected);
       assert.match(await (await fetch(url)).text(), /^tessera_bus_connected 1$/m);
       const ready = async () => {
         const response = await fetch(new URL("/readyz", url));
