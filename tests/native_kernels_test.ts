@@ -61,4 +61,11 @@ Deno.test({ name: "the CUDA backend on emulated GPUs (x86-64 Linux only)", ignor
       }
     });
   }
+
+  await t.step("without NCCL one GPU opens and several are refused", async () => {
+    const env = { CUEMU_DEVICES: "4", CUEMU_DEVICE_MB: "256", CUEMU_LIBRARIES: "libcublasLt.so.13" };
+    const program = await buildBackendTests("fast", { headers });
+    const { ok, output } = await runEmulated(program, ["without_nccl"], env);
+    assert.ok(ok, output);
+  });
 });

@@ -60,6 +60,8 @@ struct Clique {
   std::vector<ncclComm_t> ranks;
   /** Of each rank: calls its stream has come to. */
   std::vector<std::deque<Call>> arrived;
+  /** When the last rank came to what was done last. */
+  cuemu::Moment done;
 };
 
 thread_local int group_depth = 0;
@@ -156,6 +158,8 @@ int enqueue(Runtime& runtime, const Call& call) {
     Clique& clique = *call.comm->clique;
     call.comm->num_started++;
     clique.arrived[call.comm->rank].push_back(call);
+    const Runtime& runtime = Runtime::instance();
+    clique.done = {runtime.epoch, std::max(runtime.now, runtime.at(clique.done))};
     for (const auto& calls : clique.arrived) {
       if (calls.empty()) return;
     }
@@ -164,7 +168,7 @@ int enqueue(Runtime& runtime, const Call& call) {
   // A rank's calls are in the order of its streams, so that none is done before an earlier one.
   const cudaError_t done = runtime.enqueue(call.stream, {[] {}, [comm = call.comm] {
     return comm->num_done == comm->num_started;
-  }});
+  }, 0, [clique = call.comm->clique] { return Runtime::instance().at(clique->done); }});
   return came == cudaSuccess && done == cudaSuccess ? kSuccess : refuse(kUnhandledCudaError, "a stream that is none");
 }
 

@@ -112,8 +112,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   }
   event->capture = nullptr;
   const uint64_t record = ++event->num_recorded;
-  return runtime.enqueue(stream, {[completed = event->num_completed, record] {
+  return runtime.enqueue(stream, {[completed = event->num_completed, at = event->completed_at, record] {
     *completed = std::max(*completed, record);
+    *at = {Runtime::instance().epoch, Runtime::instance().now};
   }, {}});
 }
 
@@ -123,7 +124,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
   if (event->capture != nullptr) return join(stream, *event);
   const uint64_t record = event->num_recorded;
-  return runtime.enqueue(stream, {[] {}, [completed = event->num_completed, record] { return *completed >= record; }});
+  return runtime.enqueue(stream, {[] {}, [completed = event->num_completed, record] { return *completed >= record; }, 0,
+                                  [at = event->completed_at] { return Runtime::instance().at(*at); }});
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {

@@ -1,5 +1,6 @@
 #include "runtime/runtime.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -62,6 +63,10 @@ bool Runtime::advance(CUstream_st* stream) {
   const Task task = std::move(stream->tasks.front());
   stream->tasks.pop_front();
   const int before = std::exchange(device(), stream->device);
+  const double start = std::max(at(stream->done), task.not_before ? task.not_before() : 0);
+  now = start + task.work;
+  stream->done = {epoch, now};
+  if (timeline.is_on && task.work > 0) timeline.spans.push_back({stream->device, start, now});
   task.run();
   device() = before;
   return true;
@@ -129,10 +134,12 @@ cudaError_t launch(Launch launch, cudaStream_t stream) {
     }
   }
   runtime.counters.launches += stream == nullptr || stream->capture == nullptr;
+  const auto size = [](const dim3& shape) { return static_cast<double>(shape.x) * shape.y * shape.z; };
+  const double work = size(launch.grid) * size(launch.block);
   return runtime.enqueue(stream, {[launch = std::move(launch)] {
     const Memory::Access access(Runtime::instance().memory, Runtime::device());
     run(launch);
-  }, {}});
+  }, {}, work});
 }
 
 }  // namespace cuemu

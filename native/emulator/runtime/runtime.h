@@ -11,6 +11,7 @@
 #include "runtime/counters.h"
 #include "runtime/memory.h"
 #include "runtime/stream.h"
+#include "runtime/timeline.h"
 
 namespace cuemu {
 
@@ -25,6 +26,11 @@ class Runtime {
   /** Dynamic shared memory that kernels were allowed beyond 48 KiB, in bytes. */
   std::map<const void*, int> dynamic_limits;
   Counters counters;
+  Timeline timeline;
+  uint64_t epoch = 0;  // of the timeline
+  /** When the work at hand ends, on the timeline. */
+  double now = 0;
+  double at(const Moment& moment) const { return moment.epoch == epoch ? moment.at : 0; }
 
   /** CUEMU_DEVICES; 0 is a machine without one. */
   int num_devices() const { return num_devices_; }

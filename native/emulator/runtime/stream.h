@@ -16,6 +16,15 @@ struct Task {
   std::function<void()> run;
   /** Whether it may run; empty: always. */
   std::function<bool()> is_ready;
+  /** For the timeline: how much work it is, and when it may begin at the earliest. */
+  double work = 0;
+  std::function<double()> not_before = {};
+};
+
+/** A time on the timeline; those of an earlier one are 0. */
+struct Moment {
+  uint64_t epoch = 0;
+  double at = 0;
 };
 
 /** Work that is recorded, not run: the streams it is recorded from, in the order of the calls. */
@@ -33,12 +42,14 @@ struct CUstream_st {
   int device = 0;
   std::deque<cuemu::Task> tasks;
   std::shared_ptr<cuemu::Capture> capture;  // set while it records
+  cuemu::Moment done = {};                  // all that has run
 };
 
 struct CUevent_st {
   uint64_t num_recorded = 0;   // records asked for
   /** The newest record that has run. Work that was told to wait outlives the event. */
   std::shared_ptr<uint64_t> num_completed = std::make_shared<uint64_t>(0);
+  std::shared_ptr<cuemu::Moment> completed_at = std::make_shared<cuemu::Moment>();
   std::shared_ptr<cuemu::Capture> capture;  // where it was recorded, if in a capture
   CUstream_st* captured_on = nullptr;
 };

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "model/micro_batches.h"
+
 namespace tessera {
 
 Decoder::Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
-                 uint64_t kv_cache_bytes)
-    : config_(config), ops_(placement.first()), group_(placement.group()), rope_(config) {
+                 uint64_t kv_cache_bytes, int micro_batch_rows)
+    : config_(config), ops_(placement.first()), group_(placement.group()), rope_(config),
+      micro_batch_rows_(ops_.is_asynchronous() ? micro_batch_rows : 0) {
   const int num_shards = placement.num_shards();
   for (int i = 0; i < num_shards; i++) {
     const Range ids = ranges_of(config, {i, num_shards}).vocabulary;
@@ -91,7 +94,11 @@ void Decoder::run_step(const StepLayout& step, const float* tiles, size_t num_ro
   std::vector<Rows> x;
   for (const auto& part : vocabulary_) x.push_back(part->x.rows(part->ops, num_rows, config_.hidden_size));
   embed(step, tiles, x);
-  run_layers(x, step);
+  if (stages_.size() == 1) {
+    stages_[0]->run(x, step);
+  } else {
+    x[0] = run_stages(x[0], step);
+  }
   if (parts[0].rows > 0) multiply_head(x, step, parts);
 }
 
@@ -104,17 +111,39 @@ void Decoder::embed(const StepLayout& step, const float* tiles, std::span<const 
   group_.all_reduce(x);
 }
 
-void Decoder::run_layers(std::vector<Rows>& x, const StepLayout& step) {
-  Ops* at = &ops_;
-  for (const auto& stage : stages_) {
-    if (&stage->ops() != at) x[0] = stage->take(x[0], *at);
-    at = &stage->ops();
-    stage->run(x, step);
+Rows Decoder::run_stages(const Rows& x, const StepLayout& step) {
+  // A padded step is one of few rows, and not all of them are the step's.
+  const std::vector<MicroBatch> parts = cut_step(step, x.rows == step.positions.size() ? micro_batch_rows_ : 0);
+  const bool is_cut = parts.size() > 1;
+  // Where the residual stream is at each stage, and behind the last.
+  std::vector<Rows> residual = {x};
+  const auto ops_of = [&](size_t stage) -> Ops& { return stage < stages_.size() ? stages_[stage]->ops() : ops_; };
+  for (size_t stage = 1; stage <= stages_.size(); stage++) {
+    const bool moves = &ops_of(stage) != &ops_of(stage - 1);
+    residual.push_back(!moves ? residual.back() : stage < stages_.size() ? stages_[stage]->room(x.rows, x.cols) : x);
   }
-  if (at == &ops_) return;
-  const Rows returned = vocabulary_[0]->x.rows(ops_, x[0].rows, x[0].cols);
-  ops_.receive(x[0], *at, returned);
-  x[0] = returned;
+  const auto run = [&](size_t stage, const MicroBatch& part) {
+    const auto own = [&](const Rows& rows) { return is_cut ? rows.part(part.first(), part.count()) : rows; };
+    const StepLayout layout = is_cut ? part.layout() : step;
+    const Rows here = own(residual[stage]);
+    if (is_cut && stage < stages_.size()) ops_of(stage).begin_step(layout);
+    if (stage > 0 && &ops_of(stage) != &ops_of(stage - 1)) {
+      ops_of(stage).receive(own(residual[stage - 1]), ops_of(stage - 1), here);
+    }
+    if (stage < stages_.size()) stages_[stage]->run({&here, 1}, layout);
+  };
+  // The part ahead is handed on before its device is given the next one: else that would have to be done first.
+  for (size_t wave = 0; wave < stages_.size() + parts.size(); wave++) {
+    for (size_t i = 0; i < parts.size(); i++) {
+      if (wave >= i && wave - i <= stages_.size()) run(wave - i, parts[i]);
+    }
+  }
+  if (is_cut) {
+    StepLayout all = step;
+    all.ids_from = {};  // they are embedded
+    ops_.begin_step(all);
+  }
+  return residual.back();
 }
 
 void Decoder::multiply_head(std::span<const Rows> x, const StepLayout& step, std::span<const Rows> parts) {

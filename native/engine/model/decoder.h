@@ -18,9 +18,12 @@ namespace tessera {
 
 class Decoder {
  public:
-  /** `weights`, one for each shard of the placement. All outlive the decoder. Takes the cache's memory. */
+  /**
+   * `weights`, one for each shard of the placement. All outlive the decoder. Takes the cache's memory. With layers split
+   * over devices that work at once, steps of twice `micro_batch_rows` and more go through them in two parts; 0: none.
+   */
   Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
-          uint64_t kv_cache_bytes);
+          uint64_t kv_cache_bytes, int micro_batch_rows);
 
   int num_kv_blocks() const;
 
@@ -46,7 +49,8 @@ class Decoder {
   /** Leaves each part's logits [rows of `logits`][its ids] in `parts`. */
   void run_step(const StepLayout& step, const float* tiles, size_t num_rows, std::span<const Rows> parts);
   void embed(const StepLayout& step, const float* tiles, std::span<const Rows> x);
-  void run_layers(std::vector<Rows>& x, const StepLayout& step);
+  /** Through all stages in place, or else to memory of the first device, which is returned. */
+  Rows run_stages(const Rows& x, const StepLayout& step);
   void multiply_head(std::span<const Rows> x, const StepLayout& step, std::span<const Rows> parts);
 
   const DecoderConfig& config_;
@@ -55,6 +59,7 @@ class Decoder {
   const Rope rope_;
   std::vector<std::unique_ptr<Vocabulary>> vocabulary_;
   std::vector<std::unique_ptr<DecoderStage>> stages_;
+  const size_t micro_batch_rows_;
   std::vector<float> cos_, sin_;  // of the step at hand
   Scratch logits_;
 };

@@ -10,12 +10,6 @@ DecoderShard::DecoderShard(const DecoderConfig& share, Shard shard, std::span<co
                              min_blocks);
 }
 
-Rows DecoderShard::take(const Rows& x, Ops& from) {
-  const Rows taken = taken_.rows(ops_, x.rows, x.cols);
-  ops_.receive(x, from, taken);
-  return taken;
-}
-
 void DecoderShard::attend(size_t index, const Rows& x, const StepLayout& step) {
   const DecoderLayer& layer = layers_[index];
   const Rows normal = normal_.activations(ops_, x.rows, x.cols).for_reader(*layer.qkv.weight);

@@ -22,8 +22,8 @@ class DecoderShard {
   int num_kv_blocks() const { return cache_->num_blocks; }
   Ops& ops() const { return ops_; }
 
-  /** fp32 rows of another device, copied to this one; valid until the next call. */
-  Rows take(const Rows& x, Ops& from);
+  /** Room for a residual stream that comes from another device; valid until the next call. */
+  Rows room(size_t rows, size_t cols) { return taken_.rows(ops_, rows, cols); }
   /**
    * The halves of a layer, in place. Behind each, x is the residual stream where one device has the whole layer. Of
    * several it is a part, and their sum the residual stream: the first device's holds what came in and all biases.

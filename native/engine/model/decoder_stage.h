@@ -20,8 +20,8 @@ class DecoderStage {
   /** Of the first shard. */
   Ops& ops() const { return shards_[0]->ops(); }
 
-  /** The residual stream from a stage on another device; a stage with several shards is the only one. */
-  Rows take(const Rows& x, Ops& from) { return shards_[0]->take(x, from); }
+  /** Room for what comes from a stage on another device; a stage with several shards is the only one. */
+  Rows room(size_t rows, size_t cols) { return shards_[0]->room(rows, cols); }
   /** Runs the layers over the residual stream in place, of which each device has a copy, and writes keys and values. */
   void run(std::span<const Rows> x, const StepLayout& step);
 

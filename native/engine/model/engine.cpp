@@ -87,7 +87,7 @@ class LocalEngine final : public Engine {
         plan_(checked_plan(config_, options, ops_)),
         weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
         towers_(config_, weights_.towers, placement_),
-        decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes),
+        decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes, options.micro_batch_rows),
         slots_(ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
     info_ = {
         .device = options.device,

@@ -209,11 +209,14 @@ VisionLayer load_vision_layer(Loader& loader, const VisionConfig& config, const 
   VisionLayer out;
   out.norm1 = norm(layer + names.norm1);
   const std::string attention = layer + names.attention;
-  out.qkv = names.fused_qkv ? loader.linear(attention + "qkv", 3 * hidden, hidden, type, config.qkv_bias)
-                            : loader.linear({{attention + "q_proj", {hidden, hidden}},
-                                             {attention + "k_proj", {hidden, hidden}},
-                                             {attention + "v_proj", {hidden, hidden}}}, Join::kStacked, type,
-                                            config.qkv_bias);
+  if (names.fused_qkv) {
+    out.qkv = loader.linear(attention + "qkv", 3 * hidden, hidden, type, config.qkv_bias);
+  } else {
+    const std::vector<Part> parts = {{attention + "q_proj", {hidden, hidden}},
+                                     {attention + "k_proj", {hidden, hidden}},
+                                     {attention + "v_proj", {hidden, hidden}}};
+    out.qkv = loader.linear(parts, Join::kStacked, type, config.qkv_bias);
+  }
   if (config.qk_norm) {
     out.q_norm = loader.rms_norm(attention + "q_norm", hidden);
     out.k_norm = loader.rms_norm(attention + "k_norm", hidden);

@@ -53,6 +53,13 @@ struct Rows {
     out.reader = nullptr;
     return out;
   }
+  Rows part(size_t first, size_t count) const {
+    Rows out = *this;
+    out.data = reinterpret_cast<float*>(reinterpret_cast<char*>(data) + first * stride * element_bytes(element));
+    out.rows = count;
+    out.reader = nullptr;
+    return out;
+  }
   Rows for_reader(const Matrix& matrix) const {
     Rows out = *this;
     out.reader = &matrix;
@@ -214,6 +221,8 @@ class Ops {
   virtual ~Ops() = default;
   virtual std::string isa() const = 0;
   virtual int num_threads() const = 0;
+  /** Whether operations return before they are done, so that several devices work at once. */
+  virtual bool is_asynchronous() const { return false; }
   /** What rows between two operations of a layer are stored as. */
   virtual Element activations() const { return Element::kF32; }
 

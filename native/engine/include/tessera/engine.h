@@ -42,6 +42,9 @@ struct EngineOptions {
   // Of the devices, those that hold the vision tower, each encoding its share of the tiles; 0: all with tensor_parallel,
   // else the first.
   int vision_devices = 0;
+  // Layers split over GPUs: a step of twice as many rows goes through them in two parts, each device working at one of
+  // them; 0: never. Below some hundred rows a part takes as long as the whole: weights are what is read.
+  int micro_batch_rows = 256;
   WeightCacheOptions weight_cache;
   // The output head in int8, a scale a row, activations in bf16: half of what a decoding step reads of it.
   bool int8_head = false;

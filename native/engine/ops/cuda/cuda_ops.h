@@ -27,6 +27,7 @@ class CudaOps final : public Ops {
 
   std::string isa() const override { return device_.arch(); }
   int num_threads() const override { return 1; }
+  bool is_asynchronous() const override { return true; }
   Element activations() const override { return Element::kBf16; }
 
   void check_heads(int head_dim, int group) const override;

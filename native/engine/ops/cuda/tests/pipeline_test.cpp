@@ -190,7 +190,7 @@ TEST(what_is_in_line_is_bounded_and_checked) {
     Sequence sequence = {{3, 1, 4}, 3};
     Step first;
     first.add(0, sequence, 0, 3, -1);
-    const auto running = engine->submit(first.view());
+    auto running = engine->submit(first.view());
     Step next;
     next.add(0, sequence, 3, 1, 0);
     for (const int bad : {1, -2}) {
@@ -207,9 +207,11 @@ TEST(what_is_in_line_is_bounded_and_checked) {
       CHECK_REFUSES("2 steps are in flight", engine->submit(next.view()));
       // One that nobody takes is thrown away.
     }
-    const auto again = engine->submit(next.view());
     const int32_t id = running->take().token_ids[0];
     CHECK(id >= 0);
+    // What was thrown away has drawn as well: the next step is to go on from the first one.
+    running = engine->submit(first.view());
+    const auto again = engine->submit(next.view());
     const int32_t behind = again->take().token_ids[0];
     sequence.tokens.push_back(id);
     Step known;
