@@ -19,11 +19,13 @@ export {
   weightCounts,
   type WeightType,
 } from "./bench/roofline.ts";
+export { expectTogether, whyNotTogether } from "./bench/tensor_parallel.ts";
 export { type Arch, ARCHS, buildDevicePrograms, compileKernels, type DevicePrograms } from "./cuda/build.ts";
 export { findSpills, HOT_KERNELS, type KernelUsage, parsePtxas, shortName, usageTable } from "./cuda/ptxas.ts";
 export { chooseToolkit, findToolkit, readToolkit, type Toolkit } from "./cuda/toolkit.ts";
 export {
   buildBackendTests,
+  buildChangedBackendTests,
   buildEmulatedAddon,
   buildEmulatedBench,
   buildEmulatorFaults,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { buildBackendTests, buildEmulatedBench, buildKernelTests, type Variant } from "@tessera/native";
 import { ensureCudaHeaders } from "../infra/tools/cuda.ts";
+import { injectDeviceFaults } from "./kernels/device_faults.ts";
 import { injectFaults } from "./kernels/inject.ts";
 import { hasEmulatedGpu, runEmulated } from "./support/emulated_gpu.ts";
 
@@ -10,6 +11,13 @@ const TESTED_FAULTS = [
   "flash attention: the block table of another sequence",
   "norm: a row's last value and one beyond",
   "sampling: penalties before all biases are added",
+];
+
+/** Of what cuts a model over devices; `deno task faults:devices` puts in all. */
+const TESTED_DEVICE_FAULTS = [
+  "no sum behind attention",
+  "key heads of the first device",
+  "a rank takes no part in sums",
 ];
 
 /** Orders of threads and blocks; the race detector needs few, because it does not wait for a race to happen. */
@@ -67,5 +75,11 @@ Deno.test({ name: "the CUDA backend on emulated GPUs (x86-64 Linux only)", ignor
     const program = await buildBackendTests("fast", { headers });
     const { ok, output } = await runEmulated(program, ["without_nccl"], env);
     assert.ok(ok, output);
+  });
+
+  await t.step("faults in how a model is cut over devices are noticed", async () => {
+    const results = await injectDeviceFaults((name) => TESTED_DEVICE_FAULTS.includes(name), console.log);
+    assert.equal(results.length, TESTED_DEVICE_FAULTS.length);
+    for (const { name, isCaught } of results) assert.ok(isCaught, name);
   });
 });

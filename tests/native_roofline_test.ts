@@ -6,10 +6,12 @@ import {
   type Card,
   CARDS,
   expectSpeed,
+  expectTogether,
   findCard,
   kvTokenBytes,
   weightBytes,
   weightCounts,
+  whyNotTogether,
 } from "@tessera/native";
 import { numParameters } from "../infra/plan/memory.ts";
 
@@ -69,4 +71,27 @@ Deno.test("more is never faster, and a larger memory holds more", () => {
   assert.equal(expectSpeed(findInternVL3("InternVL3-78B")!, h100, "bf16", load, ASSUMED).largestBatch, 0);
   assert.ok(expectSpeed(findInternVL3("InternVL3-1B")!, findCard("L4")!, "bf16", load, ASSUMED).largestBatch > 100);
   assert.throws(() => expectSpeed(shape, findCard("A100")!, "fp8", load, ASSUMED), /A100: it has no FP8/);
+});
+
+Deno.test("cards that compute each layer together share weights and pay for sums", () => {
+  const { decoder, tower } = weightCounts(shape);
+  const one = expectTogether(shape, h100, "bf16", load, ASSUMED, 1);
+  assert.deepEqual(one, expectSpeed(shape, h100, "bf16", load, ASSUMED));
+  const free = { ...ASSUMED, reduceSeconds: 0, launchSeconds: 0 };
+  const ideal = { ...h100, link: Infinity };
+  const alone = expectTogether(shape, ideal, "bf16", load, free, 1);
+  const four = expectTogether(shape, ideal, "bf16", load, free, 4);
+  assert.ok(Math.abs(alone.stepSeconds / four.stepSeconds / 4 - 1) < 0.01, "a step's bytes are shared evenly");
+  assert.ok(Math.abs(alone.tileSeconds / four.tileSeconds / 4 - 1) < 0.01, "tiles are shared");
+  assert.ok(four.weightBytes > 2 * tower + 2 * decoder / 4 && four.weightBytes < 0.4 * alone.weightBytes);
+  assert.ok(four.largestBatch > 4 * alone.largestBatch, "of each card less memory is weights");
+  // Two sums a layer and one behind the embedding, of fp32 rows, and the logits of the others' words.
+  const two = expectTogether(shape, { ...h100, link: 1e9 }, "bf16", { ...load, batch: 64 }, { ...free, link: 1 }, 2);
+  const fast = expectTogether(shape, ideal, "bf16", { ...load, batch: 64 }, free, 2);
+  const sums = (2 * 28 + 1) * 4 * 64 * 3_584, logits = 4 * 64 * shape.decoder.vocab / 2;
+  assert.ok(Math.abs((two.stepSeconds - fast.stepSeconds) * 1e9 / (sums + logits) - 1) < 1e-6);
+  assert.equal(whyNotTogether(shape, 4), undefined);
+  assert.match(whyNotTogether(shape, 3)!, /28 attention heads/);
+  assert.match(whyNotTogether(findInternVL3("InternVL3-1B")!, 4)!, /14 attention heads/);
+  assert.throws(() => expectTogether(shape, h100, "bf16", load, ASSUMED, 3), /28 attention heads/);
 });

@@ -12,25 +12,36 @@ export interface Card {
   readonly bandwidth: number;
   /** Memory, in bytes. */
   readonly memory: number;
+  /** To other cards of the machine, one way, in bytes/s: NVLink, or PCIe where there is none. */
+  readonly link: number;
 }
 
-const card = (name: string, bf16: number, int8: number, fp8: number, gbPerS: number, gb: number): Card => ({
+const card = (
+  name: string,
+  bf16: number,
+  int8: number,
+  fp8: number,
+  gbPerS: number,
+  gb: number,
+  linkGbPerS: number,
+): Card => ({
   name,
   bf16: bf16 * 1e12,
   int8: int8 * 1e12,
   fp8: fp8 * 1e12,
   bandwidth: gbPerS * 1e9,
   memory: gb * 1e9,
+  link: linkGbPerS * 1e9,
 });
 
 /** NVIDIA's data sheets: A100 80GB SXM, L4, L40S, H100 SXM, H200 SXM, one B200 of an HGX. Cards before sm_89 have no FP8. */
 export const CARDS: readonly Card[] = [
-  card("A100", 312, 624, 0, 2_039, 80),
-  card("L4", 121, 242, 242, 300, 24),
-  card("L40S", 362, 733, 733, 864, 48),
-  card("H100", 989, 1_979, 1_979, 3_350, 80),
-  card("H200", 989, 1_979, 1_979, 4_800, 141),
-  card("B200", 2_250, 4_500, 4_500, 7_700, 180),
+  card("A100", 312, 624, 0, 2_039, 80, 300),
+  card("L4", 121, 242, 242, 300, 24, 32),
+  card("L40S", 362, 733, 733, 864, 48, 32),
+  card("H100", 989, 1_979, 1_979, 3_350, 80, 450),
+  card("H200", 989, 1_979, 1_979, 4_800, 141, 450),
+  card("B200", 2_250, 4_500, 4_500, 7_700, 180, 900),
 ];
 
 /** Shares of a card's peaks, assumed until they are measured (`deno task bench:gpu`). */
@@ -45,6 +56,9 @@ export interface Efficiencies {
   readonly pages: number;
   /** From one kernel to the next in a graph, in seconds. */
   readonly launchSeconds: number;
+  /** Of the link's bandwidth, and what a sum over cards takes however small it is, in seconds. */
+  readonly link: number;
+  readonly reduceSeconds: number;
   /** Share of the memory that weights, activations and pages may take. */
   readonly memory: number;
 }
@@ -55,6 +69,8 @@ export const ASSUMED: Efficiencies = {
   weights: 0.85,
   pages: 0.7,
   launchSeconds: 2e-6,
+  link: 0.7,
+  reduceSeconds: 1e-5,
   memory: 0.9,
 };
 

@@ -1,11 +1,13 @@
 /**
  * Prints what models should reach on GPUs, by bytes and flops alone: `deno task roofline [InternVL3-8B] [--card H100]
- * [--type bf16|int8|fp8|4bit] [--batch 1,8,64,256] [--tiles 13] [--text 64] [--answer 128]`.
+ * [--type bf16|int8|fp8|4bit] [--batch 1,8,64,256] [--tiles 13] [--text 64] [--answer 128] [--devices 1]`: so many cards
+ * compute each layer together (tensor parallel).
  */
 import { findInternVL3, INTERNVL3_MODELS, type ModelShape } from "@tessera/shared";
 import { parseArgs } from "node:util";
 import { ASSUMED, type Card, CARDS, findCard } from "./cards.ts";
-import { type Expectation, expectSpeed, WEIGHT_TYPES, type WeightType } from "./roofline.ts";
+import { type Expectation, WEIGHT_TYPES, type WeightType } from "./roofline.ts";
+import { expectTogether, whyNotTogether } from "./tensor_parallel.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -16,6 +18,7 @@ const { values, positionals } = parseArgs({
     tiles: { type: "string", default: "13" },
     text: { type: "string", default: "64" },
     answer: { type: "string", default: "128" },
+    devices: { type: "string", default: "1" },
   },
 });
 
@@ -33,9 +36,10 @@ const cards = values.card === undefined ? CARDS : [
   findCard(values.card) ?? refuse(`Cannot find ${values.card}: expected ${CARDS.map(({ name }) => name).join(", ")}`),
 ];
 const numbers = values.batch.split(",").map(Number);
-const [tiles, text, answer] = [values.tiles, values.text, values.answer].map(Number) as [number, number, number];
-if (![...numbers, text, answer].every((n) => Number.isInteger(n) && n > 0) || !(tiles >= 0)) {
-  refuse("Cannot read --batch, --tiles, --text or --answer: expected whole numbers");
+const [text, answer, devices] = [values.text, values.answer, values.devices].map(Number) as [number, number, number];
+const tiles = Number(values.tiles);
+if (![...numbers, text, answer, devices].every((n) => Number.isInteger(n) && n > 0) || !(tiles >= 0)) {
+  refuse("Cannot read --batch, --tiles, --text, --answer or --devices: expected whole numbers");
 }
 
 const columns = [
@@ -69,12 +73,19 @@ function row(batch: number, expectation: Expectation): string[] {
 function table(shape: ModelShape, card: Card, type: WeightType): void {
   const promptTokens = text + tiles * tokensPerTile(shape);
   const rows = numbers.map((batch) =>
-    row(batch, expectSpeed(shape, card, type, { batch, promptTokens, answerTokens: answer, tiles }, ASSUMED))
+    row(
+      batch,
+      expectTogether(shape, card, type, { batch, promptTokens, answerTokens: answer, tiles }, ASSUMED, devices),
+    )
   );
   const all = [columns, ...rows];
   const widths = columns.map((_, column) => Math.max(...all.map((each) => each[column]!.length)));
   const gb = (card.memory / 1e9).toFixed(0);
-  console.log(`\n${shape.name}, ${type}, one ${card.name} (${gb} GB), ${promptTokens} tokens of prompt:`);
+  console.log(
+    `\n${shape.name}, ${type}, ${
+      devices === 1 ? "one" : devices
+    } ${card.name} (${gb} GB), ${promptTokens} tokens of prompt:`,
+  );
   for (const each of all) console.log(`  ${each.map((cell, i) => cell.padStart(widths[i]!)).join("  ")}`);
 }
 
@@ -87,6 +98,9 @@ console.log(`  ${Object.entries(ASSUMED).map(([name, value]) => `${name} ${value
 for (const shape of shapes) {
   for (const card of cards) {
     if (type === "fp8" && card.fp8 === 0) console.log(`\n${shape.name}, fp8: ${card.name} has no FP8 products`);
-    else table(shape, card, type);
+    else if (whyNotTogether(shape, devices) !== undefined) {
+      console.log(`\n${shape.name}: ${whyNotTogether(shape, devices)}`);
+      break;
+    } else table(shape, card, type);
   }
 }

@@ -1,5 +1,5 @@
 /** Builds programs whose CUDA kernels run on the emulator, as they are, with sanitizers, or with the race detector. */
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ADDON_LINK_FLAGS, compileEngine } from "../build.ts";
 import { compileAll, type CompileJob, link } from "../compile.ts";
@@ -127,14 +127,38 @@ export async function buildEmulatedAddon(options: EmulatedBuildOptions): Promise
 
 /** The whole engine over the CUDA backend against the CPU, as a program that sanitizers can watch. */
 export async function buildBackendTests(variant: Variant, options: EmulatedBuildOptions): Promise<string> {
+  const { sources, objects } = await backendTestParts(options);
+  return await buildEmulated("backend_tests", sources, variant, options, { objects: [...objects.values()] });
+}
+
+/** The same with another text in place of one file of the engine, named from its root: `model/shard.cpp`. */
+export async function buildChangedBackendTests(
+  { file, text }: { readonly file: string; readonly text: string },
+  options: EmulatedBuildOptions,
+): Promise<string> {
+  const { sources, objects } = await backendTestParts(options);
+  const source = join(ENGINE, file);
+  const others = sources.filter((path) => path !== source);
+  if (!objects.delete(source) && others.length === sources.length) {
+    throw new Error(`Cannot change ${file}: the tests are not made of it`);
+  }
+  const changed = join(BUILD, "changed", basename(file));
+  await Deno.mkdir(dirname(changed), { recursive: true });
+  await Deno.writeTextFile(changed, text);
+  return await buildEmulated("changed_backend_tests", [...others, changed], "fast", options, {
+    objects: [...objects.values()],
+  });
+}
+
+/** What is compiled for the emulator, and the objects of all else. */
+async function backendTestParts(options: EmulatedBuildOptions) {
   const { objects } = await compileEngine("tests", options);
   const harness = ["check", "main", "support", "tiny_model"].map((name) => join(ENGINE, `tests/${name}.cpp`));
   const engine = [...objects].filter(([source]) =>
     !source.startsWith(join(ENGINE, "tests")) || harness.includes(source)
   );
   const tests = await listFolder(join(ENGINE, "ops/cuda/tests"), undefined, ".cpp");
-  const sources = [...await listCudaSources(), ...tests];
-  return buildEmulated("backend_tests", sources, variant, options, { objects: engine.map(([, object]) => object) });
+  return { sources: [...await listCudaSources(), ...tests], objects: new Map(engine) };
 }
 
 /** Kernels and calls with faults that the emulator must find. */

@@ -168,9 +168,10 @@ EngineOptions options_of(const Folder& folder, Device device) {
 TEST(steps_in_line_draw_what_steps_one_by_one_draw) {
   const Folder folder;
   write_tiny_model(folder, {.num_layers = 4, .trained_length = 192, .head_dim = 8});
-  for (const std::vector<int>& split : {std::vector<int>{}, {0, 1, 1, 0}}) {
+  for (const int way : {0, 1, 2}) {
     EngineOptions options = options_of(folder, Device::kCuda);
-    options.layer_devices = split;
+    if (way == 1) options.layer_devices = {0, 1, 1, 0};
+    if (way == 2) options.tensor_parallel = 3;
     const auto engine = Engine::open(options);
     CHECK_EQUAL(engine->info().steps_in_flight, 2);
     const Answers expected = generate(*engine, 1);
