@@ -141,6 +141,18 @@ nativeTest("what does not divide is refused by name, before memory is taken", as
   await refused({}, { tensorParallel: 2, visionDevices: 65 }, /visionDevices/);
 });
 
+emulatedTest("quantised weights over several GPUs are refused by name", async () => {
+  const config = tinyConfig({ decoder: { ...SMALL, num_key_value_heads: 12 } });
+  await assert.rejects(
+    withNativeEngine(
+      { config, seed: 1 },
+      { device: "cuda", dtype: "int8", tensorParallel: 2 },
+      () => Promise.resolve(),
+    ),
+    /tensorParallel is 2 and weights are to be quantised on device cuda/,
+  );
+});
+
 /** Greedy answers of the embedded model about the demonstration's pictures, and the logits they were chosen from. */
 async function describePictures(device: Device, tensorParallel: number, visionDevices: number) {
   const modelPath = await findCheckpoint("internvl3-tiny");
