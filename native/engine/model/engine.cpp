@@ -187,10 +187,6 @@ class LocalEngine final : public Engine {
       refuse("open the engine", "tensorParallel is " + std::to_string(options.tensor_parallel) +
              " and the checkpoint is quantised already (awq)", "1, or layers split over devices");
     }
-    if (options.tensor_parallel > 1 && options.device == Device::kCuda && is_quantised(options.dtype)) {
-      refuse("open the engine", "tensorParallel is " + std::to_string(options.tensor_parallel) +
-             " and weights are to be quantised on device cuda", "dtype bf16, or layers split over devices");
-    }
     return config;
   }
 
