@@ -207,8 +207,8 @@ export const KERNEL_FAULTS: readonly KernelFault[] = [
   {
     name: "coded products: one row of weights beyond the last",
     file: "coded_product.cu",
-    right: "if (lane != 0 || b >= batch || first_row + r >= w.n) continue;",
-    wrong: "if (lane != 0 || b >= batch || first_row + r > w.n) continue;",
+    right: "b < batch && first_row + r < w.n) store",
+    wrong: "b < batch && first_row + r <= w.n) store",
     test: products,
     foundBy: "fast",
   },
@@ -223,8 +223,8 @@ export const KERNEL_FAULTS: readonly KernelFault[] = [
   {
     name: "coded products: the scale of another row",
     file: "coded_product.cu",
-    right: "if constexpr (Weights::kScalesSums) sum *= w.scales[first_row + r];",
-    wrong: "if constexpr (Weights::kScalesSums) sum *= w.scales[first_row];",
+    right: "sum *= w.scales[min(first_row + r, w.n - 1)];",
+    wrong: "sum *= w.scales[min(first_row, w.n - 1)];",
     test: products,
     foundBy: "fast",
   },

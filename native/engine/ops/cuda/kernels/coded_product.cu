@@ -182,9 +182,8 @@ __global__ void __launch_bounds__(kWarps * 32, 3)
 #pragma unroll
     for (int b = 0; b < kBatch; b++) {
       float sum = warp_sum(sums[r][b]);
-      if (lane != 0 || b >= batch || first_row + r >= w.n) continue;
-      if constexpr (Weights::kScalesSums) sum *= w.scales[first_row + r];
-      store(y, b, first_row + r, sum);
+      if constexpr (Weights::kScalesSums) sum *= w.scales[min(first_row + r, w.n - 1)];
+      if (lane == 0 && b < batch && first_row + r < w.n) store(y, b, first_row + r, sum);
     }
   }
 }
