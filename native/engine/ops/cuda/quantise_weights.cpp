@@ -64,8 +64,7 @@ HostWeights to_int8(std::span<const HostTensor> parts) {
   const cpu::Int8Kernel& kernel = cpu::choose_kernels().int8;
   source.each_row("int8", [&](size_t row, const cpu::SourceRow&, const std::vector<float>& values) {
     uint8_t* codes = &out.codes[row * cols];
-    bool has_outliers = false;
-    out.scales[row] = kernel.quantise(values.data(), cols, INFINITY, 0, 1, codes, &has_outliers);
+    out.scales[row] = kernel.quantise(values.data(), cols, 0, 1, codes);
     for (size_t i = 0; i < cols; i++) codes[i] ^= 0x80;  // the CPU's kernels take them 128 too large
   });
   return out;
