@@ -1,5 +1,5 @@
 /** The playground as a browser gets it: pages as they are, scripts without their types. No build comes before. */
-import { stripTypeScriptTypes } from "node:module";
+import * as nodeModule from "node:module";
 
 const SCRIPTS = ["main", "api", "code", "dom", "fleet", "jobs", "media", "request", "snippets", "talk", "timings"];
 
@@ -20,10 +20,19 @@ async function read(name: string): Promise<Asset> {
   const response = await fetch(new URL(isScript ? `./browser/${name}` : `./${name}`, import.meta.url));
   const source = await response.text();
   if (!response.ok) throw new Error(`Cannot read the playground's ${name}: status ${response.status}`);
-  const text = isScript ? stripTypeScriptTypes(source) : source;
+  const text = isScript ? withoutTypes(source) : source;
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   const etag = `"${Array.from(new Uint8Array(digest).slice(0, 12), (b) => b.toString(16).padStart(2, "0")).join("")}"`;
   return { type: typeOf(name), text, etag };
+}
+
+/** @throws Error where the runtime is too old: an edge serves there all the same, but for this page */
+function withoutTypes(source: string): string {
+  const { stripTypeScriptTypes } = nodeModule as Partial<typeof nodeModule>;
+  if (stripTypeScriptTypes === undefined) {
+    throw new Error("Cannot serve the playground: this Deno has no stripTypeScriptTypes, expected 2.9 or newer");
+  }
+  return stripTypeScriptTypes(source);
 }
 
 function typeOf(name: string): string {

@@ -11,8 +11,10 @@ const PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'un
   "frame-ancestors 'none'";
 
 export function playground(deps: EdgeDeps) {
-  const assets = readAssets();
-  assets.catch((error) => deps.log.error("playground_unreadable", { error }));
+  const assets = readAssets().catch((error) => {
+    deps.log.error("playground_unreadable", { error });
+    return new Map<string, Asset>();
+  });
   const give = async (c: Context<EdgeContext>, name: string): Promise<Response> => {
     const asset: Asset | undefined = (await assets).get(name);
     if (asset === undefined) throw new TesseraError("not_found");
@@ -30,8 +32,8 @@ export function playground(deps: EdgeDeps) {
     return c.body(text, 200, headers);
   };
   return {
-    page: (c: Context<EdgeContext>): Response | Promise<Response> =>
-      wantsPage(c.req.header("accept")) ? give(c, "index.html") : home(c),
+    page: async (c: Context<EdgeContext>): Promise<Response> =>
+      wantsPage(c.req.header("accept")) && (await assets).size > 0 ? await give(c, "index.html") : home(c),
     file: (c: Context<EdgeContext>): Promise<Response> => give(c, c.req.param("file") ?? ""),
   };
 }

@@ -19,9 +19,10 @@ COPY infra/deno.json infra/
 COPY tests/deno.json tests/
 COPY shared shared
 COPY edge edge
-# Nothing but what these import; the lock decides which versions.
-RUN deno install --frozen --entrypoint edge/main.ts edge/webhooks/main.ts \
-  && find . -name '*_test.ts' -not -path '*/node_modules/*' -delete
+# Nothing but what these import (deno install would fetch every package of the repository); the lock decides the versions.
+RUN deno cache --unstable-npm-lazy-caching --node-modules-dir=none --frozen \
+  edge/main.ts edge/tile/worker.ts edge/webhooks/main.ts \
+  && find . -name '*_test.ts' -delete
 
 FROM debian:${DEBIAN_VERSION}
 COPY --from=deno /deno /usr/local/bin/deno
@@ -37,7 +38,7 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 # Of the edge; the deliverer has no port, and who runs it switches this off.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["deno", "eval", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('TESSERA_PORT') || 8000}/healthz`); Deno.exit(r.ok ? 0 : 1)"]
-ENTRYPOINT ["deno", "run", "--cached-only", "--frozen", "--no-check", "--no-prompt", \
+  CMD ["deno", "eval", "--no-config", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('TESSERA_PORT') || 8000}/healthz`); Deno.exit(r.ok ? 0 : 1)"]
+ENTRYPOINT ["deno", "run", "--unstable-npm-lazy-caching", "--node-modules-dir=none", "--cached-only", "--frozen", "--no-check", "--no-prompt", \
   "--allow-net", "--allow-env", "--allow-read", "--allow-sys"]
 CMD ["edge/main.ts"]

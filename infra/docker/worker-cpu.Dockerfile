@@ -24,6 +24,9 @@ COPY gpu-worker gpu-worker
 RUN deno install --frozen --entrypoint gpu-worker/main.ts native/build.ts
 RUN deno eval "import { buildAddon } from '@tessera/native'; console.log(await buildAddon({ progress: console.log }))" \
   && find native -type f -not -name '*.ts' -not -name deno.json -not -name tessera.node -delete
+# What the worker itself imports, and no more: the build's packages stay here.
+RUN rm -rf node_modules "$DENO_DIR" \
+  && deno cache --unstable-npm-lazy-caching --node-modules-dir=none --frozen gpu-worker/main.ts
 
 FROM debian:${DEBIAN_VERSION}
 COPY --from=deno /deno /usr/local/bin/deno
@@ -43,6 +46,6 @@ EXPOSE 9464
 STOPSIGNAL SIGTERM
 # Weights of a large model take minutes to come in.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
-  CMD ["deno", "eval", "const r = await fetch('http://127.0.0.1:9464/healthz'); Deno.exit(r.ok ? 0 : 1)"]
-ENTRYPOINT ["deno", "run", "--cached-only", "--frozen", "--no-check", "--no-prompt", "--allow-all"]
+  CMD ["deno", "eval", "--no-config", "const r = await fetch('http://127.0.0.1:9464/healthz'); Deno.exit(r.ok ? 0 : 1)"]
+ENTRYPOINT ["deno", "run", "--unstable-npm-lazy-caching", "--node-modules-dir=none", "--cached-only", "--frozen", "--no-check", "--no-prompt", "--allow-all"]
 CMD ["gpu-worker/main.ts"]

@@ -22,6 +22,9 @@ RUN deno install --frozen --entrypoint gpu-worker/main.ts native/build.ts
 # Naming the toolkit makes a failure of its compiler a failure here, not an engine without CUDA.
 RUN deno eval "import { buildAddon, chooseToolkit } from '@tessera/native'; await chooseToolkit('/usr/local/cuda'); console.log(await buildAddon({ progress: console.log }))" \
   && find native -type f -not -name '*.ts' -not -name deno.json -not -name tessera.node -delete
+# What the worker itself imports, and no more: the build's packages stay here.
+RUN rm -rf node_modules "$DENO_DIR" \
+  && deno cache --unstable-npm-lazy-caching --node-modules-dir=none --frozen gpu-worker/main.ts
 
 # With cuBLASLt, which the engine opens at run time.
 FROM nvidia/cuda:${CUDA_VERSION}-runtime-ubuntu24.04
@@ -43,6 +46,6 @@ EXPOSE 9464
 STOPSIGNAL SIGTERM
 # Weights of a large model take minutes to come in.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
-  CMD ["deno", "eval", "const r = await fetch('http://127.0.0.1:9464/healthz'); Deno.exit(r.ok ? 0 : 1)"]
-ENTRYPOINT ["deno", "run", "--cached-only", "--frozen", "--no-check", "--no-prompt", "--allow-all"]
+  CMD ["deno", "eval", "--no-config", "const r = await fetch('http://127.0.0.1:9464/healthz'); Deno.exit(r.ok ? 0 : 1)"]
+ENTRYPOINT ["deno", "run", "--unstable-npm-lazy-caching", "--node-modules-dir=none", "--cached-only", "--frozen", "--no-check", "--no-prompt", "--allow-all"]
 CMD ["gpu-worker/main.ts"]
