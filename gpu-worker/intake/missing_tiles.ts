@@ -38,7 +38,8 @@ export class MissingTiles {
 
   /** A job was granted: from now on its tiles come. */
   expect(job: LiveJob): void {
-    if (job.missing.size === 0) job.at.tilesHere = performance.now();
+    // Who lacks none has waited for none.
+    if (job.missing.size === 0) job.at.tilesHere = job.at.claimed ?? performance.now();
     this.#waitFor(job);
   }
 
