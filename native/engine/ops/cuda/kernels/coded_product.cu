@@ -10,6 +10,7 @@
 #include <cuda_fp8.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "ops/cuda/kernels/common.cuh"
 #include "ops/cuda/kernels/kernels.h"
@@ -148,9 +149,13 @@ __device__ __forceinline__ void load_activations(const bf16* x, size_t stride, i
   }
 }
 
+/** Blocks that are to fit on a multiprocessor; the widest of AWQ, whose zeros take registers too, would spill with three. */
+template <class Weights, int kRows, int kBatch>
+constexpr int kBlocks = std::is_same_v<Weights, Awq4> && kRows * kBatch >= 32 ? 2 : 3;
+
 /** A warp takes kRows rows of weights and all rows of activations, a lane a chunk at a time. */
 template <class Weights, int kRows, int kBatch>
-__global__ void __launch_bounds__(kWarps * 32, 3)
+__global__ void __launch_bounds__(kWarps * 32, (kBlocks<Weights, kRows, kBatch>))
     coded_product_kernel(CodedMatrix w, const bf16* x, size_t x_stride, int batch, ProductTarget y) {
   GPU_SHARED(float[16], table);
   fill_table<Weights>(w, table);
