@@ -2,12 +2,14 @@
  * HTTP by node:http under a fetch handler. Deno.serve (2.9) does not notice a client that leaves between its body and
  * the first byte of the answer, unless head and body came in one packet; node:http does, and a job must end then.
  */
-import { TesseraError } from "@tessera/shared";
+import { HEAD_TIMEOUT_MS, TesseraError } from "@tessera/shared";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** After an answer to a body that was not read: how long the rest of it is thrown away, so that the answer is heard. */
 const DISCARD_MS = 5_000;
+/** How often it is looked for heads that take too long. */
+const HEADS_CHECKED_MS = 1_000;
 
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
@@ -22,9 +24,15 @@ export interface HttpServer {
 /** Listens. `request.signal` aborts when the client leaves before the whole answer was sent. */
 export async function listen(
   handler: FetchHandler,
-  options: { readonly host: string; readonly port: number; readonly onFault: (error: unknown) => void },
+  options: {
+    readonly host: string;
+    readonly port: number;
+    readonly onFault: (error: unknown) => void;
+    /** Longest time for the head of a request, then 408. */
+    readonly headMs?: number;
+  },
 ): Promise<HttpServer> {
-  const server = createServer((incoming, outgoing) => {
+  const server = createServer({ connectionsCheckingInterval: HEADS_CHECKED_MS }, (incoming, outgoing) => {
     answer(handler, incoming, outgoing).catch((error) => {
       options.onFault(error);
       outgoing.destroy();
@@ -32,6 +40,7 @@ export async function listen(
   });
   // Bodies have a time limit of their own, answers take as long as they take.
   server.requestTimeout = 0;
+  server.headersTimeout = options.headMs ?? HEAD_TIMEOUT_MS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.port, options.host, resolve);

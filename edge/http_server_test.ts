@@ -2,8 +2,13 @@
 import assert from "node:assert/strict";
 import { type FetchHandler, type HttpServer, listen } from "./http_server.ts";
 
-async function withServer(handler: FetchHandler, body: (base: string, port: number) => Promise<void>): Promise<void> {
-  const server: HttpServer = await listen(handler, { host: "127.0.0.1", port: 0, onFault: () => {} });
+async function withServer(
+  handler: FetchHandler,
+  body: (base: string, port: number) => Promise<void>,
+  headMs?: number,
+): Promise<void> {
+  const options = { host: "127.0.0.1", port: 0, onFault: () => {}, ...(headMs === undefined ? {} : { headMs }) };
+  const server: HttpServer = await listen(handler, options);
   try {
     await body(`http://127.0.0.1:${server.port}`, server.port);
   } finally {
@@ -125,4 +130,18 @@ Deno.test("http server: what is no request is a 400, a handler that throws ends 
     await assert.rejects(fetch(`${base}/throw`).then((response) => response.text()));
     assert.equal(await (await fetch(base)).text(), "ok");
   });
+});
+
+Deno.test("http server: a head that is not sent to its end is given up, a body may take longer", async () => {
+  await withServer(async (request) => new Response(await request.text()), async (_base, port) => {
+    assert.match(await raw(port, "GET / HTTP/1.1\r\nhost: x\r\nx-slow: ", /never/), /^HTTP\/1\.1 408 /);
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    await connection.write(new TextEncoder().encode("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab"));
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await connection.write(new TextEncoder().encode("cd"));
+    const buffer = new Uint8Array(65_536);
+    const numRead = await connection.read(buffer);
+    assert.match(new TextDecoder().decode(buffer.subarray(0, numRead ?? 0)), /^HTTP\/1\.1 200 /);
+    connection.close();
+  }, 500);
 });

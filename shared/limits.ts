@@ -3,6 +3,8 @@ export * from "./limits/bus.ts";
 
 /** Largest HTTP request body read, in bytes. A data: URL is a third larger than its picture. */
 export const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** Longest time for the head of an HTTP request: a packet or two, by the slowest of lines. */
+export const HEAD_TIMEOUT_MS = 15_000;
 /** Largest encoded picture, in bytes. */
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 /** Largest picture, in pixels, refused from the header before anything is decoded. */
