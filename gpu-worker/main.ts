@@ -26,6 +26,7 @@ const VARIABLES = [
   "TESSERA_TENSOR_PARALLEL",
   "TESSERA_VISION_DEVICES",
   "TESSERA_KV_CACHE_MB",
+  "TESSERA_KV_MEMORY_SHARE",
   "TESSERA_TILE_SLOTS",
   "TESSERA_MAX_SEQUENCES",
   "TESSERA_TOKEN_BUDGET",
@@ -61,6 +62,9 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     tensorParallel: settings.TESSERA_TENSOR_PARALLEL,
     visionDevices: settings.TESSERA_VISION_DEVICES,
     kvCacheBytes: settings.TESSERA_KV_CACHE_MB * 1024 * 1024,
+    kvMemoryShare: settings.TESSERA_KV_MEMORY_SHARE,
+    maxStepTokens: settings.TESSERA_TOKEN_BUDGET,
+    maxStepSequences: Math.min(settings.TESSERA_MAX_SEQUENCES, settings.TESSERA_TOKEN_BUDGET),
     numTileSlots: settings.TESSERA_TILE_SLOTS,
     ...(weightCache === undefined ? {} : { weightCache }),
   };

@@ -16,6 +16,8 @@ function variable<T>(fallback: string, help: string, parse: z.ZodType<T, string>
 
 const integer = (min: number, max: number) =>
   z.string().regex(/^\d+$/, "expected a whole number").transform(Number).pipe(z.number().min(min).max(max));
+const share = (max: number) =>
+  z.string().regex(/^\d*\.?\d+$/, "expected a number").transform(Number).pipe(z.number().min(0).max(max));
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
 export const VARIABLES = {
@@ -92,7 +94,16 @@ export const VARIABLES = {
     "FFmpeg that decodes videos; empty: the one that set-up fetched, else ffmpeg on PATH.",
     z.string(),
   ),
-  TESSERA_KV_CACHE_MB: variable("256", "Memory for the KV cache, in MiB.", integer(1, 1_048_576)),
+  TESSERA_KV_CACHE_MB: variable(
+    "256",
+    "Memory for the KV cache, in MiB; on a GPU only where TESSERA_KV_MEMORY_SHARE is 0.",
+    integer(1, 1_048_576),
+  ),
+  TESSERA_KV_MEMORY_SHARE: variable(
+    "0.9",
+    "What the KV cache takes of a GPU's memory that is free once weights and working memory are in it; 0: TESSERA_KV_CACHE_MB.",
+    share(0.98),
+  ),
   TESSERA_TILE_SLOTS: variable("512", "Tiles whose embeddings stay on the device.", integer(16, 1_000_000)),
   TESSERA_MAX_SEQUENCES: variable("16", "Sequences a worker runs at once.", integer(1, 1024)),
   TESSERA_TOKEN_BUDGET: variable("512", "Tokens in one engine step, prefill and decode together.", integer(16, 65536)),

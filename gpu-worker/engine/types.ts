@@ -19,6 +19,17 @@ export interface EngineOptions {
   readonly numThreads: number;
   /** Memory for the paged KV cache, in bytes. Rounded down to whole blocks, at least one sequence of `trainedLength`. */
   readonly kvCacheBytes: number;
+  /**
+   * On a GPU: the share of its memory, of what is free once all else is in it, that the KV cache takes in place of
+   * `kvCacheBytes`, 0 to 1. Default 0: `kvCacheBytes`.
+   */
+  readonly kvMemoryShare?: number;
+  /**
+   * The largest step there will be. A GPU takes all memory for it when the engine opens, none later, and refuses larger
+   * ones. Default: memory grows with the steps, as on the CPU it does always.
+   */
+  readonly maxStepTokens?: number;
+  readonly maxStepSequences?: number;
   /** Tiles whose embeddings stay on the device at the same time. */
   readonly numTileSlots: number;
   /**
@@ -69,6 +80,8 @@ export interface EngineInfo {
   /** Tokens one KV block holds. */
   readonly kvBlockSize: number;
   readonly numKvBlocks: number;
+  /** Of the KV cache, on all devices together. */
+  readonly kvCacheBytes: number;
   readonly numTileSlots: number;
   /** Steps that may be in flight at once. More than 1 where a device runs one while the next is made ready. */
   readonly stepsInFlight: number;

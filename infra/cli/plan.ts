@@ -46,7 +46,7 @@ export async function planCommand(args: string[]): Promise<number> {
     return values.help ? 0 : 2;
   }
   const settings = readEnv(
-    ["TESSERA_TILE_SLOTS", "TESSERA_TOKEN_BUDGET", "TESSERA_MAX_SEQUENCES"],
+    ["TESSERA_TILE_SLOTS", "TESSERA_TOKEN_BUDGET", "TESSERA_MAX_SEQUENCES", "TESSERA_KV_MEMORY_SHARE"],
     (name) => Deno.env.get(name),
   );
   const card = values.card === undefined ? undefined : findCard(values.card);
@@ -68,6 +68,8 @@ export async function planCommand(args: string[]): Promise<number> {
       ? settings.TESSERA_TOKEN_BUDGET
       : wholeNumber("step", values.step, 1, 1_000_000),
     maxSequences: settings.TESSERA_MAX_SEQUENCES,
+    // Without a share the cache has a size of its own: then all that is left is what it may have.
+    kvShare: settings.TESSERA_KV_MEMORY_SHARE || 1,
   });
   const shapes = positionals[0] === undefined ? INTERNVL3_MODELS : [await shapeOf(positionals[0])];
   const rows = shapes.map((shape) => {

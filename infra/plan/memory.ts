@@ -26,6 +26,8 @@ export interface PlanRequest {
   /** New tokens of one step. */
   readonly tokenBudget: number;
   readonly maxSequences: number;
+  /** What the KV cache takes of what is left. */
+  readonly kvShare: number;
 }
 
 export interface GpuPlan {
@@ -35,7 +37,7 @@ export interface GpuPlan {
   readonly tileSlotBytes: number;
   readonly activationBytes: number;
   readonly runtimeBytes: number;
-  /** Left for the KV cache; negative when the rest does not fit already. */
+  /** The KV cache's share of what is left; negative when the rest does not fit already. */
   readonly kvRoomBytes: number;
   /** Of one token. */
   readonly kvTokenBytes: number;
@@ -70,7 +72,8 @@ export function planMemory(request: PlanRequest, quantisation: Quantisation): Pl
       ? request.tileSlots * tokensPerTile(shape) * shape.decoder.hidden * ACTIVATION_BYTES
       : 0;
     const activationBytes = decoderActivationBytes(request, isFirst) + (isFirst ? towerActivationBytes(shape) : 0);
-    const kvRoomBytes = gpuBytes - RUNTIME_BYTES - weightBytes - tileSlotBytes - activationBytes;
+    const leftBytes = gpuBytes - RUNTIME_BYTES - weightBytes - tileSlotBytes - activationBytes;
+    const kvRoomBytes = leftBytes > 0 ? Math.floor(leftBytes * request.kvShare) : leftBytes;
     return {
       layers,
       weightBytes,

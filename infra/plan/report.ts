@@ -24,7 +24,7 @@ export function planText(request: PlanRequest, plan: Plan): string {
     row("  tile slots", (gpu) => gib(gpu.tileSlotBytes)),
     row("  activations", (gpu) => gib(gpu.activationBytes)),
     row("  driver and kernels", (gpu) => gib(gpu.runtimeBytes)),
-    row("  left for the KV cache", (gpu) => gib(gpu.kvRoomBytes)),
+    row(`  KV cache (${Math.round(request.kvShare * 100)} % of the rest)`, (gpu) => gib(gpu.kvRoomBytes)),
     row(`  KV of ${count(request.context)} tokens`, (gpu) => gib(gpu.kvTokenBytes * request.context)),
   ]);
   return `${lines}\n  ${verdict(request, plan)}`;

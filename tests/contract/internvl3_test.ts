@@ -13,7 +13,7 @@ const PUBLISHED = [0.938, 2.09, 7.94, 9.14, 15.1, 38.4, 78.4];
 
 const request = (name: string, numGpus: number, gpuGib: number, more: Partial<PlanRequest> = {}): PlanRequest => {
   const shape = findInternVL3(name)!;
-  const common = { tileSlots: 512, tokenBudget: 512, maxSequences: 16, context: shape.contextLength };
+  const common = { tileSlots: 512, tokenBudget: 512, maxSequences: 16, kvShare: 0.9, context: shape.contextLength };
   return { shape, numGpus, gpuBytes: gpuGib * 2 ** 30, ...common, ...more };
 };
 

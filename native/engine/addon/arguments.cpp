@@ -94,6 +94,14 @@ EngineOptions read_options(const Napi::Value& value) {
   options.dtype = read_choice(object, "dtype", kDtypes);
   options.num_threads = static_cast<int>(read_whole("open the engine", object, "numThreads", 1024));
   options.kv_cache_bytes = static_cast<uint64_t>(read_whole("open the engine", object, "kvCacheBytes", 0x1p53));
+  const auto read_optional = [&](const char* name, int& target) {
+    if (!object.Get(name).IsUndefined()) target = static_cast<int>(read_whole("open the engine", object, name, 1 << 24));
+  };
+  read_optional("maxStepTokens", options.max_step_tokens);
+  read_optional("maxStepSequences", options.max_step_sequences);
+  if (const Napi::Value share = object.Get("kvMemoryShare"); !share.IsUndefined()) {
+    options.kv_memory_share = share.IsNumber() ? share.As<Napi::Number>().DoubleValue() : NAN;
+  }
   options.num_tile_slots = static_cast<int>(read_whole("open the engine", object, "numTileSlots", 1 << 20));
   if (const Napi::Value devices = object.Get("layerDevices"); !devices.IsUndefined()) {
     options.layer_devices = copy_array<int32_t>("open the engine", "layerDevices", devices);
@@ -175,6 +183,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("hiddenSize", info.hidden_size);
   object.Set("kvBlockSize", info.kv_block_size);
   object.Set("numKvBlocks", info.num_kv_blocks);
+  object.Set("kvCacheBytes", static_cast<double>(info.kv_cache_bytes));
   object.Set("numTileSlots", info.num_tile_slots);
   object.Set("stepsInFlight", info.steps_in_flight);
   object.Set("trainedLength", info.trained_length);

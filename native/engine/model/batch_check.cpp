@@ -82,7 +82,7 @@ void check_optional_values(const EngineInfo& info, const StepBatch& batch) {
   }
 }
 
-void check_lengths(const StepBatch& batch) {
+void check_lengths(const EngineInfo& info, const StepBatch& batch) {
   if (batch.query_starts.size() < 2) refuse_step("no sequences", "at least one");
   const size_t num_sequences = batch.query_starts.size() - 1;
   const size_t num_tokens = batch.token_ids.size();
@@ -103,6 +103,13 @@ void check_lengths(const StepBatch& batch) {
     }
   }
   check_length("tokenIds", num_tokens, batch.query_starts[num_sequences]);
+  const auto check_limit = [](const char* what, size_t count, int most) {
+    if (most > 0 && count > static_cast<size_t>(most)) {
+      refuse_step(text(count) + " " + what, "at most " + text(most) + ", for which the engine was opened");
+    }
+  };
+  check_limit("tokens", num_tokens, info.max_step_tokens);
+  check_limit("sequences", num_sequences, info.max_step_sequences);
   check_optional_lengths(batch, num_sequences);
 }
 
@@ -234,6 +241,16 @@ void check_options(const EngineOptions& options) {
   if (options.num_threads < 0 || options.num_threads > 1024) {
     refuse("open the engine", "numThreads is " + text(options.num_threads), "0 to 1024");
   }
+  if (!(options.kv_memory_share >= 0 && options.kv_memory_share <= 1)) {
+    refuse("open the engine", "kvMemoryShare is " + std::to_string(options.kv_memory_share), "0 to 1");
+  }
+  if (options.max_step_tokens < 0 || options.max_step_sequences < 0 ||
+      (options.max_step_tokens > 0) != (options.max_step_sequences > 0) ||
+      options.max_step_sequences > options.max_step_tokens) {
+    refuse("open the engine",
+           "maxStepTokens is " + text(options.max_step_tokens) + " and maxStepSequences " + text(options.max_step_sequences),
+           "both 0, or a token for each sequence");
+  }
   if (options.num_tile_slots < 1 || options.num_tile_slots > 1 << 20) {
     refuse("open the engine", "numTileSlots is " + text(options.num_tile_slots), "1 to 1048576");
   }
@@ -287,7 +304,7 @@ void check_filled(const EngineInfo& info, std::span<const int32_t> slots, const 
 
 void check_batch(const EngineInfo& info, const StepBatch& batch, const std::vector<bool>& slot_filled,
                  std::span<const int32_t> drawn) {
-  check_lengths(batch);
+  check_lengths(info, batch);
   check_fed(batch, drawn);
   check_optional_values(info, batch);
   std::vector<BlockUse> blocks(info.num_kv_blocks);

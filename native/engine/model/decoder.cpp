@@ -1,13 +1,14 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/micro_batches.h"
 
 namespace tessera {
 
 Decoder::Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
-                 uint64_t kv_cache_bytes, int micro_batch_rows)
+                 int micro_batch_rows)
     : config_(config), ops_(placement.first()), group_(placement.group()), rope_(config),
       micro_batch_rows_(ops_.is_asynchronous() ? micro_batch_rows : 0) {
   const int num_shards = placement.num_shards();
@@ -19,23 +20,69 @@ Decoder::Decoder(const DecoderConfig& config, std::span<const DecoderWeights> we
   const size_t num_layers = weights[0].layers.size();
   for (size_t first = 0, last; first < num_layers; first = last) {
     for (last = first + 1; last < num_layers && &placement.of_layer(last, 0) == &placement.of_layer(first, 0);) last++;
-    // Of blocks every device has as many, so each takes its layers' share of the memory.
-    const double part = static_cast<double>(last - first) / static_cast<double>(num_layers) / num_shards;
-    const auto bytes = static_cast<uint64_t>(static_cast<double>(kv_cache_bytes) * part);
     std::vector<std::unique_ptr<DecoderShard>> shards;
     for (int i = 0; i < num_shards; i++) {
       const auto layers = std::span(weights[i].layers).subspan(first, last - first);
-      shards.push_back(std::make_unique<DecoderShard>(share, Shard{i, num_shards}, layers, placement.of_layer(first, i),
-                                                      bytes));
+      shards.push_back(std::make_unique<DecoderShard>(share, Shard{i, num_shards}, layers, placement.of_layer(first, i)));
     }
     stages_.push_back(std::make_unique<DecoderStage>(std::move(shards), group_));
   }
 }
 
+std::vector<DecoderShard*> Decoder::shards() const {
+  std::vector<DecoderShard*> all;
+  for (const auto& stage : stages_) {
+    for (const auto& shard : stage->shards()) all.push_back(shard.get());
+  }
+  return all;
+}
+
+void Decoder::reserve(const WorkLimits& limits) {
+  const size_t decode_rows = ops_.decode_rows(limits.sequences);
+  const size_t rows = std::max(limits.tokens, decode_rows);
+  logits_.rows(ops_, decode_rows, config_.vocab_size);
+  for (const auto& part : vocabulary_) {
+    part->x.rows(part->ops, rows, config_.hidden_size);
+    part->last.rows(part->ops, decode_rows, config_.hidden_size);
+    part->normal.activations(part->ops, decode_rows, config_.hidden_size);
+    if (&part->ops != &ops_) part->logits.rows(part->ops, decode_rows, part->ids.count);
+  }
+  for (DecoderShard* shard : shards()) {
+    shard->reserve(rows, stages_.size() > 1);
+    shard->ops().reserve(limits);
+  }
+}
+
+void Decoder::open_caches(uint64_t bytes, double share) {
+  // Every device has as many blocks, so what a layer may take is what it may take where there is the least room.
+  const std::vector<DecoderShard*> all = shards();
+  size_t num_parts = 0;
+  for (const DecoderShard* shard : all) num_parts += shard->num_layers();
+  double of_layer = static_cast<double>(bytes) / static_cast<double>(num_parts);
+  if (share > 0) {
+    of_layer = INFINITY;
+    for (const DecoderShard* shard : all) {
+      size_t num_layers = 0;
+      for (const DecoderShard* other : all) num_layers += &other->ops() == &shard->ops() ? other->num_layers() : 0;
+      const double room = share * static_cast<double>(shard->ops().free_bytes());
+      of_layer = std::min(of_layer, room / static_cast<double>(num_layers));
+    }
+  }
+  for (DecoderShard* shard : all) {
+    shard->open_cache(static_cast<uint64_t>(of_layer * static_cast<double>(shard->num_layers())));
+  }
+}
+
 int Decoder::num_kv_blocks() const {
-  int least = stages_[0]->num_kv_blocks();
-  for (const auto& stage : stages_) least = std::min(least, stage->num_kv_blocks());
+  int least = INT32_MAX;
+  for (const DecoderShard* shard : shards()) least = std::min(least, shard->cache().num_blocks);
   return least;
+}
+
+uint64_t Decoder::kv_bytes() const {
+  uint64_t bytes = 0;
+  for (const DecoderShard* shard : shards()) bytes += shard->cache().bytes;
+  return bytes;
 }
 
 Rows Decoder::forward(const StepBatch& batch, const float* tiles, std::span<const int32_t> wanted,

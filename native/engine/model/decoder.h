@@ -19,13 +19,21 @@ namespace tessera {
 class Decoder {
  public:
   /**
-   * `weights`, one for each shard of the placement. All outlive the decoder. Takes the cache's memory. With layers split
-   * over devices that work at once, steps of twice `micro_batch_rows` and more go through them in two parts; 0: none.
+   * `weights`, one for each shard of the placement. All outlive the decoder. With layers split over devices that work at
+   * once, steps of twice `micro_batch_rows` and more go through them in two parts; 0: none.
    */
   Decoder(const DecoderConfig& config, std::span<const DecoderWeights> weights, const Placement& placement,
-          uint64_t kv_cache_bytes, int micro_batch_rows);
+          int micro_batch_rows);
 
+  /** Takes all memory that steps up to these limits need. */
+  void reserve(const WorkLimits& limits);
+  /**
+   * Takes the caches' memory, once, before anything runs: `bytes` in all, or where `share` is not 0 that share of what
+   * is free on each device.
+   */
+  void open_caches(uint64_t bytes, double share);
   int num_kv_blocks() const;
+  uint64_t kv_bytes() const;
 
   /**
    * Runs the batch's new tokens and writes their keys and values. `tiles` is what embedding_rows point into; `ids_from`
@@ -44,6 +52,8 @@ class Decoder {
     Scratch x, last, normal, logits;
   };
 
+  /** Of all stages. */
+  std::vector<DecoderShard*> shards() const;
   /** Says it to every device. @return rows to compute */
   size_t begin_step(const StepLayout& step);
   /** Leaves each part's logits [rows of `logits`][its ids] in `parts`. */

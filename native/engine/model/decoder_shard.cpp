@@ -2,12 +2,20 @@
 
 namespace tessera {
 
-DecoderShard::DecoderShard(const DecoderConfig& share, Shard shard, std::span<const DecoderLayer> layers, Ops& ops,
-                           uint64_t kv_cache_bytes)
-    : share_(share), shard_(shard), layers_(layers), ops_(ops) {
-  const int min_blocks = (share.trained_length + kKvBlockSize - 1) / kKvBlockSize;
-  cache_ = ops.make_kv_cache({static_cast<int>(layers.size()), share.num_kv_heads, share.head_dim}, kv_cache_bytes,
-                             min_blocks);
+DecoderShard::DecoderShard(const DecoderConfig& share, Shard shard, std::span<const DecoderLayer> layers, Ops& ops)
+    : share_(share), shard_(shard), layers_(layers), ops_(ops) {}
+
+void DecoderShard::open_cache(uint64_t bytes) {
+  const int min_blocks = (share_.trained_length + kKvBlockSize - 1) / kKvBlockSize;
+  cache_ = ops_.make_kv_cache({static_cast<int>(layers_.size()), share_.num_kv_heads, share_.head_dim}, bytes, min_blocks);
+}
+
+void DecoderShard::reserve(size_t rows, bool takes) {
+  if (takes) taken_.rows(ops_, rows, share_.hidden_size);
+  normal_.activations(ops_, rows, share_.hidden_size);
+  qkv_.activations(ops_, rows, static_cast<size_t>(share_.num_heads + 2 * share_.num_kv_heads) * share_.head_dim);
+  attended_.activations(ops_, rows, static_cast<size_t>(share_.num_heads) * share_.head_dim);
+  wide_.activations(ops_, rows, share_.intermediate_size);
 }
 
 void DecoderShard::attend(size_t index, const Rows& x, const StepLayout& step) {

@@ -15,11 +15,15 @@ namespace tessera {
 class DecoderShard {
  public:
   /** `share` is the decoder as this device sees it; `layers`, whose weights are on `ops`, and `ops` outlive the shard. */
-  DecoderShard(const DecoderConfig& share, Shard shard, std::span<const DecoderLayer> layers, Ops& ops,
-               uint64_t kv_cache_bytes);
+  DecoderShard(const DecoderConfig& share, Shard shard, std::span<const DecoderLayer> layers, Ops& ops);
+
+  /** Takes all memory that steps of so many rows need; `takes`: they come from another device. */
+  void reserve(size_t rows, bool takes);
+  /** Takes the cache's memory; before anything runs. */
+  void open_cache(uint64_t bytes);
 
   size_t num_layers() const { return layers_.size(); }
-  int num_kv_blocks() const { return cache_->num_blocks; }
+  const KvCache& cache() const { return *cache_; }
   Ops& ops() const { return ops_; }
 
   /** Room for a residual stream that comes from another device; valid until the next call. */

@@ -1,14 +1,6 @@
 #include "model/decoder_stage.h"
 
-#include <algorithm>
-
 namespace tessera {
-
-int DecoderStage::num_kv_blocks() const {
-  int least = shards_[0]->num_kv_blocks();
-  for (const auto& shard : shards_) least = std::min(least, shard->num_kv_blocks());
-  return least;
-}
 
 void DecoderStage::run(std::span<const Rows> x, const StepLayout& step) {
   for (size_t layer = 0; layer < shards_[0]->num_layers(); layer++) {

@@ -16,7 +16,7 @@ class DecoderStage {
   DecoderStage(std::vector<std::unique_ptr<DecoderShard>> shards, DeviceGroup& group)
       : shards_(std::move(shards)), group_(group) {}
 
-  int num_kv_blocks() const;
+  std::span<const std::unique_ptr<DecoderShard>> shards() const { return shards_; }
   /** Of the first shard. */
   Ops& ops() const { return shards_[0]->ops(); }
 

@@ -87,8 +87,12 @@ class LocalEngine final : public Engine {
         plan_(checked_plan(config_, options, ops_)),
         weights_(load_weights(config_, Checkpoint(options.model_path), placement_, plan_, options)),
         towers_(config_, weights_.towers, placement_),
-        decoder_(config_.decoder, weights_.decoder, placement_, options.kv_cache_bytes, options.micro_batch_rows),
+        decoder_(config_.decoder, weights_.decoder, placement_, options.micro_batch_rows),
         slots_(ops_, options.num_tile_slots, config_.tokens_per_tile(), config_.decoder.hidden_size) {
+    const bool is_bounded = options.max_step_tokens > 0 && ops_.has_own_memory();
+    if (is_bounded) reserve(options);
+    // Last, as it may take all that is left.
+    decoder_.open_caches(options.kv_cache_bytes, ops_.has_own_memory() ? options.kv_memory_share : 0);
     info_ = {
         .device = options.device,
         .dtype = options.dtype,
@@ -101,6 +105,9 @@ class LocalEngine final : public Engine {
         .hidden_size = config_.decoder.hidden_size,
         .kv_block_size = kKvBlockSize,
         .num_kv_blocks = decoder_.num_kv_blocks(),
+        .kv_cache_bytes = decoder_.kv_bytes(),
+        .max_step_tokens = is_bounded ? options.max_step_tokens : 0,
+        .max_step_sequences = is_bounded ? options.max_step_sequences : 0,
         .num_tile_slots = options.num_tile_slots,
         .steps_in_flight = ops_.feeds_ids() ? kMaxStepsInFlight : 1,
         .trained_length = config_.decoder.trained_length,
@@ -179,6 +186,25 @@ class LocalEngine final : public Engine {
   }
 
  private:
+  /** Takes the memory of the largest step and of the most tiles at once, so that none is taken later. */
+  void reserve(const EngineOptions& options) {
+    const size_t patches = static_cast<size_t>(config_.grid()) * config_.grid();
+    const DecoderConfig share = share_of(config_.decoder, placement_.num_shards());
+    towers_.reserve();
+    decoder_.reserve({
+        .tokens = static_cast<size_t>(options.max_step_tokens),
+        .sequences = static_cast<size_t>(options.max_step_sequences),
+        .max_blocks = (share.context_length + kKvBlockSize - 1) / kKvBlockSize,
+        .num_heads = share.num_heads,
+        .head_dim = share.head_dim,
+        .vocab_size = static_cast<size_t>(share.vocab_size),
+        .gate_up_cols = 2 * static_cast<size_t>(share.intermediate_size),
+        .tile_rows = towers_.tiles_per_group() * (patches + 1),
+        .tile_cols = static_cast<size_t>(config_.vision.hidden_size),
+        .pixel_bytes = towers_.tiles_per_group() * config_.tile_size * config_.tile_size * 3,
+    });
+  }
+
   static ModelConfig read_checked(const EngineOptions& options) {
     const ModelConfig config = read_config(options.model_path);
     check_layer_devices(options.layer_devices, config.decoder.num_layers);

@@ -1,5 +1,7 @@
 #include "model/vision_tower.h"
 
+#include <algorithm>
+
 namespace tessera {
 
 namespace {
@@ -12,6 +14,24 @@ constexpr float kProjectorEps = 1e-5f;
 
 VisionTower::VisionTower(const ModelConfig& config, const TowerWeights& weights, Ops& ops)
     : config_(config), weights_(weights), ops_(ops) {}
+
+void VisionTower::reserve(size_t num_tiles) {
+  const VisionConfig& vision = config_.vision;
+  const size_t num_patches = static_cast<size_t>(config_.grid()) * config_.grid();
+  const size_t rows = num_tiles * (num_patches + 1);
+  const size_t embeddings = num_tiles * config_.tokens_per_tile();
+  const size_t hidden = vision.hidden_size;
+  const size_t factor = config_.shuffle_factor;
+  const size_t patch_values = 3 * static_cast<size_t>(vision.patch_size) * vision.patch_size;
+  x_.rows(ops_, rows, hidden);
+  wide_.activations(ops_, num_tiles * num_patches, patch_values);
+  wide_.activations(ops_, rows, std::max<size_t>(3 * hidden, vision.intermediate_size));
+  wide_.activations(ops_, embeddings, hidden * factor * factor);
+  normal_.activations(ops_, rows, hidden);
+  normal_.activations(ops_, embeddings, config_.decoder.hidden_size);
+  attended_.activations(ops_, rows, hidden);
+  attended_.rows(ops_, embeddings, config_.decoder.hidden_size);
+}
 
 Rows VisionTower::encode(std::span<const uint8_t> pixels) {
   const VisionConfig& vision = config_.vision;

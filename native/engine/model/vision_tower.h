@@ -16,6 +16,8 @@ class VisionTower {
   /** All three outlive the tower. */
   VisionTower(const ModelConfig& config, const TowerWeights& weights, Ops& ops);
 
+  /** Takes all memory that so many tiles at once need. */
+  void reserve(size_t num_tiles);
   /** Embeddings [tiles * tokens_per_tile][decoder hidden] of u8 RGB tiles; device memory valid until the next call. */
   Rows encode(std::span<const uint8_t> pixels);
   Ops& ops() const { return ops_; }

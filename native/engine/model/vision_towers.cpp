@@ -16,10 +16,17 @@ VisionTowers::VisionTowers(const ModelConfig& config, std::span<const TowerWeigh
   }
 }
 
+size_t VisionTowers::tiles_per_group() const {
+  return std::max<size_t>(1, kRowsPerGroup / (static_cast<size_t>(config_.grid()) * config_.grid()));
+}
+
+void VisionTowers::reserve() {
+  for (VisionTower& tower : towers_) tower.reserve(tiles_per_group());
+}
+
 void VisionTowers::encode(std::span<const uint8_t> pixels, std::span<const int32_t> slots, TileSlots& target) {
   const size_t tile_bytes = pixels.size() / slots.size();
-  const size_t patches = static_cast<size_t>(config_.grid()) * config_.grid();
-  const size_t round = towers_.size() * std::max<size_t>(1, kRowsPerGroup / patches);
+  const size_t round = towers_.size() * tiles_per_group();
   for (size_t first = 0; first < slots.size(); first += round) {
     const size_t count = std::min(round, slots.size() - first);
     const auto share = [&](size_t tower) { return first + count * tower / towers_.size(); };

@@ -16,6 +16,10 @@ class VisionTowers {
   /** `weights`, one for each of the placement's towers. All outlive the towers. */
   VisionTowers(const ModelConfig& config, std::span<const TowerWeights> weights, const Placement& placement);
 
+  /** Tiles that a device encodes together, at most. */
+  size_t tiles_per_group() const;
+  /** Takes all memory that encoding needs. */
+  void reserve();
   /** Embeddings of u8 RGB tiles, each to its slot. */
   void encode(std::span<const uint8_t> pixels, std::span<const int32_t> slots, TileSlots& target);
 

@@ -135,6 +135,21 @@ class KvCache {
  public:
   virtual ~KvCache() = default;
   int num_blocks = 0;
+  uint64_t bytes = 0;
+};
+
+/** The largest step and the largest call to encode there will be. */
+struct WorkLimits {
+  size_t tokens = 0;     // of a step
+  size_t sequences = 0;  // of a step
+  int max_blocks = 0;    // of a sequence
+  int num_heads = 0;     // of the decoder
+  int head_dim = 0;
+  size_t vocab_size = 0;
+  size_t gate_up_cols = 0;  // of the decoder's gate and up together
+  size_t tile_rows = 0;     // of the tower
+  size_t tile_cols = 0;
+  size_t pixel_bytes = 0;
 };
 
 /** What a step's operations need to know; host memory that outlives them. */
@@ -228,6 +243,15 @@ class Ops {
 
   /** Refuses heads that attention cannot take; `group` query heads share a key head. Before memory is taken. */
   virtual void check_heads(int head_dim, int group) const { (void)head_dim, (void)group; }
+
+  /** Whether it computes in memory of its own, which is not the host's. */
+  virtual bool has_own_memory() const { return false; }
+  /** What is free of that. */
+  virtual uint64_t free_bytes() const { return 0; }
+  /** Rows of a step in which so many sequences decode: as many, or more where the device pads them. */
+  virtual size_t decode_rows(size_t num_sequences) const { return num_sequences; }
+  /** Takes what its operations need of memory besides their arguments, for work up to these limits. */
+  virtual void reserve(const WorkLimits& limits) { (void)limits; }
 
   virtual Buffer allocate(size_t bytes) = 0;
   virtual Buffer upload(const void* host, size_t bytes) = 0;

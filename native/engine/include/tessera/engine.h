@@ -32,6 +32,13 @@ struct EngineOptions {
   Dtype dtype = Dtype::kBf16;
   int num_threads = 0;          // 0: as many as the process may use
   uint64_t kv_cache_bytes = 0;  // rounded down to whole blocks, but never below one sequence of trained_length
+  // Of a device with memory of its own what the KV cache takes, in place of kv_cache_bytes: this share of what is free once
+  // all else is in it. 0: kv_cache_bytes; the CPU always.
+  double kv_memory_share = 0;
+  // The largest step there will be. A device with memory of its own takes all that it needs when it opens, and refuses
+  // larger ones; without them (0) memory grows with the steps, as it does on the CPU.
+  int max_step_tokens = 0;
+  int max_step_sequences = 0;
   int num_tile_slots = 1;
   // [decoder layers] device of each, where all else is on device 0; empty: one device. On the CPU devices are virtual:
   // each has its own threads, layers and cache.
@@ -63,6 +70,9 @@ struct EngineInfo {
   int hidden_size = 0;
   int kv_block_size = 0;    // tokens
   int num_kv_blocks = 0;
+  uint64_t kv_cache_bytes = 0;  // of all devices
+  int max_step_tokens = 0;      // 0: any
+  int max_step_sequences = 0;   // 0: any
   int num_tile_slots = 0;
   int steps_in_flight = 1;  // that are worth having: more where a device goes on while the host prepares
   int trained_length = 0;   // tokens the position encoding was trained for

@@ -12,7 +12,8 @@ PagedKv::PagedKv(const KvShape& shape, const MatrixKernel& kernel, uint64_t budg
   const uint64_t fitting = std::min<uint64_t>(budget_bytes / (block_bytes * shape.num_layers), INT32_MAX);
   num_blocks = std::max(min_blocks, static_cast<int>(fitting));
   layer_bytes_ = block_bytes * num_blocks;
-  memory_ = AlignedMemory(layer_bytes_ * shape.num_layers);
+  bytes = layer_bytes_ * shape.num_layers;
+  memory_ = AlignedMemory(bytes);
 }
 
 }  // namespace tessera::cpu

@@ -1,6 +1,7 @@
 #include "ops/cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -65,6 +66,21 @@ Buffer CudaOps::allocate(size_t bytes) {
   // Whoever asks gives other memory up, or did: what was recorded may be over that.
   graphs_.forget();
   return device_.allocate(bytes);
+}
+
+void CudaOps::reserve(const WorkLimits& limits) {
+  const size_t decode_rows = padded_tokens(limits.sequences);
+  const size_t rows = std::max(limits.tokens, decode_rows);
+  const auto bytes = [&](Scratch& scratch, size_t count) { scratch.rows(*this, 1, (count + 3) / 4); };
+  gate_up_.rows(*this, rows, limits.gate_up_cols, Element::kBf16);
+  delta(limits.tile_rows, limits.tile_cols);
+  bytes(pixels_, limits.pixel_bytes);
+  // Padded steps attend as far as their tables reach, which callers make sixteen wide at least.
+  const int max_blocks = static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::max(limits.max_blocks, 16))));
+  bytes(workspace_, decode_workspace_bytes(count(decode_rows), max_blocks * kPageTokens, limits.num_heads, limits.head_dim));
+  inputs_.reserve(rows, std::max(limits.sequences, decode_rows), max_blocks, limits.head_dim);
+  sampler_.reserve(*this, limits.sequences, limits.vocab_size);
+  device_.reserve_stages(limits.pixel_bytes);
 }
 
 void CudaOps::download(void* host, const float* device, size_t count) {

@@ -31,6 +31,10 @@ class CudaOps final : public Ops {
   Element activations() const override { return Element::kBf16; }
 
   void check_heads(int head_dim, int group) const override;
+  bool has_own_memory() const override { return true; }
+  uint64_t free_bytes() const override { return device_.free_bytes(); }
+  size_t decode_rows(size_t num_sequences) const override { return padded_tokens(num_sequences); }
+  void reserve(const WorkLimits& limits) override;
   Buffer allocate(size_t bytes) override;
   /** Behind the fp32 vector lie its values in bf16: a product's bias is of the type of what it is added to. */
   Buffer upload(const void* host, size_t bytes) override;

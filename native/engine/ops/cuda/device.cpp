@@ -81,6 +81,15 @@ void Device::synchronise() const {
   must(cudaStreamSynchronize(stream_), "run a step");
 }
 
+void Device::reserve_stages(size_t bytes) {
+  use();
+  if (stages_ == nullptr) stages_ = new Stage[2];
+  for (int i = 0; i < 2; i++) {
+    stages_[i].copied.wait();
+    stages_[i].memory.reserve(std::min(bytes, kPieceBytes));
+  }
+}
+
 void Device::upload(void* target, size_t bytes, const std::function<void(size_t, size_t, char*)>& fill) {
   use();
   if (stages_ == nullptr) stages_ = new Stage[2];

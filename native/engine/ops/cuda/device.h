@@ -70,6 +70,8 @@ class Device {
   Buffer allocate(size_t bytes) const;
   /** Of undefined contents. */
   Buffer allocate_raw(size_t bytes) const;
+  /** Takes the pinned memory that an upload of so many bytes needs. */
+  void reserve_stages(size_t bytes);
   /** Waits for all work so far. */
   void synchronise() const;
 

@@ -17,6 +17,7 @@ class PagedKv final : public KvCache {
     const uint64_t page_bytes = uint64_t{2} * sizeof(__nv_bfloat16) * kPageTokens * shape.num_kv_heads * shape.head_dim;
     const uint64_t fitting = budget_bytes / (page_bytes * shape.num_layers);
     num_blocks = static_cast<int>(std::clamp<uint64_t>(fitting, min_blocks, INT32_MAX));
+    bytes = page_bytes * num_blocks * shape.num_layers;
     for (int i = 0; i < shape.num_layers; i++) {
       memory_.push_back(device.allocate_raw(page_bytes * num_blocks));
       layers_.push_back({static_cast<__nv_bfloat16*>(memory_[i].memory.get()), shape.num_kv_heads, shape.head_dim});

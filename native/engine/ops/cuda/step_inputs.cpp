@@ -10,9 +10,6 @@
 
 namespace tessera::cuda {
 
-namespace {
-
-/** Rows that a decode step of so many tokens is padded to: few shapes, and little waste. */
 size_t padded_tokens(size_t count) {
   for (const size_t few : {1, 2, 4}) {
     if (count <= few) return few;
@@ -20,6 +17,8 @@ size_t padded_tokens(size_t count) {
   const size_t step = count <= 64 ? 8 : count <= 256 ? 16 : 64;
   return (count + step - 1) / step * step;
 }
+
+namespace {
 
 /** Whether every sequence has one new token, all of them wanted. */
 bool decodes(const StepLayout& step) {
@@ -69,6 +68,18 @@ struct Padded {
 };
 
 }  // namespace
+
+void StepInputs::reserve(size_t num_tokens, size_t num_sequences, int max_blocks, int head_dim) {
+  // As `send` packs them, each array rounded up.
+  const size_t per_token = 6 * sizeof(int32_t) + static_cast<size_t>(head_dim) * sizeof(float);
+  const size_t tables = num_sequences * static_cast<size_t>(max_blocks) * sizeof(int32_t);
+  const size_t bytes = num_tokens * per_token + (num_sequences + 1) * sizeof(int32_t) + tables + 10 * 16;
+  if (bytes > device_memory_.bytes) {
+    device_memory_ = {};
+    device_memory_ = device_.allocate_raw(bytes);
+  }
+  for (Stage& stage : stages_) stage.memory.reserve(device_memory_.bytes);
+}
 
 bool StepInputs::send(const StepLayout& given) {
   device_.use();

@@ -7,10 +7,15 @@
 
 namespace tessera::cuda {
 
+/** Rows that a step in which so many sequences decode is padded to: few shapes, and little waste. */
+size_t padded_tokens(size_t count);
+
 class StepInputs {
  public:
   explicit StepInputs(Device& device) : device_(device) {}
 
+  /** Takes the memory of steps up to this size. */
+  void reserve(size_t num_tokens, size_t num_sequences, int max_blocks, int head_dim);
   /**
    * Takes a step's arrays; what they said of the step before is overwritten behind its work. A step in which every
    * sequence has one token, all wanted, is padded to one of few shapes.
