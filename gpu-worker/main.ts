@@ -3,7 +3,7 @@ import { createLogger, EnvError, type Logger, NATS_ACCESS_VARIABLES, readEnv, re
 import { findCheckpoint, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
 import { openChosenEngine } from "./engine/select.ts";
-import { chooseWeightCache } from "./engine/weight_cache.ts";
+import { chooseAlgorithmCache, chooseWeightCache } from "./engine/caches.ts";
 import { connectNatsPatiently } from "./intake/connect.ts";
 import { Ffmpeg } from "./media/ffmpeg.ts";
 import { type RunningWorker, startWorker } from "./mod.ts";
@@ -17,6 +17,7 @@ const VARIABLES = [
   "TESSERA_HEAD_DTYPE",
   "TESSERA_WEIGHT_CACHE",
   "TESSERA_WEIGHT_CACHE_MB",
+  "TESSERA_ALGORITHM_CACHE",
   "TESSERA_DATA_DIR",
   "TESSERA_FFMPEG",
   "TESSERA_NATS_URL",
@@ -52,6 +53,7 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
   const folder = await findCheckpoint(settings.TESSERA_MODEL);
   const startedAt = performance.now();
   const weightCache = await chooseWeightCache(settings, folder);
+  const algorithmCache = chooseAlgorithmCache(settings);
   const choice = {
     modelPath: folder,
     device: settings.TESSERA_DEVICE,
@@ -67,6 +69,7 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     maxStepSequences: Math.min(settings.TESSERA_MAX_SEQUENCES, settings.TESSERA_TOKEN_BUDGET),
     numTileSlots: settings.TESSERA_TILE_SLOTS,
     ...(weightCache === undefined ? {} : { weightCache }),
+    ...(algorithmCache === undefined ? {} : { algorithmCache }),
   };
   const findingFfmpeg = Ffmpeg.open(settings.TESSERA_FFMPEG || "ffmpeg");
   // Weights come in on the engine's threads while this one reads the vocabulary and the connection is made.

@@ -74,6 +74,11 @@ export const VARIABLES = {
     "Lower instruction set than the processor's best, read by the engine: portable, avx2, avx512.",
     z.enum(["", "portable", "avx2", "avx512", "avx512_bf16", "neon_dot"]),
   ),
+  TESSERA_CUDA_LIBRARIES: variable(
+    "",
+    "Folder of libcublasLt.so.13, read by the engine on a GPU; empty: the library path.",
+    z.string(),
+  ),
   TESSERA_HEAD_DTYPE: variable(
     "auto",
     "Output head in memory: auto (16 bits or more, as bitsandbytes leaves it), int8 (half as much to read for each token).",
@@ -88,6 +93,11 @@ export const VARIABLES = {
     "65536",
     "Most that folder takes, in MiB; what was used longest ago goes first. A tenth of the disk stays free besides.",
     integer(0, 16_777_216),
+  ),
+  TESSERA_ALGORITHM_CACHE: variable(
+    "auto",
+    "Folder where a worker on a GPU keeps which algorithm was the quickest for each product; auto: in TESSERA_DATA_DIR; off: not measured.",
+    z.string().min(1),
   ),
   TESSERA_FFMPEG: variable(
     "",

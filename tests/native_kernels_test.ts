@@ -82,4 +82,20 @@ Deno.test({ name: "the CUDA backend on emulated GPUs (x86-64 Linux only)", ignor
     assert.equal(results.length, TESTED_DEVICE_FAULTS.length);
     for (const { name, isCaught } of results) assert.ok(isCaught, name);
   });
+
+  await t.step("a machine without cuBLASLt is told what is missing, and where it was looked for", async () => {
+    const program = await buildBackendTests("fast", { headers });
+    const open = (env: Record<string, string>) =>
+      runEmulated(program, ["the_engine_on_a_gpu_is_near_the_cpu"], { CUEMU_LIBRARIES: "none", ...env });
+    const where = "expected it on the library path or in the folder $TESSERA_CUDA_LIBRARIES";
+    const { ok, output } = await open({});
+    assert.equal(ok, false);
+    assert.ok(
+      output.includes("Cannot open libcublasLt.so.13: none of libcublasLt.so.13, libcublasLt.so.12 opens ("),
+      output,
+    );
+    assert.ok(output.includes(where), output);
+    const named = await open({ TESSERA_CUDA_LIBRARIES: "/opt/cuda" });
+    assert.ok(named.output.includes("none of /opt/cuda/libcublasLt.so.13, /opt/cuda/libcublasLt.so.12,"), named.output);
+  });
 });

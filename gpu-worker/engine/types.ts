@@ -30,6 +30,11 @@ export interface EngineOptions {
    */
   readonly maxStepTokens?: number;
   readonly maxStepSequences?: number;
+  /**
+   * Folder in which a GPU keeps which algorithm is the quickest for each of its products, as it was measured. Where it is
+   * given, and the largest step too, the engine rehearses its steps as it opens. Absent: neither.
+   */
+  readonly algorithmCache?: string;
   /** Tiles whose embeddings stay on the device at the same time. */
   readonly numTileSlots: number;
   /**
@@ -95,6 +100,8 @@ export interface EngineInfo {
   readonly weightBytes: number;
   /** What came of `weightCache`, for people: `off`, `read`, `written`, or `rebuilt: why`, `unused: why`. */
   readonly weightCache: string;
+  /** What came of `algorithmCache`, for people: `off`, or how many algorithms were kept and measured. */
+  readonly algorithms: string;
   /** Why a part of the weights is held otherwise than `dtype` says; absent where all is as asked. */
   readonly dtypeNote?: string;
 }

@@ -59,6 +59,7 @@ async function measure(isRouted: boolean, round: number): Promise<Tally> {
         kvBlockSize: 16,
         numKvBlocks: 4_096,
         contextLength: 2_048,
+        algorithms: "off",
         kvCacheBytes: 0,
         stepsInFlight: 1,
         trainedLength: 2_048,

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Dtype } from "../../gpu-worker/engine/types.ts";
-import { chooseWeightCache } from "../../gpu-worker/engine/weight_cache.ts";
+import { chooseWeightCache } from "../../gpu-worker/engine/caches.ts";
 import { writeAwqCheckpoint } from "../support/awq_checkpoint.ts";
 import { EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { nativeTest } from "../support/golden_engine.ts";

@@ -30,7 +30,7 @@ const archs = "missing" in found ? (["90a"] as const) : [archOf(found)];
 if ("missing" in found && !buildsOnly) await requireGpu("test:gpu");
 const toolkit = await requireToolkit();
 const { tests } = await buildDevicePrograms({ toolkit, archs, progress: console.log });
-await buildAddon({ cuda: { toolkit }, progress: console.log });
+await buildAddon({ cuda: { toolkit, archs }, progress: console.log });
 if (buildsOnly) {
   console.log("Built for the GPU; nothing was run.");
   Deno.exit(0);

@@ -22,6 +22,7 @@ export const TEST_OF: Readonly<Record<string, string>> = {
   "rope.cu": "attention_test.cu",
   "block_select.cuh": "sampling_test.cu",
   "sampling.cu": "sampling_test.cu",
+  "feed.cu": "feed_test.cu",
   "coded_product.cu": "product_test.cu",
   "int8_product.cu": "product_test.cu",
   "fp8_rows.cu": "product_test.cu",

@@ -51,6 +51,7 @@ export const FAKE_INFO: EngineInfo = {
   kvBlockSize: 4,
   numKvBlocks: 64,
   numTileSlots: 8,
+  algorithms: "off",
   kvCacheBytes: 0,
   stepsInFlight: 1,
   trainedLength: 48,

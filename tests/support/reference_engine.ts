@@ -30,6 +30,7 @@ export class ReferenceEngine implements Engine {
       kvBlockSize: 16,
       numKvBlocks: 256,
       numTileSlots: 24,
+      algorithms: "off",
       kvCacheBytes: 0,
       stepsInFlight: 1,
       trainedLength: config.llm_config.max_position_embeddings,

@@ -108,6 +108,7 @@ struct Recipe {
   uint64_t configuration;
   uint64_t workspace_bytes;
   uint32_t alignments[4];
+  uint32_t variant;
 };
 static_assert(sizeof(Recipe) <= sizeof(cublasLtMatmulAlgo_t));
 
@@ -212,6 +213,21 @@ uint64_t wanted_workspace(const cublasLtMatrixLayoutState& d, uint64_t k) {
   return d.cols <= 64 && k >= 512 ? d.rows * d.cols * 4 * 2 : 0;
 }
 
+// Algorithms that are found, the first being what a caller gets who asks for one. All compute the same bits.
+constexpr uint32_t kPlain = 0;
+constexpr uint32_t kForMany = 1;      // the quickest for many columns; needs no workspace
+constexpr uint32_t kUnsupported = 2;  // found, but not to be run
+constexpr uint32_t kForFew = 3;       // the quickest for few
+constexpr uint32_t kNumVariants = 4;
+
+uint32_t quickest(const cublasLtMatrixLayoutState& d) { return d.cols <= 8 ? kForFew : kForMany; }
+
+/** Milliseconds that a product is said to take. */
+double time_of(uint32_t variant, const cublasLtMatrixLayoutState& d, uint64_t k) {
+  const double fewest = 1e-3 + static_cast<double>(d.rows * d.cols * k) * 1e-9;
+  return fewest * (variant == quickest(d) ? 1 : variant == kPlain ? 1.5 : 2);
+}
+
 }  // namespace
 
 extern "C" {
@@ -287,7 +303,7 @@ int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t
   if (wanted < 1) return refuse(kInvalidValue, "no algorithm wanted");
   const cublasLtMatrixLayoutState* const layouts[4] = {a, b, c, d};
   if (const int status = check(*operation, layouts); status != kSuccess) return status;
-  Recipe recipe = {kMagic, configuration_of(*operation, layouts), 0, {}};
+  Recipe recipe = {kMagic, configuration_of(*operation, layouts), 0, {}, kPlain};
   const uint64_t k = operation->transposes[0] ? a->rows : a->cols;
   if (const uint64_t bytes = wanted_workspace(*d, k); bytes <= preference->workspace_bytes) recipe.workspace_bytes = bytes;
   for (int i = 0; i < 4; i++) {
@@ -305,11 +321,33 @@ int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t
     }
     recipe.alignments[i] = alignment;
   }
-  results[0] = {};
-  std::memcpy(results[0].algo.data, &recipe, sizeof recipe);
-  results[0].workspaceSize = recipe.workspace_bytes;
-  *found = 1;
+  for (uint32_t variant = 0; variant < kNumVariants && *found < wanted; variant++) {
+    Recipe own = recipe;
+    own.variant = variant;
+    if (variant == kForMany) own.workspace_bytes = 0;
+    cublasLtMatmulHeuristicResult_t& result = results[(*found)++];
+    result = {};
+    std::memcpy(result.algo.data, &own, sizeof own);
+    result.workspaceSize = own.workspace_bytes;
+    result.state = variant == kUnsupported ? kNotSupported : kSuccess;
+  }
   return kSuccess;
+}
+
+int cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,
+                            cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                            const cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulHeuristicResult_t* result) {
+  if (handle == nullptr || handle->magic != kMagic) return refuse(kNotInitialized, "a handle that is none");
+  const cublasLtMatrixLayoutState* const layouts[4] = {a, b, c, d};
+  if (const int status = check(*operation, layouts); status != kSuccess) return status;
+  Recipe recipe;
+  std::memcpy(&recipe, algorithm->data, sizeof recipe);
+  *result = {};
+  const bool is_ours = recipe.magic == kMagic && recipe.configuration == configuration_of(*operation, layouts) &&
+                       recipe.variant < kNumVariants && recipe.variant != kUnsupported;
+  result->state = is_ours ? kSuccess : kNotSupported;
+  result->workspaceSize = is_ours ? recipe.workspace_bytes : 0;
+  return is_ours ? kSuccess : kNotSupported;
 }
 
 int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, const void* alpha, const void* a,
@@ -328,6 +366,7 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
   if (recipe.magic != kMagic || recipe.configuration != configuration_of(*operation, layouts)) {
     return refuse(kInvalidValue, "an algorithm of another configuration");
   }
+  if (recipe.variant == kUnsupported) return refuse(kNotSupported, "an algorithm that was told not to be supported");
   if (workspace_bytes < recipe.workspace_bytes) return refuse(kInvalidValue, "less workspace than the algorithm needs");
   const int device = handle->device;
   const auto is_there = [&](const void* at, size_t bytes) {
@@ -392,6 +431,8 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
     std::memcpy(&product.beta, beta, sizeof(float));
   }
   const size_t scribbled = recipe.workspace_bytes;
+  const double ms = time_of(recipe.variant, *d_layout, product.k);
+  const bool is_slow = recipe.variant != quickest(*d_layout);
   const cudaError_t error = runtime.enqueue(stream, {[=] {
     const cuemu::Memory::Access access(cuemu::Runtime::instance().memory, device);
     if (scribbled > 0) {
@@ -399,6 +440,10 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
       cuemu::note_host_write(workspace, scribbled);
     }
     cuemu::multiply(product);
+    cuemu::Runtime& own = cuemu::Runtime::instance();
+    own.clock_ms += ms;
+    own.counters.products++;
+    own.counters.slow_products += is_slow;
   }, {}, static_cast<double>(product.m) * static_cast<double>(product.n) * static_cast<double>(product.k) / 64});
   return error == cudaSuccess ? kSuccess : refuse(kInvalidValue, "a stream that is none");
 }

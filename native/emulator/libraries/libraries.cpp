@@ -33,6 +33,7 @@ Symbols cublaslt() {
       {"cublasLtMatmulPreferenceDestroy", address(cublasLtMatmulPreferenceDestroy)},
       {"cublasLtMatmulPreferenceSetAttribute", address(cublasLtMatmulPreferenceSetAttribute)},
       {"cublasLtMatmulAlgoGetHeuristic", address(cublasLtMatmulAlgoGetHeuristic)},
+      {"cublasLtMatmulAlgoCheck", address(cublasLtMatmulAlgoCheck)},
       {"cublasLtMatmul", address(cublasLtMatmul)},
   };
 }

@@ -89,8 +89,9 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t call, void* dat
   return runtime.enqueue(stream, {[=] { call(data); }, {}});
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st;
+  (*event)->is_timed = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
@@ -112,9 +113,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   }
   event->capture = nullptr;
   const uint64_t record = ++event->num_recorded;
-  return runtime.enqueue(stream, {[completed = event->num_completed, at = event->completed_at, record] {
+  return runtime.enqueue(stream, {[completed = event->num_completed, at = event->completed_at, clock = event->clock_at,
+                                   record] {
     *completed = std::max(*completed, record);
     *at = {Runtime::instance().epoch, Runtime::instance().now};
+    *clock = Runtime::instance().clock_ms;
   }, {}});
 }
 
@@ -142,9 +145,15 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   return *event->num_completed >= event->num_recorded ? cudaSuccess : cudaErrorNotReady;
 }
 
-/** Time passes only on a device: what is measured here is nothing. */
-cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t, cudaEvent_t) {
-  *ms = 0;
+/** What libraries are said to take; kernels take no time here. */
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex);
+  for (const CUevent_st* event : {begin, end}) {
+    if (!event->is_timed || event->num_recorded == 0) return remember(cudaErrorInvalidResourceHandle);
+    if (*event->num_completed < event->num_recorded) return cudaErrorNotReady;
+  }
+  *ms = static_cast<float>(*end->clock_at - *begin->clock_at);
   return cudaSuccess;
 }
 

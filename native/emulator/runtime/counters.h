@@ -11,6 +11,8 @@ struct Counters {
   uint64_t frees = 0;               // of either, which wait for the device
   uint64_t waits = 0;               // of the host for work that was not done
   uint64_t launches = 0;            // of kernels and graphs; those inside a graph are not counted
+  uint64_t products = 0;            // of cuBLASLt that ran
+  uint64_t slow_products = 0;       // of them, not by the algorithm that is the quickest
 };
 
 /** Since the program began. */

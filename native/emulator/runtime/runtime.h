@@ -31,6 +31,8 @@ class Runtime {
   /** When the work at hand ends, on the timeline. */
   double now = 0;
   double at(const Moment& moment) const { return moment.epoch == epoch ? moment.at : 0; }
+  /** Milliseconds that work of libraries is said to have taken; kernels take none. */
+  double clock_ms = 0;
 
   /** CUEMU_DEVICES; 0 is a machine without one. */
   int num_devices() const { return num_devices_; }

@@ -50,6 +50,9 @@ struct CUevent_st {
   /** The newest record that has run. Work that was told to wait outlives the event. */
   std::shared_ptr<uint64_t> num_completed = std::make_shared<uint64_t>(0);
   std::shared_ptr<cuemu::Moment> completed_at = std::make_shared<cuemu::Moment>();
+  /** The device's clock then, in milliseconds. */
+  std::shared_ptr<double> clock_at = std::make_shared<double>(0);
+  bool is_timed = true;
   std::shared_ptr<cuemu::Capture> capture;  // where it was recorded, if in a capture
   CUstream_st* captured_on = nullptr;
 };

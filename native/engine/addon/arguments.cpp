@@ -97,6 +97,10 @@ EngineOptions read_options(const Napi::Value& value) {
   const auto read_optional = [&](const char* name, int& target) {
     if (!object.Get(name).IsUndefined()) target = static_cast<int>(read_whole("open the engine", object, name, 1 << 24));
   };
+  if (const Napi::Value folder = object.Get("algorithmCache"); !folder.IsUndefined()) {
+    if (!folder.IsString()) refuse("open the engine", "algorithmCache is no string", "a folder");
+    options.algorithm_cache = folder.As<Napi::String>().Utf8Value();
+  }
   read_optional("maxStepTokens", options.max_step_tokens);
   read_optional("maxStepSequences", options.max_step_sequences);
   if (const Napi::Value share = object.Get("kvMemoryShare"); !share.IsUndefined()) {
@@ -190,6 +194,7 @@ Napi::Object info_object(Napi::Env env, const EngineInfo& info) {
   object.Set("contextLength", info.context_length);
   object.Set("weightBytes", static_cast<double>(info.weight_bytes));
   object.Set("weightCache", info.weight_cache);
+  object.Set("algorithms", info.algorithms);
   if (!info.dtype_note.empty()) object.Set("dtypeNote", info.dtype_note);
   object.Freeze();
   return object;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <utility>
 
 #include "model/batch_check.h"
@@ -10,6 +11,7 @@
 #include "model/decoder.h"
 #include "model/id_feed.h"
 #include "model/placement.h"
+#include "model/rehearsal.h"
 #include "model/shard.h"
 #include "model/tile_slots.h"
 #include "model/vision_towers.h"
@@ -114,8 +116,10 @@ class LocalEngine final : public Engine {
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,
         .dtype_note = plan_.note,
+        .algorithms = "off",
         .weight_cache = weights_.cache_note,
     };
+    if (is_bounded && !options.algorithm_cache.empty()) info_.algorithms = rehearse_all(options.algorithm_cache);
   }
 
   const EngineInfo& info() const override { return info_; }
@@ -203,6 +207,20 @@ class LocalEngine final : public Engine {
         .tile_cols = static_cast<size_t>(config_.vision.hidden_size),
         .pixel_bytes = towers_.tiles_per_group() * config_.tile_size * config_.tile_size * 3,
     });
+  }
+
+  /** On all devices at once. @return what came of it on the first */
+  std::string rehearse_all(const std::string& folder) {
+    std::string note;
+    std::function<void()> work = [&] {
+      towers_.rehearse();
+      rehearse_steps(info_, decoder_, ops_, slots_.embeddings());
+    };
+    for (int i = placement_.num_devices(); i-- > 0;) {
+      work = [&, i, inner = std::move(work)] { note = placement_.device(i).rehearse(folder, inner); };
+    }
+    work();
+    return note;
   }
 
   static ModelConfig read_checked(const EngineOptions& options) {

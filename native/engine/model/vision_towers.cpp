@@ -24,6 +24,13 @@ void VisionTowers::reserve() {
   for (VisionTower& tower : towers_) tower.reserve(tiles_per_group());
 }
 
+void VisionTowers::rehearse() {
+  const size_t tile_bytes = static_cast<size_t>(config_.tile_size) * config_.tile_size * 3;
+  for (size_t count = 1; count <= tiles_per_group(); count++) {
+    for (VisionTower& tower : towers_) (void)tower.encode(std::vector<uint8_t>(count * tile_bytes));
+  }
+}
+
 void VisionTowers::encode(std::span<const uint8_t> pixels, std::span<const int32_t> slots, TileSlots& target) {
   const size_t tile_bytes = pixels.size() / slots.size();
   const size_t round = towers_.size() * tiles_per_group();

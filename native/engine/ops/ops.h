@@ -250,6 +250,14 @@ class Ops {
   virtual uint64_t free_bytes() const { return 0; }
   /** Rows of a step in which so many sequences decode: as many, or more where the device pads them. */
   virtual size_t decode_rows(size_t num_sequences) const { return num_sequences; }
+  /**
+   * Runs `work`, a rehearsal of steps, and chooses meanwhile how to run its like; what is chosen may be kept in `folder`
+   * for the next time. Results of `work` are not to be used. @return what came of it, for people
+   */
+  virtual std::string rehearse(const std::string& folder, const std::function<void()>& work) {
+    (void)folder, (void)work;
+    return {};
+  }
   /** Takes what its operations need of memory besides their arguments, for work up to these limits. */
   virtual void reserve(const WorkLimits& limits) { (void)limits; }
 

@@ -39,6 +39,9 @@ struct EngineOptions {
   // larger ones; without them (0) memory grows with the steps, as it does on the CPU.
   int max_step_tokens = 0;
   int max_step_sequences = 0;
+  // Folder in which a GPU's choices of algorithms are kept. Where it is given, and the largest step too, the engine rehearses
+  // its steps as it opens, and makes the choices that are not there yet. Empty: neither.
+  std::string algorithm_cache;
   int num_tile_slots = 1;
   // [decoder layers] device of each, where all else is on device 0; empty: one device. On the CPU devices are virtual:
   // each has its own threads, layers and cache.
@@ -79,6 +82,7 @@ struct EngineInfo {
   int context_length = 0;   // tokens it is stretched to, at least trained_length
   uint64_t weight_bytes = 0;
   std::string dtype_note;   // why a part of the weights is not of `dtype`; empty where all is as asked
+  std::string algorithms;   // what came of `algorithm_cache`: `off`, or how many were kept and measured
   std::string weight_cache; // what came of it: `off`, `read`, `written`, or `rebuilt: why`, `unused: why`
 };
 

@@ -83,6 +83,11 @@ void CudaOps::reserve(const WorkLimits& limits) {
   device_.reserve_stages(limits.pixel_bytes);
 }
 
+std::string CudaOps::rehearse(const std::string& folder, const std::function<void()>& work) {
+  device_.use();
+  return gemm_.tune(folder, work);
+}
+
 void CudaOps::download(void* host, const float* device, size_t count) {
   settle();
   device_.use();

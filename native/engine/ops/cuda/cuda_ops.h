@@ -35,6 +35,7 @@ class CudaOps final : public Ops {
   uint64_t free_bytes() const override { return device_.free_bytes(); }
   size_t decode_rows(size_t num_sequences) const override { return padded_tokens(num_sequences); }
   void reserve(const WorkLimits& limits) override;
+  std::string rehearse(const std::string& folder, const std::function<void()>& work) override;
   Buffer allocate(size_t bytes) override;
   /** Behind the fp32 vector lie its values in bf16: a product's bias is of the type of what it is added to. */
   Buffer upload(const void* host, size_t bytes) override;

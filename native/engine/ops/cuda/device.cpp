@@ -30,6 +30,19 @@ void Event::record(cudaStream_t stream) { must(cudaEventRecord(event_, stream), 
 
 void Event::wait() { must(cudaEventSynchronize(event_), "wait for work"); }
 
+TimedEvent::TimedEvent() { must(cudaEventCreate(&event_), "make an event"); }
+
+TimedEvent::~TimedEvent() { (void)cudaEventDestroy(event_); }
+
+void TimedEvent::record(cudaStream_t stream) const { must(cudaEventRecord(event_, stream), "record an event"); }
+
+float TimedEvent::ms_since(const TimedEvent& begin) const {
+  must(cudaEventSynchronize(event_), "wait for work");
+  float ms = 0;
+  must(cudaEventElapsedTime(&ms, begin.event_, event_), "measure");
+  return ms;
+}
+
 Device::Device(int index) : index_(index) {
   use();
   int major = 0;
@@ -50,6 +63,12 @@ Device::~Device() {
 }
 
 void Device::use() const { must(cudaSetDevice(index_), "choose the device"); }
+
+std::string Device::name() const {
+  cudaDeviceProp properties;
+  must(cudaGetDeviceProperties(&properties, index_), "ask for the device's name");
+  return properties.name;
+}
 
 size_t Device::free_bytes() const {
   use();

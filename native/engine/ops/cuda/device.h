@@ -47,12 +47,31 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+/** A place in a stream's work whose time can be told; owned. */
+class TimedEvent {
+ public:
+  TimedEvent();
+  ~TimedEvent();
+  TimedEvent(const TimedEvent&) = delete;
+  TimedEvent& operator=(const TimedEvent&) = delete;
+
+  void record(cudaStream_t stream) const;
+  /** Waits for this one. */
+  float ms_since(const TimedEvent& begin) const;
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 /**
  * All work of an engine on a device goes through one stream, so that operations are in order without a word. Calls come
  * from any thread, one at a time; `use` comes first in each.
  */
 class Device {
  public:
+  /** Of an upload: long enough that its start costs nothing, short enough that two are no memory to speak of. */
+  static constexpr size_t kPieceBytes = size_t{16} << 20;
+
   explicit Device(int index);
   ~Device();
   Device(const Device&) = delete;
@@ -62,6 +81,8 @@ class Device {
   cudaStream_t stream() const { return stream_; }
   /** `sm_90` and the like. */
   const std::string& arch() const { return arch_; }
+  /** As NVIDIA calls it. */
+  std::string name() const;
   size_t free_bytes() const;
 
   /** Makes this the calling thread's device. */
@@ -82,7 +103,6 @@ class Device {
   void upload(void* target, size_t bytes, const std::function<void(size_t, size_t, char*)>& fill);
 
  private:
-  static constexpr size_t kPieceBytes = size_t{16} << 20;
   struct Stage {
     PinnedMemory memory;
     Event copied;

@@ -1,4 +1,7 @@
 /** Owns the way of weights from a mapped checkpoint to the device: through pinned memory, converted to bf16 on the way. */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -13,6 +16,19 @@ namespace tessera::cuda {
 namespace {
 
 constexpr size_t kBf16Bytes = 2;
+
+/** Asks the disk for values that are read next, so that they come while this piece is converted and copied. */
+void read_ahead(const HostTensor& part, size_t first, size_t count) {
+  const size_t end = std::min(part.rows * part.cols, first + count);
+  if (first >= end) return;
+  const size_t width = part.type == DiskType::kF32 ? 4 : 2;
+  const auto address = [&](size_t value) {
+    const size_t place = value / part.cols * part.row_stride() + value % part.cols;
+    return reinterpret_cast<uintptr_t>(part.data) + place * width;
+  };
+  const uintptr_t begin = address(first) / static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PAGESIZE);
+  (void)madvise(reinterpret_cast<void*>(begin), address(end - 1) + width - begin, MADV_WILLNEED);
+}
 
 /** `count` values of the tensor from element `first` on, which lie side by side. */
 void read_run(const HostTensor& part, size_t first, size_t count, char* target) {
@@ -50,7 +66,10 @@ std::unique_ptr<Matrix> CudaOps::load_matrix(std::span<const HostTensor> parts, 
   auto* target = reinterpret_cast<char*>(const_cast<__nv_bfloat16*>(matrix->data()));
   for (const HostTensor& part : parts) {
     const size_t bytes = part.rows * cols * kBf16Bytes;
-    device_.upload(target, bytes, [&](size_t first, size_t count, char* out) { read_bf16(part, first, count, out); });
+    device_.upload(target, bytes, [&](size_t first, size_t count, char* out) {
+      read_ahead(part, (first + count) / kBf16Bytes, Device::kPieceBytes / kBf16Bytes);
+      read_bf16(part, first, count, out);
+    });
     target += bytes;
   }
   return matrix;

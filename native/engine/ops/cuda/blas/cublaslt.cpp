@@ -23,6 +23,7 @@ Library open() {
   file.load("cublasLtMatmulPreferenceDestroy", out.preference_destroy);
   file.load("cublasLtMatmulPreferenceSetAttribute", out.preference_set);
   file.load("cublasLtMatmulAlgoGetHeuristic", out.find);
+  file.load("cublasLtMatmulAlgoCheck", out.check);
   file.load("cublasLtMatmul", out.multiply);
   return out;
 }

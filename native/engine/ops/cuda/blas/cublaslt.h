@@ -78,6 +78,7 @@ struct Library {
   int (*preference_destroy)(Preference);
   int (*preference_set)(Preference, int attribute, const void* value, size_t bytes);
   int (*find)(Handle, Operation, Layout a, Layout b, Layout c, Layout d, Preference, int wanted, Candidate*, int* found);
+  int (*check)(Handle, Operation, Layout a, Layout b, Layout c, Layout d, const Algorithm*, Candidate*);
   int (*multiply)(Handle, Operation, const void* alpha, const void* a, Layout, const void* b, Layout, const void* beta,
                   const void* c, Layout, void* d, Layout, const Algorithm*, void* workspace, size_t workspace_bytes,
                   cudaStream_t);

@@ -1,6 +1,7 @@
 #include "ops/cuda/blas/gemm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "ops/cuda/cuda_error.h"
@@ -44,6 +45,16 @@ size_t Gemm::KeyHash::operator()(const Key& key) const {
   return hash;
 }
 
+std::string Gemm::Key::text() const {
+  std::string out = factors == Factors::kInt8 ? "int8" : factors == Factors::kFp8 ? "fp8" : "bf16";
+  for (const uint64_t part : {m, n, k, x_stride, y_stride, uint64_t{x_align}, uint64_t{w_align}, uint64_t{y_align},
+                              uint64_t{bias_align}}) {
+    out += " " + std::to_string(part);
+  }
+  return out + (y_type == Element::kF32 ? " fp32" : " bf16") + (adds ? " adds" : "") + (has_bias ? " bias" : "") +
+         (scales_rows ? " scaled rows" : "");
+}
+
 Gemm::Gemm(const Device& device) : device_(device), lt_(lt::library()) {
   device_.use();
   must_lt(lt_.create(&handle_), "open cuBLASLt");
@@ -68,9 +79,8 @@ void Gemm::clear() {
 }
 
 // cuBLASLt counts by columns, so the row-major product is its transpose there: y^T [n][m] = w [n][k] x^T [k][m].
-Gemm::Plan Gemm::make(const Product& product, const Key& key) const {
+Gemm::Plan Gemm::make(const Product& product, const Key& key) {
   Plan plan;
-  lt::Preference preference = nullptr;
   try {
     const bool is_int8 = product.factors == Factors::kInt8;
     must_lt(lt_.operation_create(&plan.operation, is_int8 ? lt::kCompute32I : lt::kCompute32F,
@@ -100,32 +110,118 @@ Gemm::Plan Gemm::make(const Product& product, const Key& key) const {
             "plan a product");
     must_lt(lt_.layout_create(&plan.y, out, product.n, product.m, static_cast<int64_t>(product.y_stride)),
             "plan a product");
-    must_lt(lt_.preference_create(&preference), "plan a product");
-    const auto prefer = [&](int attribute, const auto& value) {
-      must_lt(lt_.preference_set(preference, attribute, &value, sizeof value), "plan a product");
-    };
-    prefer(lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kWorkspaceBytes));
-    prefer(lt::kMinAlignmentA, key.w_align);
-    prefer(lt::kMinAlignmentB, key.x_align);
-    prefer(lt::kMinAlignmentC, key.y_align);
-    prefer(lt::kMinAlignmentD, key.y_align);
-    int found = 0;
-    const int status = lt_.find(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, preference, 1,
-                                &plan.candidate, &found);
-    (void)lt_.preference_destroy(preference);
-    preference = nullptr;
-    if (status != lt::kSuccess || found < 1 || plan.candidate.status != lt::kSuccess) {
-      refuse("multiply on the GPU",
-             "cuBLASLt has no way for " + std::to_string(product.m) + " x " + std::to_string(product.n) + " x " +
-                 std::to_string(product.k) + " (status " + std::to_string(status) + ")",
-             "one");
-    }
+    plan.candidate = choose(plan, product, key);
   } catch (...) {
-    if (preference != nullptr) (void)lt_.preference_destroy(preference);
     release(plan);
     throw;
   }
   return plan;
+}
+
+std::vector<lt::Candidate> Gemm::find(const Plan& plan, const Key& key, int most) const {
+  lt::Preference preference = nullptr;
+  must_lt(lt_.preference_create(&preference), "plan a product");
+  const auto prefer = [&](int attribute, const auto& value) {
+    return lt_.preference_set(preference, attribute, &value, sizeof value);
+  };
+  int status = prefer(lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kWorkspaceBytes));
+  if (status == lt::kSuccess) status = prefer(lt::kMinAlignmentA, key.w_align);
+  if (status == lt::kSuccess) status = prefer(lt::kMinAlignmentB, key.x_align);
+  if (status == lt::kSuccess) status = prefer(lt::kMinAlignmentC, key.y_align);
+  if (status == lt::kSuccess) status = prefer(lt::kMinAlignmentD, key.y_align);
+  std::vector<lt::Candidate> candidates(static_cast<size_t>(most));
+  int found = 0;
+  if (status == lt::kSuccess) {
+    status = lt_.find(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, preference, most, candidates.data(), &found);
+  }
+  (void)lt_.preference_destroy(preference);
+  candidates.resize(status == lt::kSuccess ? static_cast<size_t>(found) : 0);
+  std::erase_if(candidates, [](const lt::Candidate& each) { return each.status != lt::kSuccess; });
+  if (candidates.empty()) {
+    refuse("multiply on the GPU",
+           "cuBLASLt has no way for " + std::to_string(key.m) + " x " + std::to_string(key.n) + " x " +
+               std::to_string(key.k) + " (status " + std::to_string(status) + ")",
+           "one");
+  }
+  return candidates;
+}
+
+lt::Candidate Gemm::choose(const Plan& plan, const Product& product, const Key& key) {
+  if (!is_tuning_) return find(plan, key, 1)[0];
+  const std::string name = key.text();
+  if (const lt::Algorithm* kept = algorithms_.find(name); kept != nullptr) {
+    // The library says itself whether it is still one of its own for this.
+    lt::Candidate candidate = {.algorithm = *kept, .workspace_bytes = 0, .status = lt::kSuccess, .waves = 0, .reserved = {}};
+    const int status =
+        lt_.check(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, &candidate.algorithm, &candidate);
+    candidate.algorithm = *kept;
+    if (status == lt::kSuccess && candidate.status == lt::kSuccess && candidate.workspace_bytes <= kWorkspaceBytes) {
+      num_kept_++;
+      return candidate;
+    }
+  }
+  const std::vector<lt::Candidate> candidates = find(plan, key, kTried);
+  const lt::Candidate* best = &candidates[0];
+  float best_ms = INFINITY;
+  for (const lt::Candidate& candidate : candidates) {
+    const float ms = measure(plan, product, candidate);
+    if (ms < best_ms) {
+      best = &candidate;
+      best_ms = ms;
+    }
+  }
+  algorithms_.keep(name, best->algorithm);
+  num_measured_++;
+  return *best;
+}
+
+float Gemm::measure(const Plan& plan, const Product& product, const lt::Candidate& candidate) const {
+  if (launch(plan, product, candidate) != lt::kSuccess) return INFINITY;  // the first run loads its code
+  const TimedEvent begin, end;
+  begin.record(device_.stream());
+  for (int i = 0; i < kMeasuredRuns; i++) {
+    if (launch(plan, product, candidate) != lt::kSuccess) return INFINITY;
+  }
+  end.record(device_.stream());
+  return end.ms_since(begin);
+}
+
+std::string Gemm::tune(const std::string& folder, const std::function<void()>& work) {
+  int driver = 0;
+  must(cudaDriverGetVersion(&driver), "ask for the driver's version");
+  algorithms_.open(folder, {device_.name(), driver, lt_.version()});
+  num_kept_ = num_measured_ = 0;
+  is_tuning_ = true;
+  try {
+    work();
+  } catch (...) {
+    is_tuning_ = false;
+    throw;
+  }
+  is_tuning_ = false;
+  algorithms_.save();
+  return std::to_string(num_kept_) + " kept, " + std::to_string(num_measured_) + " measured";
+}
+
+int Gemm::launch(const Plan& plan, const Product& product, const lt::Candidate& candidate) const {
+  const auto point = [&](int attribute, const void* at) {
+    return lt_.operation_set(plan.operation, attribute, &at, sizeof at);
+  };
+  int status = product.bias == nullptr ? lt::kSuccess : point(lt::kBiasPointer, product.bias);
+  if (product.factors == Factors::kFp8) {
+    if (status == lt::kSuccess) status = point(lt::kScalePointerA, product.w_scales);
+    if (status == lt::kSuccess) status = point(lt::kScalePointerB, product.x_scales);
+  }
+  if (status != lt::kSuccess) return status;
+  // Of the scale type.
+  const float alpha_float = 1, beta_float = product.adds ? 1 : 0;
+  const int32_t alpha_int = 1, beta_int = 0;
+  const bool is_int8 = product.factors == Factors::kInt8;
+  const void* alpha = is_int8 ? static_cast<const void*>(&alpha_int) : &alpha_float;
+  const void* beta = is_int8 ? static_cast<const void*>(&beta_int) : &beta_float;
+  return lt_.multiply(handle_, plan.operation, alpha, product.w, plan.w, product.x, plan.x, beta, product.y, plan.y,
+                      product.y, plan.y, &candidate.algorithm, workspace_.memory.get(), kWorkspaceBytes,
+                      device_.stream());
 }
 
 void Gemm::run(const Product& product) {
@@ -142,26 +238,7 @@ void Gemm::run(const Product& product) {
     found = plans_.emplace(key, make(product, key)).first;
   }
   const Plan& plan = found->second;
-  if (product.bias != nullptr) {
-    must_lt(lt_.operation_set(plan.operation, lt::kBiasPointer, &product.bias, sizeof product.bias), "multiply");
-  }
-  if (product.factors == Factors::kFp8) {
-    const auto point = [&](int attribute, const float* scales) {
-      must_lt(lt_.operation_set(plan.operation, attribute, &scales, sizeof scales), "multiply");
-    };
-    point(lt::kScalePointerA, product.w_scales);
-    point(lt::kScalePointerB, product.x_scales);
-  }
-  // Of the scale type.
-  const float alpha_float = 1, beta_float = product.adds ? 1 : 0;
-  const int32_t alpha_int = 1, beta_int = 0;
-  const bool is_int8 = product.factors == Factors::kInt8;
-  const void* alpha = is_int8 ? static_cast<const void*>(&alpha_int) : &alpha_float;
-  const void* beta = is_int8 ? static_cast<const void*>(&beta_int) : &beta_float;
-  must_lt(lt_.multiply(handle_, plan.operation, alpha, product.w, plan.w, product.x, plan.x, beta, product.y, plan.y,
-                       product.y, plan.y, &plan.candidate.algorithm, workspace_.memory.get(), kWorkspaceBytes,
-                       device_.stream()),
-          "multiply");
+  must_lt(launch(plan, product, plan.candidate), "multiply");
 }
 
 }  // namespace tessera::cuda

@@ -1,9 +1,13 @@
-/** Owns matrix products by cuBLASLt: one algorithm a shape, found once; bias and residual fused into the product. */
+/** Owns matrix products by cuBLASLt: one algorithm a shape, chosen once; bias and residual fused into the product. */
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
+#include "ops/cuda/blas/algorithms.h"
 #include "ops/cuda/blas/cublaslt.h"
 #include "ops/cuda/device.h"
 
@@ -43,8 +47,14 @@ class Gemm {
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  /** Puts the product on the device's stream. */
+  /** Puts the product on the device's stream. A shape that was not tuned takes the library's first choice. */
   void run(const Product& product);
+  /**
+   * Runs `work`, in which each shape that is new takes the quickest of some algorithms, measured, or the one kept in
+   * `folder` from an earlier time. What products write meanwhile is not to be used.
+   * @return what came of it, for people
+   */
+  std::string tune(const std::string& folder, const std::function<void()>& work);
 
  private:
   /** A product's descriptors and algorithm; pointers but the bias's are given with each run. */
@@ -60,12 +70,19 @@ class Gemm {
     Factors factors;
     bool adds, has_bias, scales_rows;
     bool operator==(const Key&) const = default;
+    /** All of it, for people and for the file. */
+    std::string text() const;
   };
   struct KeyHash {
     size_t operator()(const Key& key) const;
   };
 
-  Plan make(const Product& product, const Key& key) const;
+  Plan make(const Product& product, const Key& key);
+  lt::Candidate choose(const Plan& plan, const Product& product, const Key& key);
+  std::vector<lt::Candidate> find(const Plan& plan, const Key& key, int most) const;
+  /** Milliseconds of a run; infinity where the algorithm does not run. */
+  float measure(const Plan& plan, const Product& product, const lt::Candidate& candidate) const;
+  int launch(const Plan& plan, const Product& product, const lt::Candidate& candidate) const;
   void release(const Plan& plan) const;
   void clear();
 
@@ -73,12 +90,19 @@ class Gemm {
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
   /** Prompts come in any length: plans kept at most. */
   static constexpr size_t kMaxPlans = 4096;
+  /** Algorithms that are tried, and runs of each. */
+  static constexpr int kTried = 8;
+  static constexpr int kMeasuredRuns = 10;
 
   const Device& device_;
   const lt::Library& lt_;
   lt::Handle handle_ = nullptr;
   Buffer workspace_;
   std::unordered_map<Key, Plan, KeyHash> plans_;
+  Algorithms algorithms_;
+  bool is_tuning_ = false;
+  int num_kept_ = 0;  // of this tuning: found in the file
+  int num_measured_ = 0;
 };
 
 }  // namespace tessera::cuda
