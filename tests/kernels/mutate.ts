@@ -84,7 +84,9 @@ async function main(): Promise<void> {
       console.log(`${verdict.outcome.padEnd(8)} ${where}`);
     }
   };
+  const numBefore = queue.length;
   await Promise.all([work(), work()]);
+  console.log(`\nThe next are those behind --skip ${Number(values.skip) + numBefore - queue.length}`);
   report(tallies);
 }
 

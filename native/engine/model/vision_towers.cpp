@@ -7,6 +7,8 @@ namespace tessera {
 namespace {
 /** Patches a device encodes together: they fill the kernels and bound the memory of activations. */
 constexpr size_t kRowsPerGroup = 4096;
+/** Numbers of tiles that are rehearsed; small tiles make large groups. */
+constexpr size_t kRehearsedTiles = 8;
 }  // namespace
 
 VisionTowers::VisionTowers(const ModelConfig& config, std::span<const TowerWeights> weights, const Placement& placement)
@@ -26,7 +28,7 @@ void VisionTowers::reserve() {
 
 void VisionTowers::rehearse() {
   const size_t tile_bytes = static_cast<size_t>(config_.tile_size) * config_.tile_size * 3;
-  for (size_t count = 1; count <= tiles_per_group(); count++) {
+  for (size_t count = 1; count <= std::min(tiles_per_group(), kRehearsedTiles); count++) {
     for (VisionTower& tower : towers_) (void)tower.encode(std::vector<uint8_t>(count * tile_bytes));
   }
 }

@@ -20,7 +20,7 @@ class VisionTowers {
   size_t tiles_per_group() const;
   /** Takes all memory that encoding needs. */
   void reserve();
-  /** Encodes any number of tiles up to that, of nothing and for nobody. */
+  /** Encodes each small number of tiles, of nothing and for nobody. */
   void rehearse();
   /** Embeddings of u8 RGB tiles, each to its slot. */
   void encode(std::span<const uint8_t> pixels, std::span<const int32_t> slots, TileSlots& target);

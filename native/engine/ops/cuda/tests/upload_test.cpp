@@ -11,7 +11,6 @@
 #include "tests/check.h"
 
 using namespace tessera;
-using cuda::Device;
 
 namespace {
 
@@ -28,13 +27,13 @@ char byte_at(size_t at) { return static_cast<char>(at * 31 + at / 4099); }
 // The race detector would watch each byte.
 #ifndef CUEMU_RACE
 TEST(a_piece_of_weights_is_read_while_the_one_before_is_on_its_way) {
-  Device device(0);
-  const size_t bytes = 4 * Device::kPieceBytes + 12345;
+  cuda::Device device(0);
+  const size_t bytes = 4 * cuda::Device::kPieceBytes + 12345;
   const Buffer target = device.allocate_raw(bytes);
   const uint64_t before = cuemu::counters().waits;
   size_t num_pieces = 0;
   device.upload(target.memory.get(), bytes, [&](size_t first, size_t count, char* out) {
-    CHECK_EQUAL(first, num_pieces * Device::kPieceBytes);
+    CHECK_EQUAL(first, num_pieces * cuda::Device::kPieceBytes);
     // One copy is behind: its memory is this one's. The one before is not waited for.
     const uint64_t waits = cuemu::counters().waits - before;
     CHECK(waits <= (num_pieces < 2 ? 0 : num_pieces - 1));
