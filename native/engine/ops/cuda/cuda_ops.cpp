@@ -81,6 +81,7 @@ void CudaOps::reserve(const WorkLimits& limits) {
   inputs_.reserve(rows, std::max(limits.sequences, decode_rows), max_blocks, limits.head_dim);
   sampler_.reserve(*this, limits.sequences, limits.vocab_size);
   device_.reserve_stages(limits.pixel_bytes);
+  quantised_.reserve();
 }
 
 std::string CudaOps::rehearse(const std::string& folder, const std::function<void()>& work) {
