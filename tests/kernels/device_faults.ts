@@ -155,8 +155,8 @@ export const DEVICE_FAULTS: readonly DeviceFault[] = [
   {
     name: "a stage is given both parts before the next is given one",
     file: "model/decoder.cpp",
-    right: "if (wave >= i && wave - i <= stages_.size()) run(wave - i, parts[i]);",
-    wrong: "if (wave <= stages_.size()) run(wave, parts[i]);",
+    right: "if (wave >= i && wave - i <= num_stages) run(wave - i + 1, parts[i]);",
+    wrong: "if (wave <= num_stages) run(wave + 1, parts[i]);",
     test: "parts_of",
   },
 ];

@@ -162,27 +162,30 @@ Rows Decoder::run_stages(const Rows& x, const StepLayout& step) {
   // A padded step is one of few rows, and not all of them are the step's.
   const std::vector<MicroBatch> parts = cut_step(step, x.rows == step.positions.size() ? micro_batch_rows_ : 0);
   const bool is_cut = parts.size() > 1;
-  // Where the residual stream is at each stage, and behind the last.
+  // Where the residual stream is: before the first stage, at each, and behind the last.
+  const size_t num_stages = stages_.size();
+  const auto ops_of = [&](size_t place) -> Ops& {
+    return place >= 1 && place <= num_stages ? stages_[place - 1]->ops() : ops_;
+  };
   std::vector<Rows> residual = {x};
-  const auto ops_of = [&](size_t stage) -> Ops& { return stage < stages_.size() ? stages_[stage]->ops() : ops_; };
-  for (size_t stage = 1; stage <= stages_.size(); stage++) {
-    const bool moves = &ops_of(stage) != &ops_of(stage - 1);
-    residual.push_back(!moves ? residual.back() : stage < stages_.size() ? stages_[stage]->room(x.rows, x.cols) : x);
+  for (size_t place = 1; place <= num_stages + 1; place++) {
+    const bool moves = &ops_of(place) != &ops_of(place - 1);
+    residual.push_back(!moves ? residual.back() : place <= num_stages ? stages_[place - 1]->room(x.rows, x.cols) : x);
   }
-  const auto run = [&](size_t stage, const MicroBatch& part) {
+  const auto run = [&](size_t place, const MicroBatch& part) {
     const auto own = [&](const Rows& rows) { return is_cut ? rows.part(part.first(), part.count()) : rows; };
     const StepLayout layout = is_cut ? part.layout() : step;
-    const Rows here = own(residual[stage]);
-    if (is_cut && stage < stages_.size()) ops_of(stage).begin_step(layout);
-    if (stage > 0 && &ops_of(stage) != &ops_of(stage - 1)) {
-      ops_of(stage).receive(own(residual[stage - 1]), ops_of(stage - 1), here);
+    const Rows here = own(residual[place]);
+    if (is_cut && place <= num_stages) ops_of(place).begin_step(layout);
+    if (&ops_of(place) != &ops_of(place - 1)) {
+      ops_of(place).receive(own(residual[place - 1]), ops_of(place - 1), here);
     }
-    if (stage < stages_.size()) stages_[stage]->run({&here, 1}, layout);
+    if (place <= num_stages) stages_[place - 1]->run({&here, 1}, layout);
   };
   // The part ahead is handed on before its device is given the next one: else that would have to be done first.
-  for (size_t wave = 0; wave < stages_.size() + parts.size(); wave++) {
+  for (size_t wave = 0; wave < num_stages + parts.size(); wave++) {
     for (size_t i = 0; i < parts.size(); i++) {
-      if (wave >= i && wave - i <= stages_.size()) run(wave - i, parts[i]);
+      if (wave >= i && wave - i <= num_stages) run(wave - i + 1, parts[i]);
     }
   }
   if (is_cut) {
