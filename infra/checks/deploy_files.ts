@@ -49,7 +49,8 @@ export async function checkUnits(): Promise<void> {
   }
 }
 
-async function checkDockerfiles(): Promise<void> {
+/** The Dockerfiles, by hadolint. @throws Error with what it says */
+export async function checkDockerfiles(): Promise<void> {
   const files = (await readDeployFiles()).filter(({ path }) => path.endsWith(".Dockerfile"));
   await run(`${(await pythonTools()).bin}/hadolint`, files.map(({ path }) => `${ROOT}/${path}`));
 }
@@ -60,7 +61,8 @@ async function checkCompose(): Promise<void> {
   await run(loader, [`${ROOT}/infra/compose.env.example`, `${ROOT}/infra/compose.yaml`]);
 }
 
-async function checkAlerts(): Promise<void> {
+/** The alert rules and their tests, by promtool. @throws Error with what it says; Missing where it is not to be had */
+export async function checkAlerts(): Promise<void> {
   const tool = await promtool();
   await run(tool, ["check", "rules", `${ROOT}/infra/prometheus/alerts.yaml`]);
   await run(tool, ["test", "rules", `${ROOT}/infra/prometheus/alerts.test.yaml`]);

@@ -4,10 +4,22 @@ import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { checkDeployFiles } from "../../infra/checks/deploy/rules.ts";
 import { schemaOf, triggerFaults } from "../../infra/checks/deploy/scaling.ts";
-import { checkNatsConf, checkUnits, readDeployFiles } from "../../infra/checks/deploy_files.ts";
+import { Missing, promtool } from "../../infra/checks/deploy/tools.ts";
+import {
+  checkAlerts,
+  checkDockerfiles,
+  checkNatsConf,
+  checkUnits,
+  readDeployFiles,
+} from "../../infra/checks/deploy_files.ts";
 
 const hasSystemd = Deno.build.os === "linux" &&
   await Deno.stat("/usr/bin/systemd-analyze").then(() => true, () => false);
+/** Why promtool is not to be had here, null where it is. */
+const noPromtool = await promtool().then(() => null, (error: Error) => {
+  if (error instanceof Missing) return error.message;
+  throw error;
+});
 
 Deno.test("deploy files: variables exist, versions are pinned, YAML parses, grace is longer than the drain", async () => {
   const files = await readDeployFiles();
@@ -69,4 +81,14 @@ Deno.test({
   name: "deploy files: systemd takes the units",
   ignore: !hasSystemd,
   fn: checkUnits,
+});
+
+Deno.test("deploy files: hadolint takes the Dockerfiles", checkDockerfiles);
+
+Deno.test({
+  name: `deploy files: promtool takes the alerts, each fires when it should${
+    noPromtool ? ` (not run: ${noPromtool})` : ""
+  }`,
+  ignore: noPromtool !== null,
+  fn: checkAlerts,
 });
