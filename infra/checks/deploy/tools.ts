@@ -3,6 +3,9 @@ import { dataDir, ROOT } from "../../tools/paths.ts";
 import { findOnPath, run } from "../../tools/process.ts";
 import { ensurePython } from "../../tools/python.ts";
 
+/** Longest silence of a Debian mirror. */
+const APT_TIMEOUT_S = 15;
+
 /** A tool that is not to be had here. */
 export class Missing extends Error {}
 
@@ -53,9 +56,12 @@ export async function promtool(): Promise<string> {
   }
   const folder = await Deno.makeTempDir();
   try {
-    await run("apt-get", ["download", "prometheus"], { cwd: folder }).catch((error: Error) => {
-      throw new Missing(`promtool: ${error.message.split("\n").at(-1)}`);
-    });
+    const bounds = ["http", "https"].flatMap((method) => ["-o", `Acquire::${method}::Timeout=${APT_TIMEOUT_S}`]);
+    await run("apt-get", ["download", "-o", "Acquire::Retries=0", ...bounds, "prometheus"], { cwd: folder }).catch(
+      (error: Error) => {
+        throw new Missing(`promtool: ${error.message.split("\n").at(-1)}`);
+      },
+    );
     const [archive] = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
     await run("dpkg-deb", ["-x", `${folder}/${archive}`, folder]);
     await Deno.mkdir(`${dataDir()}/bin`, { recursive: true });
