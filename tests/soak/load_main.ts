@@ -3,8 +3,8 @@ import { soak } from "./load.ts";
 
 const DEFAULT_SECONDS = 600;
 
-const at = Deno.args.indexOf("--seconds");
-const seconds = at === -1 ? DEFAULT_SECONDS : Number(Deno.args[at + 1]);
+const [option, value] = Deno.args;
+const seconds = option === undefined ? DEFAULT_SECONDS : option === "--seconds" ? Number(value) : NaN;
 if (!Number.isInteger(seconds) || seconds < 10) {
   console.error("usage: deno task soak [--seconds N], N at least 10");
   Deno.exit(2);
