@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <future>
 #include <thread>
 
 #include "runtime/checksum.h"
@@ -280,15 +281,12 @@ TEST(a_writer_is_waited_for) {
   fs::rename(path, path + ".half");
   const int fd = ::open((path + ".part").c_str(), O_RDWR | O_CREAT, 0666);
   CHECK_EQUAL(flock(fd, LOCK_EX | LOCK_NB), 0);
-  std::string note;
-  std::thread waiting([&] { note = kept.note(); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  CHECK_EQUAL(note, "");
+  std::future<std::string> note = std::async(std::launch::async, [&] { return std::string(kept.note()); });
+  CHECK(note.wait_for(std::chrono::milliseconds(100)) == std::future_status::timeout);
   fs::rename(path + ".half", path);
   fs::remove(path + ".part");
   ::close(fd);
-  waiting.join();
-  CHECK_EQUAL(note, "read");
+  CHECK_EQUAL(note.get(), "read");
 }
 
 }  // namespace
