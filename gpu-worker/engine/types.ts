@@ -52,7 +52,7 @@ export interface EngineOptions {
   readonly visionDevices?: number;
   /**
    * Of the output head. `auto` (default): as bitsandbytes leaves it, 16 bits or more. `int8`: weights in int8 with a
-   * scale a row, activations in bf16, whatever `dtype` is; a decoding step then reads half of it.
+   * scale a row, activations in 16 bits, whatever `dtype` is; a decoding step then reads half of it.
    */
   readonly headDtype?: "auto" | "int8";
   /** Where weights are kept as they were packed, so that they are packed once; absent: nowhere. */

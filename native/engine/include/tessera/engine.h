@@ -56,7 +56,7 @@ struct EngineOptions {
   // them; 0: never. Below some hundred rows a part takes as long as the whole: weights are what is read.
   int micro_batch_rows = 256;
   WeightCacheOptions weight_cache;
-  // The output head in int8, a scale a row, activations in bf16: half of what a decoding step reads of it.
+  // The output head in int8, a scale a row, activations in 16 bits: half of what a decoding step reads of it.
   bool int8_head = false;
 };
 
