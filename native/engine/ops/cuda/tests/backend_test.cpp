@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/cuda/tests/engine_batch.h"
 #include "tests/check.h"
 #include "tests/tiny_model.h"
 
@@ -18,68 +19,41 @@ using namespace tessera::tests;
 /** bf16 between operations on one side, fp32 on the other, relative to the largest logit. */
 constexpr float kTolerance = 0.04f;
 
-/** New tokens of some sequences; each has two blocks of its own. */
-struct Batch {
-  std::vector<int32_t> token_ids, positions, embedding_rows, query_starts = {0}, block_tables, prompt_lengths, top_k;
-  std::vector<uint8_t> sample;
-  std::vector<float> temperature, top_p;
-  std::vector<uint64_t> seed;
-
-  void add(int sequence, int first, int count, int tile_row = -1) {
-    for (int i = 0; i < count; i++) {
-      token_ids.push_back((7 * sequence + 3 * (first + i)) % 61);
-      positions.push_back(first + i);
-      embedding_rows.push_back(first + i == 5 ? tile_row : -1);
-    }
-    query_starts.push_back(static_cast<int32_t>(token_ids.size()));
-    block_tables.insert(block_tables.end(), {2 * sequence + 1, 2 * sequence});
-    prompt_lengths.push_back(40);
-    sample.push_back(1);
-    temperature.push_back(0);
-    top_p.push_back(1);
-    top_k.push_back(0);
-    seed.push_back(sequence);
-  }
-  StepBatch view() const {
-    StepBatch out;
-    out.token_ids = token_ids, out.positions = positions, out.embedding_rows = embedding_rows;
-    out.query_starts = query_starts, out.block_tables = block_tables, out.max_blocks = 2;
-    out.prompt_lengths = prompt_lengths, out.sample = sample, out.temperature = temperature;
-    out.top_p = top_p, out.top_k = top_k, out.seed = seed;
-    return out;
-  }
-};
+/** Two blocks for each sequence, and one length of all prompts. */
+Batch new_batch() {
+  Batch batch;
+  batch.num_blocks = 2;
+  batch.prompt_length = 40;
+  return batch;
+}
 
 /** Prompts with tiles, then steps in which some decode while others still have a prompt; logits of all. */
 std::vector<float> run(Engine& engine) {
-  const EngineInfo& info = engine.info();
-  std::vector<uint8_t> pixels(2 * info.tile_size * info.tile_size * 3);
-  for (size_t i = 0; i < pixels.size(); i++) pixels[i] = static_cast<uint8_t>(i * 41 % 256);
-  engine.encode_tiles(pixels, std::vector<int32_t>{1, 0});
+  encode(engine);
   std::vector<float> out;
   const auto step = [&](const Batch& batch) {
     const std::vector<float> logits = engine.logits(batch.view());
     out.insert(out.end(), logits.begin(), logits.end());
   };
-  Batch prompts;
+  Batch prompts = new_batch();
   prompts.add(0, 0, 40, 1);
   prompts.add(1, 0, 7, 0);
   prompts.add(2, 0, 1);
   step(prompts);
-  Batch mixed;
+  Batch mixed = new_batch();
   mixed.add(0, 40, 1);
   mixed.add(1, 7, 30);
   mixed.add(2, 1, 1);
   step(mixed);
   for (int i = 0; i < 2; i++) {
-    Batch decode;
+    Batch decode = new_batch();
     decode.add(0, 41 + i, 1);
     decode.add(1, 37 + i, 1);
     decode.add(2, 2 + i, 1);
     step(decode);
   }
   // A draw with a cut, and what is told of it.
-  Batch drawn;
+  Batch drawn = new_batch();
   for (int sequence = 0; sequence < 3; sequence++) drawn.add(sequence, std::vector<int>{43, 39, 4}[sequence], 1);
   drawn.temperature = {0, 1, 2};
   drawn.top_k = {0, 1, 1};
