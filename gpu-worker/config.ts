@@ -74,6 +74,11 @@ export async function findCheckpoint(model: string): Promise<string> {
   throw new Error(`Cannot find checkpoint ${model}: no config.json in ${looked}${pull}`);
 }
 
+/** Name by which the fleet knows a checkpoint, its queues with it. */
+export function modelName(folder: string): string {
+  return basename(folder);
+}
+
 /**
  * Reads the facts of a checkpoint.
  * @throws Error when it is of a kind we cannot prompt
@@ -105,7 +110,7 @@ export async function readModelFacts(
   }
   const modified = (await Deno.stat(`${folder}/config.json`)).mtime;
   return {
-    name: basename(folder),
+    name: modelName(folder),
     created: Math.floor((modified?.getTime() ?? 0) / 1_000),
     minTiles: config.min_dynamic_patch ?? preprocessor.min_patches ?? 1,
     maxTiles: config.max_dynamic_patch ?? preprocessor.max_patches ?? 12,

@@ -1,14 +1,23 @@
 /** Boots a worker from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
-import { createLogger, EnvError, type Logger, NATS_ACCESS_VARIABLES, readEnv, readNatsAccess } from "@tessera/shared";
-import { findCheckpoint, readModelFacts } from "./config.ts";
+import type { NatsConnection } from "@nats-io/nats-core";
+import {
+  createLogger,
+  EnvError,
+  type Logger,
+  NATS_ACCESS_VARIABLES,
+  type NatsAccess,
+  readEnv,
+  readNatsAccess,
+} from "@tessera/shared";
+import { findCheckpoint, modelName, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
 import { openChosenEngine } from "./engine/select.ts";
 import { chooseAlgorithmCache, chooseWeightCache } from "./engine/caches.ts";
-import { connectNatsPatiently } from "./intake/connect.ts";
+import type { Engine } from "./engine/types.ts";
+import { connectNatsPatiently, ensureDurableQueue, ensureQueue } from "./intake/connect.ts";
 import { Ffmpeg } from "./media/ffmpeg.ts";
 import { type RunningWorker, startWorker } from "./mod.ts";
 import { loadTokenizer } from "./prompt/load_tokenizer.ts";
-import type { Tokenizer } from "./prompt/tokenizer.ts";
 
 const VARIABLES = [
   "TESSERA_MODEL",
@@ -48,6 +57,28 @@ function readSettings(): Settings {
   return settings;
 }
 
+/**
+ * Connects, and makes the model's queues where they are missing: before its weights are here, because who scales a fleet
+ * by its queues may take one that is missing for a full one.
+ */
+async function joinBus(
+  settings: Settings,
+  access: NatsAccess,
+  model: string,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<NatsConnection> {
+  const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, `tessera worker ${model}`, log, signal, access);
+  try {
+    await ensureQueue(nc, model);
+    await ensureDurableQueue(nc, model);
+  } catch (error) {
+    // Made when the worker starts, or told then why not.
+    log.warn("queues_not_ready", { error });
+  }
+  return nc;
+}
+
 /** Opens model, engine and connection; aborted by `signal` while it waits for the bus. */
 async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promise<RunningWorker> {
   const folder = await findCheckpoint(settings.TESSERA_MODEL);
@@ -78,19 +109,15 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     return engine;
   });
   opening.catch(() => {});
-  let tokenizer: Tokenizer;
+  const access = readNatsAccess(settings, Deno.readTextFileSync);
+  const joining = joinBus(settings, access, modelName(folder), log, signal);
+  joining.catch(() => {});
+  let engine: Engine | null = null;
   try {
-    tokenizer = await loadTokenizer(folder);
-  } catch (error) {
-    void opening.then((engine) => engine.close(), () => {});
-    throw error;
-  }
-  const engine = await opening;
-  try {
+    const tokenizer = await loadTokenizer(folder);
+    engine = await opening;
     const facts = await readModelFacts(folder, engine.info, tokenizer);
-    const access = readNatsAccess(settings, Deno.readTextFileSync);
-    const name = `tessera worker ${facts.name}`;
-    const nc = await connectNatsPatiently(settings.TESSERA_NATS_URL, name, log, signal, access);
+    const nc = await joining;
     const ffmpeg = await findingFfmpeg;
     if (ffmpeg === null) log.warn("no_ffmpeg", { reason: "no FFmpeg runs here; this worker takes no videos" });
     const worker = await startWorker({ nc, engine, tokenizer, facts, ffmpeg, access, log }, {
@@ -101,7 +128,9 @@ async function boot(settings: Settings, log: Logger, signal: AbortSignal): Promi
     log.info("worker_ready", { worker_id: worker.workerId, model: facts.name });
     return worker;
   } catch (error) {
-    await engine.close();
+    void joining.then((nc) => nc.close(), () => {});
+    if (engine !== null) await engine.close();
+    else void opening.then((late) => late.close(), () => {});
     throw error;
   }
 }

@@ -1,5 +1,8 @@
 /** The worker as a process: it serves the bundled checkpoint, and ends as it is asked to. */
 import assert from "node:assert/strict";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { DURABLE_STREAM, durableConsumer, JOB_CLASSES, LIVE_STREAM, liveConsumer, NUM_LANES } from "@tessera/shared";
+import { connectNats } from "../../gpu-worker/intake/connect.ts";
 import { supervise, type Supervised } from "../../infra/tools/process.ts";
 import { makeJob } from "./fake_edge.ts";
 import { Stage, waitUntil } from "./stage.ts";
@@ -37,6 +40,35 @@ Deno.test("main: serves the bundled checkpoint until it is asked to stop", () =>
     const { code } = await process.ended;
     assert.equal(code, 0, lines.join("\n"));
     assert.ok(lines.some((line) => line.includes('"worker_closed"')));
+  }));
+
+Deno.test("main: makes the model's queues while its weights are still coming in", () =>
+  Stage.run(async (stage) => {
+    const bundled = new URL("../../gpu-worker/models/internvl3-tiny/", import.meta.url).pathname;
+    const scratch = await Deno.makeTempDir();
+    const folder = `${scratch}/slow-disk`;
+    await Deno.mkdir(folder);
+    for await (const { name } of Deno.readDir(bundled)) await Deno.symlink(bundled + name, `${folder}/${name}`);
+    // A pipe that nobody writes to: whoever opens it to read waits.
+    await Deno.remove(`${folder}/model.safetensors`);
+    await new Deno.Command("mkfifo", { args: [`${folder}/model.safetensors`] }).output();
+    const { process, lines } = startMain({ TESSERA_NATS_URL: stage.url, TESSERA_MODEL: folder });
+    const nc = await connectNats(stage.url, "looks on");
+    try {
+      const { consumers } = await jetstreamManager(nc);
+      const isThere = (stream: string, name: string) => consumers.info(stream, name).then(() => true, () => false);
+      for (const ofClass of JOB_CLASSES) {
+        const name = liveConsumer("slow-disk", ofClass);
+        await waitUntil(() => isThere(LIVE_STREAM, name), name, 20_000);
+      }
+      const lastLane = durableConsumer("slow-disk", NUM_LANES - 1);
+      await waitUntil(() => isThere(DURABLE_STREAM, lastLane), lastLane, 20_000);
+      assert.ok(!lines.some((line) => line.includes('"engine_open"')), lines.join("\n"));
+    } finally {
+      await process.stop(0);
+      await nc.close();
+      await Deno.remove(scratch, { recursive: true });
+    }
   }));
 
 Deno.test("main: says what is wrong with its environment and ends", async () => {
