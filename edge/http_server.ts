@@ -2,9 +2,9 @@
  * HTTP by node:http under a fetch handler. Deno.serve (2.9) does not notice a client that leaves between its body and
  * the first byte of the answer, unless head and body came in one packet; node:http does, and a job must end then.
  */
-import { HEAD_TIMEOUT_MS, TesseraError } from "@tessera/shared";
+import { HEAD_TIMEOUT_MS, IDLE_CONNECTION_MS, TesseraError } from "@tessera/shared";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 
 /** After an answer to a body that was not read: how long the rest of it is thrown away, so that the answer is heard. */
 const DISCARD_MS = 5_000;
@@ -28,7 +28,7 @@ export async function listen(
     readonly host: string;
     readonly port: number;
     readonly onFault: (error: unknown) => void;
-    /** Longest time for the head of a request, then 408. */
+    /** Longest time for the head of a request, then 408; for the first byte of a connection, then its end. */
     readonly headMs?: number;
   },
 ): Promise<HttpServer> {
@@ -40,7 +40,10 @@ export async function listen(
   });
   // Bodies have a time limit of their own, answers take as long as they take.
   server.requestTimeout = 0;
-  server.headersTimeout = options.headMs ?? HEAD_TIMEOUT_MS;
+  const headMs = options.headMs ?? HEAD_TIMEOUT_MS;
+  server.headersTimeout = headMs;
+  server.keepAliveTimeout = IDLE_CONNECTION_MS;
+  server.on("connection", (socket) => closeIfSilent(socket, headMs));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.port, options.host, resolve);
@@ -54,6 +57,14 @@ export async function listen(
       }),
     destroy: () => server.closeAllConnections(),
   };
+}
+
+/** `headersTimeout` begins with a head's first byte; a connection that never says one has as long. */
+function closeIfSilent(socket: Socket, ms: number): void {
+  const timer = setTimeout(() => {
+    if (socket.bytesRead === 0) socket.destroy();
+  }, ms);
+  socket.once("close", () => clearTimeout(timer));
 }
 
 async function answer(handler: FetchHandler, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

@@ -132,9 +132,11 @@ Deno.test("http server: what is no request is a 400, a handler that throws ends 
   });
 });
 
-Deno.test("http server: a head that is not sent to its end is given up, a body may take longer", async () => {
+Deno.test("http server: a head that is not sent, or not to its end, is given up, a body may take longer", async () => {
   await withServer(async (request) => new Response(await request.text()), async (_base, port) => {
     assert.match(await raw(port, "GET / HTTP/1.1\r\nhost: x\r\nx-slow: ", /never/), /^HTTP\/1\.1 408 /);
+    assert.equal(await raw(port, "", /never/), "");
+    assert.match(await raw(port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n", /\r\n\r\n/), /keep-alive: timeout=75/i);
     const connection = await Deno.connect({ hostname: "127.0.0.1", port });
     await connection.write(new TextEncoder().encode("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab"));
     await new Promise((resolve) => setTimeout(resolve, 2_500));

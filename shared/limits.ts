@@ -5,6 +5,8 @@ export * from "./limits/bus.ts";
 export const MAX_BODY_BYTES = 64 * 1024 * 1024;
 /** Longest time for the head of an HTTP request: a packet or two, by the slowest of lines. */
 export const HEAD_TIMEOUT_MS = 15_000;
+/** How long a connection stays open between two requests: longer than balancers keep theirs (60 s), so that they end it. */
+export const IDLE_CONNECTION_MS = 75_000;
 /** Largest encoded picture, in bytes. */
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 /** Largest picture, in pixels, refused from the header before anything is decoded. */
