@@ -2,7 +2,7 @@
  * HTTP by node:http under a fetch handler. Deno.serve (2.9) does not notice a client that leaves between its body and
  * the first byte of the answer, unless head and body came in one packet; node:http does, and a job must end then.
  */
-import { HEAD_TIMEOUT_MS, IDLE_CONNECTION_MS, TesseraError } from "@tessera/shared";
+import { HEAD_TIMEOUT_MS, IDLE_CONNECTION_MS, MAX_SPARE_CONNECTIONS, TesseraError } from "@tessera/shared";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
@@ -10,6 +10,8 @@ import type { AddressInfo, Socket } from "node:net";
 const DISCARD_MS = 5_000;
 /** How often it is looked for heads that take too long. */
 const HEADS_CHECKED_MS = 1_000;
+/** How often it is told that connections are turned away. */
+const FULL_TOLD_MS = 60_000;
 
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
@@ -30,6 +32,10 @@ export async function listen(
     readonly onFault: (error: unknown) => void;
     /** Longest time for the head of a request, then 408; for the first byte of a connection, then its end. */
     readonly headMs?: number;
+    /** Open at the same time; more are closed at once. */
+    readonly maxConnections?: number;
+    /** They are all taken; told again after a minute at the earliest. */
+    readonly onFull?: (maxConnections: number) => void;
   },
 ): Promise<HttpServer> {
   const server = createServer({ connectionsCheckingInterval: HEADS_CHECKED_MS }, (incoming, outgoing) => {
@@ -43,7 +49,17 @@ export async function listen(
   const headMs = options.headMs ?? HEAD_TIMEOUT_MS;
   server.headersTimeout = headMs;
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
-  server.on("connection", (socket) => closeIfSilent(socket, headMs));
+  // Deno (2.9) never accepts another connection once one has failed for want of file descriptors.
+  const maxConnections = server.maxConnections = options.maxConnections ?? MAX_SPARE_CONNECTIONS;
+  let numConnections = 0;
+  let toldFullAt = -Infinity;
+  server.on("connection", (socket) => {
+    closeIfSilent(socket, headMs);
+    socket.once("close", () => numConnections--);
+    if (++numConnections < maxConnections || performance.now() - toldFullAt < FULL_TOLD_MS) return;
+    toldFullAt = performance.now();
+    options.onFull?.(maxConnections);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.port, options.host, resolve);

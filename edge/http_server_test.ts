@@ -5,10 +5,9 @@ import { type FetchHandler, type HttpServer, listen } from "./http_server.ts";
 async function withServer(
   handler: FetchHandler,
   body: (base: string, port: number) => Promise<void>,
-  headMs?: number,
+  limits: { headMs?: number; maxConnections?: number; onFull?: (max: number) => void } = {},
 ): Promise<void> {
-  const options = { host: "127.0.0.1", port: 0, onFault: () => {}, ...(headMs === undefined ? {} : { headMs }) };
-  const server: HttpServer = await listen(handler, options);
+  const server: HttpServer = await listen(handler, { host: "127.0.0.1", port: 0, onFault: () => {}, ...limits });
   try {
     await body(`http://127.0.0.1:${server.port}`, server.port);
   } finally {
@@ -145,5 +144,18 @@ Deno.test("http server: a head that is not sent, or not to its end, is given up,
     const numRead = await connection.read(buffer);
     assert.match(new TextDecoder().decode(buffer.subarray(0, numRead ?? 0)), /^HTTP\/1\.1 200 /);
     connection.close();
-  }, 500);
+  }, { headMs: 500 });
+});
+
+Deno.test("http server: above its connections it closes those that come, and takes new ones when others end", async () => {
+  const told: number[] = [];
+  await withServer(() => new Response("ok"), async (_base, port) => {
+    const held = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
+    for (const connection of held) await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nhost: x\r\n"));
+    const ask = () => raw(port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n", /ok$/).catch(() => "");
+    for (let i = 0; i < 10; i++) assert.equal(await ask(), "");
+    assert.deepEqual(told, [2]);
+    for (const connection of held) connection.close();
+    while (await ask() === "") await new Promise((resolve) => setTimeout(resolve, 10));
+  }, { maxConnections: 2, onFull: (max) => told.push(max) });
 });

@@ -5,6 +5,7 @@ import {
   type Logger,
   MAX_IMAGE_PIXELS,
   MAX_IMAGE_SIDE,
+  MAX_SPARE_CONNECTIONS,
   MAX_TILE_MS,
   NO_NATS_ACCESS,
   RECORD_MAX_AGE_MS,
@@ -132,7 +133,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const server = await listen(createApp(deps).fetch, {
     host: config.host,
     port: config.port,
+    maxConnections: config.maxInflight + MAX_SPARE_CONNECTIONS,
     onFault: (error) => log.error("connection_failed", { error }),
+    onFull: (maxConnections) => log.warn("connections_full", { max_connections: maxConnections }),
   });
   const isReady = () => !admission.isDraining && bus.isConnected && directory.isServed();
   const told = { metrics: () => deps.metrics.text(), isReady };

@@ -7,6 +7,11 @@ export const MAX_BODY_BYTES = 64 * 1024 * 1024;
 export const HEAD_TIMEOUT_MS = 15_000;
 /** How long a connection stays open between two requests: longer than balancers keep theirs (60 s), so that they end it. */
 export const IDLE_CONNECTION_MS = 75_000;
+/**
+ * Connections an edge has open beside those of the requests it holds. With them it stays under 4,096 file descriptors, the
+ * smallest hard limit in use.
+ */
+export const MAX_SPARE_CONNECTIONS = 2_000;
 /** Largest encoded picture, in bytes. */
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 /** Largest picture, in pixels, refused from the header before anything is decoded. */
