@@ -48,6 +48,11 @@ export async function getJson<T>(base: string, path: string): Promise<T> {
   return await response.json() as T;
 }
 
+/** Sends a GET and returns its text. @throws ApiError */
+export async function getText(base: string, path: string): Promise<string> {
+  return await (await send(base, path, {})).text();
+}
+
 /** Sends a POST of JSON and returns the JSON of the answer. @throws ApiError */
 export async function postJson<T>(base: string, path: string, body: unknown): Promise<T> {
   const headers = { "content-type": "application/json" };

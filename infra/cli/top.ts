@@ -3,6 +3,7 @@ import { readEnv } from "@tessera/shared";
 import { parseArgs } from "node:util";
 import { write } from "../tools/terminal.ts";
 import { ApiError, getJson } from "./client.ts";
+import { Pace } from "./pace.ts";
 import { UsageError, wholeNumber } from "./usage.ts";
 
 const HELP = `Usage: deno task tessera top [options]
@@ -63,22 +64,29 @@ export async function topCommand(args: string[]): Promise<number> {
   const intervalMs = wholeNumber("interval", values.interval, 1, 3600) * 1_000;
   const url = values.url ?? readEnv(["TESSERA_URL"], (name) => Deno.env.get(name)).TESSERA_URL;
   if (values.once || !Deno.stdout.isTerminal()) {
-    console.log(fleetLines(await getJson<FleetView>(url, "/v1/fleet")).join("\n"));
+    console.log((await look(url, new Pace())).join("\n"));
     return 0;
   }
   await watch(url, intervalMs);
   return 0;
 }
 
+/** What is shown of the fleet now. */
+async function look(url: string, pace: Pace): Promise<string[]> {
+  const [fleet, answers] = await Promise.all([getJson<FleetView>(url, "/v1/fleet"), pace.read(url)]);
+  return fleetLines(fleet, answers);
+}
+
 /** Draws on the terminal's other screen until Ctrl-C, which leaves the person's own as it was. */
 async function watch(url: string, intervalMs: number): Promise<void> {
   const stopped = Promise.withResolvers<"stopped">();
+  const pace = new Pace();
   const stop = () => stopped.resolve("stopped");
   Deno.addSignalListener("SIGINT", stop);
   write("\x1b[?1049h\x1b[?25l");
   try {
     for (;;) {
-      const lines = await getJson<FleetView>(url, "/v1/fleet").then(fleetLines, (error) => {
+      const lines = await look(url, pace).catch((error) => {
         if (!(error instanceof ApiError)) throw error;
         // It may come back; what went wrong stands there until then.
         return [error.message];
@@ -102,20 +110,21 @@ async function watch(url: string, intervalMs: number): Promise<void> {
 const COLUMNS = ["MODEL", "WORKER", "LOAD", "", "QUEUE", "JOBS/S", "DEVICE", "WIRE", ""] as const;
 const BAR_CHARS = 12;
 
-/** The edge in one line, the workers as a table: busiest first within a model. */
-export function fleetLines({ edge, workers, incompatible = [] }: FleetView): string[] {
+/** The edge in a line or two, the workers as a table: busiest first within a model. */
+export function fleetLines({ edge, workers, incompatible = [] }: FleetView, answers: string | null = null): string[] {
   const { tiles } = edge;
-  const about = [
+  const itself = [
     `${edge.id}${edge.draining ? " (draining)" : ""}`,
     `${edge.inflight} requests`,
     `${(edge.held_bytes / 2 ** 20).toFixed(1)} MiB held`,
     `tiling ${tiles.running} of ${tiles.workers}, ${tiles.queued} waiting`,
     ...(edge.wire_versions === undefined ? [] : [`wire ${edge.wire_versions.join()}`]),
   ].join("  ");
+  const about = answers === null ? [itself] : [itself, answers];
   const strange = incompatible.map(({ model, id, wire_versions }) =>
     `${printable(model)}  ${printable(id)} gets nothing: it speaks wire ${wire_versions.join()}`
   );
-  if (workers.length === 0) return [about, "", ...strange, "No worker lives that this edge can talk to."];
+  if (workers.length === 0) return [...about, "", ...strange, "No worker lives that this edge can talk to."];
   const sorted = workers.toSorted((a, b) =>
     a.model.localeCompare(b.model) || b.running / b.capacity - a.running / a.capacity || a.id.localeCompare(b.id)
   );
@@ -132,7 +141,7 @@ export function fleetLines({ edge, workers, incompatible = [] }: FleetView): str
   ]);
   const widths = COLUMNS.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd();
-  return [about, "", line(COLUMNS), ...rows.map(line), ...strange];
+  return [...about, "", line(COLUMNS), ...rows.map(line), ...strange];
 }
 
 function bar(share: number): string {

@@ -3,16 +3,23 @@ import assert from "node:assert/strict";
 import { fleetLines, topCommand } from "../../infra/cli/top.ts";
 import { FAKE_MODEL } from "../edge/fake_worker.ts";
 import { withEdge } from "../edge/harness.ts";
+import { Pace, parseMetrics } from "../../infra/cli/pace.ts";
 import { captured } from "./captured.ts";
 
 Deno.test("top: the fleet of a running edge, once", () =>
-  withEdge({}, async ({ edge }) => {
+  withEdge({}, async ({ edge, ask, worker }) => {
+    worker.serve(["Hello"]);
+    await (await ask()).text();
     const { code, text } = await captured(() => topCommand(["--once", "--url", edge.url]));
     assert.equal(code, 0);
-    const [about, , head, worker] = text.split("\n");
+    const [about, answers, , head, row] = text.split("\n");
     assert.ok(about!.startsWith(edge.deps.dispatcher.edgeId), about);
+    assert.match(
+      answers!,
+      /^1 answers {2}\d+ tokens {2}0 refusals {2}0 waiting {2}first token [\d.]+ \/ [\d.]+ {2}whole /,
+    );
     assert.match(head!, /^MODEL +WORKER +LOAD/);
-    assert.match(worker!, new RegExp(`^${FAKE_MODEL} +\\S+ +0/\\d+ +·+ `));
+    assert.match(row!, new RegExp(`^${FAKE_MODEL} +\\S+ +0/\\d+ +·+ `));
   }));
 
 Deno.test("top: the busiest of a model first; nothing of a name reaches the terminal as a command", () => {
@@ -34,4 +41,19 @@ Deno.test("top: the busiest of a model first; nothing of a name reaches the term
   const strange = fleetLines({ edge: { ...edge, wire_versions: [1, 2] }, workers: [], incompatible });
   assert.match(strange[0]!, / {2}wire 1,2$/);
   assert.equal(strange[2], "m  w9 gets nothing: it speaks wire 3,4");
+});
+
+Deno.test("top: rates and times are those since the last look", () => {
+  const reading = (answers: number, counts: readonly number[]) =>
+    parseMetrics([
+      "# TYPE tessera_answers_total counter",
+      `tessera_answers_total{model="a b",finish_reason="stop"} ${answers}`,
+      `tessera_answers_total{model="a b",finish_reason="length"} 1`,
+      ...["0.1", "0.2", "+Inf"].map((le, i) => `tessera_stage_seconds_bucket{le="${le}",stage="total"} ${counts[i]}`),
+    ].join("\n"));
+  const pace = new Pace();
+  assert.match(pace.add(reading(9, [10, 10, 10]), 0), /^10 answers .* whole 50 \/ 90 ms/);
+  // Ten more in two seconds, half of them between 100 and 200 ms.
+  assert.match(pace.add(reading(19, [15, 20, 20]), 2_000), /^5\.0 answers\/s .* whole 100 \/ 180 ms/);
+  assert.match(pace.add(reading(19, [15, 20, 20]), 30_000), /^0\.0 answers\/s .* whole - ms/);
 });
