@@ -147,11 +147,20 @@ function checkLogprobs({ request: { sampling }, model }: Prepared): void {
 
 /** Null when the signal came first. */
 async function endOf(deps: EdgeDeps, id: string, job: JobRecord, signal: AbortSignal): Promise<JobRecord | null> {
-  let state: JobRecord | null = job;
+  let state = job;
   while (!isFinal(state.status)) {
     if (signal.aborted) return null;
-    state = await deps.jobs.wait(id, AbortSignal.any([signal, AbortSignal.timeout(WATCH_MS)]));
-    if (state === null) throw new TesseraError("worker_lost", { diagnostic: `The job ${id} is gone` });
+    let seen: JobRecord | null;
+    try {
+      seen = await deps.jobs.wait(id, AbortSignal.any([signal, AbortSignal.timeout(WATCH_MS)]));
+    } catch (error) {
+      // The job goes on without the bus, or is taken up again with it; the batch's own time is the end of this.
+      deps.log.warn("batch_request_unwatched", { job_id: id, error });
+      await sleep(RETRY_MS, signal);
+      continue;
+    }
+    if (seen === null) throw new TesseraError("worker_lost", { diagnostic: `The job ${id} is gone` });
+    state = seen;
   }
   return state;
 }

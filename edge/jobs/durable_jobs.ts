@@ -3,6 +3,7 @@ import { jetstream, JetStreamApiError, type JetStreamManager, jetstreamManager }
 import { type KV, Kvm } from "@nats-io/kv";
 import { headers, type NatsConnection } from "@nats-io/nats-core";
 import {
+  BUS_RETRY_MS,
   cancelSubject,
   checkPayload,
   decodeMessage,
@@ -36,6 +37,8 @@ import {
 import type { Bus } from "../dispatch/bus.ts";
 import { traceHeaders } from "../dispatch/live_stream.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
+import { sleep } from "../wait.ts";
+import { JobEnds } from "./job_ends.ts";
 
 /** JetStream's codes: a limit of the stream is reached (two kinds); a write behind someone else's. */
 const STORE_FAILED = 10077;
@@ -58,10 +61,12 @@ export function usageToCount({ status, usage }: JobRecord): Usage | null {
 
 export class DurableJobs {
   readonly #bus: Bus;
+  readonly #ends = new JobEnds();
   #ready: { readonly nc: NatsConnection; readonly opened: Promise<Opened> } | null = null;
 
   constructor(bus: Bus) {
     this.#bus = bus;
+    bus.onUp(() => this.#ends.restart());
   }
 
   /**
@@ -111,25 +116,24 @@ export class DurableJobs {
     return true;
   }
 
-  /** Waits until a job has ended, or `signal` aborts; returns the state then. */
+  /**
+   * Waits until a job has ended, or `signal` aborts; returns the state then.
+   * @throws TesseraError `no_worker` when the bus goes meanwhile: the job goes on
+   */
   async wait(jobId: string, signal: AbortSignal): Promise<JobRecord | null> {
-    const { kv } = await this.#open();
-    const watch = await kv.watch({ key: jobId });
-    const stop = () => watch.stop();
-    signal.addEventListener("abort", stop);
-    try {
-      if (signal.aborted) return await this.status(jobId);
-      const first = await this.status(jobId);
-      if (first === null || isFinal(first.status)) return first;
-      for await (const entry of watch) {
-        if (entry.operation !== "PUT") return null;
-        const record = decodeMessage(JobRecord, entry.value);
-        if (isFinal(record.status)) return record;
+    const { nc } = await this.#open();
+    const aborted = new Promise<"unknown">((resolve) => signal.addEventListener("abort", () => resolve("unknown")));
+    for (;;) {
+      const awaited = await this.#ends.await(nc, jobId).catch(notWatched);
+      try {
+        const state = await this.status(jobId).catch(notWatched);
+        if (state === null || isFinal(state.status) || signal.aborted) return state;
+        const end = await Promise.race([awaited.ended, aborted]);
+        if (end !== "unknown") return end;
+      } finally {
+        awaited.release();
       }
-      return await this.status(jobId);
-    } finally {
-      signal.removeEventListener("abort", stop);
-      watch.stop();
+      await sleep(BUS_RETRY_MS, signal);
     }
   }
 
@@ -259,6 +263,11 @@ async function storeTiles(nc: NatsConnection, jobId: string, tiles: readonly Job
 
 async function dropTiles(manager: JetStreamManager, jobId: string): Promise<void> {
   await manager.streams.purge(TILES_STREAM, { filter: storedTilesOf(jobId) });
+}
+
+function notWatched(cause: unknown): never {
+  if (cause instanceof TesseraError) throw cause;
+  throw new TesseraError("no_worker", { diagnostic: "Cannot watch the job", cause });
 }
 
 function refusal(cause: unknown): TesseraError {

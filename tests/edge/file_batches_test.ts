@@ -1,6 +1,6 @@
 /** /v1/batches: what is wrong with a file is told line by line; batches are seen by their owner, and cancelled. */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { BATCH_RESULTS_STREAM, BATCHES_STREAM } from "@tessera/shared";
+import { BATCH_RESULTS_STREAM, BATCHES_STREAM, JOBS_BUCKET } from "@tessera/shared";
 import assert from "node:assert/strict";
 import { FileBatchAnswer, FileBatchListAnswer } from "../../edge/openapi/batch_answers.ts";
 import { checkInput, inputLines } from "../../edge/batches/input.ts";
@@ -124,6 +124,10 @@ Deno.test("batches of a file: what runs is cancelled, and what was not run says 
     const batch = await created(harness, Array.from({ length: 40 }, (_, i) => line(`${i}`)).join("\n"));
     await until(async () => (await look(harness, batch.id)).status === "in_progress");
     assert.equal((await look(harness, batch.id)).request_counts.total, 40);
+    // A stream has only so many consumers: one hears of all that are waited for, and goes with the last.
+    const manager = await jetstreamManager(harness.edge.deps.bus.connection);
+    const numConsumers = async () => (await manager.streams.info(`KV_${JOBS_BUCKET}`)).state.consumer_count;
+    await until(async () => await numConsumers() === 1);
     const cancel = () => fetch(`${harness.edge.url}/v1/batches/${batch.id}/cancel`, { method: "POST" });
     const asked = FileBatchAnswer.parse(await (await cancel()).json());
     assert.equal(asked.status, "cancelling");
@@ -134,6 +138,7 @@ Deno.test("batches of a file: what runs is cancelled, and what was not run says 
     assert.deepEqual(errors.map(({ custom_id }) => custom_id), Array.from({ length: 40 }, (_, i) => `${i}`));
     assert.ok(errors.every(({ response, error }) => response === null && error.code === "batch_cancelled"));
     assert.equal((await errorOf(await cancel(), 409)).code, "batch_ended");
+    await until(async () => await numConsumers() === 0);
   }));
 
 Deno.test("batches of a file: what is wrong with the wish is told by the status", () =>
