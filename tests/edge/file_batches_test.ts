@@ -126,7 +126,8 @@ Deno.test("batches of a file: what runs is cancelled, and what was not run says 
     assert.equal((await look(harness, batch.id)).request_counts.total, 40);
     // A stream has only so many consumers: one hears of all that are waited for, and goes with the last.
     const manager = await jetstreamManager(harness.edge.deps.bus.connection);
-    const numConsumers = async () => (await manager.streams.info(`KV_${JOBS_BUCKET}`)).state.consumer_count;
+    const numConsumers = () =>
+      manager.streams.info(`KV_${JOBS_BUCKET}`).then(({ state }) => state.consumer_count, () => null);
     await until(async () => await numConsumers() === 1);
     const cancel = () => fetch(`${harness.edge.url}/v1/batches/${batch.id}/cancel`, { method: "POST" });
     const asked = FileBatchAnswer.parse(await (await cancel()).json());
