@@ -2,6 +2,7 @@
 import { endSpan, inSpan, newId, startSpan, TesseraError, toTesseraError, TRACEPARENT } from "@tessera/shared";
 import { type Context, Hono } from "hono";
 import { matchedRoutes } from "hono/route";
+import { decodeBodies } from "./api/content_encoding.ts";
 import { allowOrigins, guardAnswers } from "./browser_headers.ts";
 import type { EdgeContext, EdgeDeps } from "./deps.ts";
 import { batchCompletions } from "./routes/batch.ts";
@@ -34,6 +35,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   app.use("/v1/*", allowOrigins(origins));
   app.use(deps.gate.middleware());
   app.use(deps.idempotency.middleware());
+  app.use(decodeBodies());
   const pages = playground(deps);
   app.get("/", pages.page);
   app.get("/playground/:file", pages.file);

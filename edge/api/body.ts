@@ -59,7 +59,7 @@ async function readAll(request: Request, ticket: Ticket, signal: AbortSignal): P
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((cause) => {
-        throw new TesseraError("client_closed", { cause });
+        throw cause instanceof TesseraError ? cause : new TesseraError("client_closed", { cause });
       });
       if (signal.aborted) {
         throw signal.reason instanceof TesseraError ? signal.reason : new TesseraError("client_closed");

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { instruction, PRESET_NAMES } from "../captions/presets.ts";
 import { invalidRequest } from "./issues.ts";
 import { FileId, PictureFields, TilingOptions } from "./pictures.ts";
+import { Seed } from "./sampling.ts";
 import { VideoFields } from "./videos.ts";
 
 /** As OpenAI's. */
@@ -41,7 +42,7 @@ export const CaptionBody = z.strictObject({
   model: z.string().min(1).nullish(),
   max_tokens: z.int().min(1).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  seed: z.int().min(0).nullish(),
+  seed: Seed.nullish(),
   mm_processor_kwargs: TilingOptions.nullish(),
   metadata: Metadata.nullish(),
   webhook: z.string().min(1).max(MAX_URL_CHARS).nullish(),

@@ -3,8 +3,16 @@ import { Sampling, TesseraError } from "@tessera/shared";
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { parseChatRequest } from "./chat_request.ts";
+import { jobSampling } from "./sampling.ts";
 
 const minimal = { model: "m", messages: [{ role: "user", content: "x" }] };
+
+Deno.test("seeds of 64 bits become ones that a number holds exactly", () => {
+  const seeds = [2 ** 53 - 1, 2 ** 53, 2 ** 63, -(2 ** 63), 2 ** 62].map((seed) => jobSampling({ seed }).seed);
+  assert.ok(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0), seeds.join());
+  assert.equal(jobSampling({ seed: -7 }).seed, 7);
+  assert.equal(jobSampling({ seed: 3 * 2 ** 61 }).seed, 3 * 2 ** 50);
+});
 
 Deno.test("request: greedy without a temperature, everything filled in", () => {
   const { sampling, ...request } = parseChatRequest(minimal);

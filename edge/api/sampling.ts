@@ -16,6 +16,9 @@ import { z } from "zod";
 const StopString = z.string().min(1).max(MAX_STOP_CHARS);
 const TokenId = z.int().min(0).max(2 ** 31 - 1);
 
+/** Any integer of 64 bits, as clients draw them; what of it JSON's numbers keep is what counts. */
+export const Seed = z.number().min(-(2 ** 64)).max(2 ** 64).refine(Number.isInteger, "expected an integer");
+
 /** Of a request's body. */
 export const SamplingFields = {
   temperature: z.number().min(0).max(2).nullish(),
@@ -23,7 +26,7 @@ export const SamplingFields = {
   /** -1 and 0 are off. */
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
-  seed: z.int().nullish(),
+  seed: Seed.nullish(),
   repetition_penalty: z.number().min(MIN_REPETITION_PENALTY).max(MAX_REPETITION_PENALTY).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
@@ -71,7 +74,7 @@ export function jobSampling(body: z.infer<typeof Body>): Sampling {
     top_k: Math.max(body.top_k ?? 0, 0),
     min_p: body.min_p ?? 0,
     // Drawn here, so that a second attempt draws the same tokens.
-    seed: body.seed === null || body.seed === undefined ? randomSeed() : Math.abs(body.seed),
+    seed: body.seed === null || body.seed === undefined ? randomSeed() : jobSeed(body.seed),
     repetition_penalty: body.repetition_penalty ?? 1,
     presence_penalty: body.presence_penalty ?? 0,
     frequency_penalty: body.frequency_penalty ?? 0,
@@ -84,6 +87,14 @@ export function jobSampling(body: z.infer<typeof Body>): Sampling {
     n: body.n ?? 1,
     logprobs: body.logprobs === true ? body.top_logprobs ?? 0 : null,
   };
+}
+
+/** A job's seeds are integers that a number holds exactly. */
+function jobSeed(seed: number): number {
+  const size = Math.abs(seed);
+  if (Number.isSafeInteger(size)) return size;
+  const bits = BigInt(size);
+  return Number(BigInt.asUintN(53, bits ^ (bits >> 11n)));
 }
 
 function randomSeed(): number {

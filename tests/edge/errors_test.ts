@@ -10,6 +10,20 @@ import { about, errorOf, until, withEdge } from "./harness.ts";
 
 const seen = new Set<string>();
 
+function gzipped(bytes: BlobPart): Promise<ArrayBuffer> {
+  return new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
+}
+
+Deno.test("a compressed body is read as the plain one", () =>
+  withEdge({}, async ({ ask, worker }) => {
+    worker.serve(["Hello"]);
+    const text = JSON.stringify({ model: FAKE_MODEL, messages: [{ role: "user", content: "x".repeat(9_000) }] });
+    const headers = { "content-type": "application/json", "content-encoding": "gzip" };
+    const response = await ask({}, { headers, body: await gzipped(text) });
+    assert.equal(response.status, 200);
+    assert.equal((await response.json()).choices[0].message.content, "Hello");
+  }));
+
 Deno.test("bad requests: status, code and place, streaming or not", async (t) => {
   await withEdge({}, async ({ ask, edge }) => {
     for (const [name, body, status, code, param] of BAD_REQUESTS) {
@@ -42,6 +56,14 @@ Deno.test("bad HTTP: body, content type, route, method, size", async () => {
     await expect(await ask({}, { body: "[]" }), 400, "invalid_request");
     await expect(await ask({}, { body: "null" }), 400, "invalid_request");
     await expect(await ask({}, { headers: { "content-type": "text/plain" } }), 415, "unsupported_media_type");
+    const coded = async (coding: string, body: BodyInit) =>
+      await ask({}, { headers: { "content-type": "application/json", "content-encoding": coding }, body });
+    await expect(await coded("gzip", "{}"), 400, "invalid_request");
+    const bomb = await gzipped(new Uint8Array(MAX_BODY_BYTES + 1).fill(0x20));
+    await expect(await coded("gzip", bomb), 413, "request_too_large");
+    const brotli = await coded("br", "{}");
+    assert.equal(brotli.headers.get("accept-encoding"), "gzip, deflate");
+    await expect(brotli, 415, "unsupported_media_type");
     await expect(await fetch(`${edge.url}/v1/nothing`), 404, "not_found");
     const get = await fetch(`${edge.url}/v1/chat/completions`);
     assert.equal(get.headers.get("allow"), "POST");
