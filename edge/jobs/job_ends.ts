@@ -38,11 +38,11 @@ export class JobEnds {
       if (ofJob.size === 0 && this.#waiting.get(jobId) === ofJob) this.#waiting.delete(jobId);
       if (this.#waiting.size === 0) this.#stop();
     };
+    const following = this.#following?.nc === nc ? this.#following : this.#follow(nc);
     try {
-      if (this.#following?.nc !== nc) this.#follow(nc);
-      await this.#following!.begun;
+      await following.begun;
     } catch (error) {
-      this.#following = null;
+      if (this.#following === following) this.#following = null;
       release();
       throw error;
     }
@@ -55,10 +55,10 @@ export class JobEnds {
     for (const ofJob of this.#waiting.values()) for (const resolve of ofJob) resolve("unknown");
   }
 
-  #follow(nc: NatsConnection): void {
+  #follow(nc: NatsConnection): Following {
     this.#stop();
     const following: Following = { nc, begun: this.#begin(nc, () => this.#following === following && this.restart()) };
-    this.#following = following;
+    return this.#following = following;
   }
 
   #stop(): void {
