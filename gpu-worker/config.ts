@@ -3,6 +3,7 @@ import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findInternVL3, GenerationDefaults, INTERNVL3_ORGANISATION } from "@tessera/shared";
 import { z } from "zod";
+import { readCheckpointJson } from "./checkpoint_file.ts";
 import type { EngineInfo } from "./engine/types.ts";
 import { CONTROL_TOKENS, DEFAULT_SYSTEM_TEXT } from "./prompt/template.ts";
 import type { Tokenizer } from "./prompt/tokenizer.ts";
@@ -88,9 +89,9 @@ export async function readModelFacts(
   info: Pick<EngineInfo, "tileSize" | "tokensPerTile" | "vocabSize">,
   tokenizer: Tokenizer,
 ): Promise<ModelFacts> {
-  const config = ConfigFile.parse(await readJson(`${folder}/config.json`));
-  const generation = GenerationFile.parse(await readJson(`${folder}/generation_config.json`, {}));
-  const preprocessor = PreprocessorFile.parse(await readJson(`${folder}/preprocessor_config.json`, {}));
+  const config = await readCheckpointJson(`${folder}/config.json`, ConfigFile);
+  const generation = await readCheckpointJson(`${folder}/generation_config.json`, GenerationFile, {});
+  const preprocessor = await readCheckpointJson(`${folder}/preprocessor_config.json`, PreprocessorFile, {});
   const template = config.template ?? TEMPLATE;
   if (template !== TEMPLATE) {
     throw new Error(`Cannot use checkpoint ${folder}: chat template ${template}, expected ${TEMPLATE}`);
@@ -108,12 +109,23 @@ export async function readModelFacts(
       throw new Error(`Cannot use checkpoint ${folder}: ${token} is ${id}, expected less than ${info.vocabSize}`);
     }
   }
+  if (tokenizer.promptIds > info.vocabSize) {
+    throw new Error(
+      `Cannot use checkpoint ${folder}: the tokenizer's ids go up to ${tokenizer.promptIds - 1}, expected less than ` +
+        `${info.vocabSize}, the model's vocabulary`,
+    );
+  }
+  const minTiles = config.min_dynamic_patch ?? preprocessor.min_patches ?? 1;
+  const maxTiles = config.max_dynamic_patch ?? preprocessor.max_patches ?? 12;
+  if (minTiles > maxTiles) {
+    throw new Error(`Cannot use checkpoint ${folder}: at least ${minTiles} tiles, expected at most ${maxTiles}`);
+  }
   const modified = (await Deno.stat(`${folder}/config.json`)).mtime;
   return {
     name: modelName(folder),
     created: Math.floor((modified?.getTime() ?? 0) / 1_000),
-    minTiles: config.min_dynamic_patch ?? preprocessor.min_patches ?? 1,
-    maxTiles: config.max_dynamic_patch ?? preprocessor.max_patches ?? 12,
+    minTiles,
+    maxTiles,
     thumbnail: config.use_thumbnail ?? true,
     tileSize: info.tileSize,
     tokensPerTile: info.tokensPerTile,
@@ -122,13 +134,4 @@ export async function readModelFacts(
     // Without the fields that it does not have.
     generation: GenerationDefaults.parse(generation),
   };
-}
-
-async function readJson(path: string, fallback?: unknown): Promise<unknown> {
-  try {
-    return JSON.parse(await Deno.readTextFile(path));
-  } catch (cause) {
-    if (fallback !== undefined && cause instanceof Deno.errors.NotFound) return fallback;
-    throw new Error(`Cannot read ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
 }

@@ -277,6 +277,11 @@ export const MAX_UNREAD_CHARS = 4 * 1024 * 1024;
 export const TOKENIZE_TIMEOUT_MS = 15_000;
 export const MAX_TOKENIZING = 16;
 
+/** A checkpoint's tokenizer or configuration: the largest published have 11 MB, a larger one is read into memory in vain. */
+export const MAX_CHECKPOINT_FILE_BYTES = 256 * 1024 * 1024;
+/** Ids of tokens are below this, as the engine's vocabularies are; they index arrays. */
+export const MAX_TOKEN_IDS = 1 << 24;
+
 /** Weights of fewer bytes than this are packed each time: that takes less than looking for them. */
 export const MIN_CACHED_WEIGHT_BYTES = 64 * 1024 * 1024;
 

@@ -2,6 +2,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { addonPath as builtAddonPath } from "@tessera/native";
+import { z } from "zod";
+import { readCheckpointJson } from "../checkpoint_file.ts";
 import { splitLayers } from "../plan/split_layers.ts";
 import type { Engine, EngineOptions } from "./types.ts";
 
@@ -30,13 +32,14 @@ export async function openNativeEngine(options: EngineOptions, addonPath: string
   return await addon.open({ ...rest, layerDevices });
 }
 
+const Decoder = z.looseObject({ num_hidden_layers: z.int().positive() }).optional();
+const ConfigFile = z.looseObject({ llm_config: Decoder, text_config: Decoder });
+
 /** Decoder layers of a checkpoint of either layout; the addon checks the rest of config.json. */
 async function readNumLayers(modelPath: string): Promise<number> {
   const path = `${modelPath}/config.json`;
-  const config: { readonly [section: string]: { readonly num_hidden_layers?: number } | undefined } = JSON.parse(
-    await Deno.readTextFile(path),
-  );
-  const numLayers = (config["llm_config"] ?? config["text_config"])?.num_hidden_layers;
-  if (numLayers === undefined) throw new Error(`Cannot open ${path}: no num_hidden_layers, expected a decoder's`);
-  return numLayers;
+  const config = await readCheckpointJson(path, ConfigFile);
+  const decoder = config.llm_config ?? config.text_config;
+  if (decoder === undefined) throw new Error(`Cannot open ${path}: no num_hidden_layers, expected a decoder's`);
+  return decoder.num_hidden_layers;
 }

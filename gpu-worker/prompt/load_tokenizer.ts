@@ -1,13 +1,19 @@
 /** Owns reading a checkpoint's tokenizer: tokenizer.json, or Qwen2's vocab.json and merges.txt, or a SentencePiece model. */
+import { MAX_TOKEN_IDS } from "@tessera/shared";
 import { z } from "zod";
+import { readCheckpointFile } from "../checkpoint_file.ts";
 import { ByteLevelVocabulary, type Merge, QWEN2_SPLIT } from "./byte_level.ts";
 import { parseSentencePiece } from "./sentencepiece_file.ts";
 import { SentencePieceVocabulary } from "./sentencepiece.ts";
 import { type AddedToken, isMarkup, Tokenizer } from "./tokenizer.ts";
 
 // A hundred thousand entries each: one check of them all, where one schema an entry takes a quarter of a second.
-const Vocab = z.custom<Readonly<Record<string, number>>>(isVocab, "expected tokens with their ids");
+const Vocab = z.custom<Readonly<Record<string, number>>>(
+  isVocab,
+  `expected tokens with their ids, 0 to ${MAX_TOKEN_IDS - 1}`,
+);
 const Merges = z.custom<readonly Merge[]>(isMerges, "expected pairs of tokens");
+const Id = z.int().min(0).lt(MAX_TOKEN_IDS);
 const AddedTokens = z.record(z.string(), z.object({ content: z.string(), special: z.boolean().default(false) }));
 const SlowConfig = z.looseObject({
   added_tokens_decoder: AddedTokens.optional(),
@@ -27,7 +33,7 @@ const ByteLevel = z.looseObject({
 });
 /** The parts of a byte-level tokenizer.json that decide ids. */
 const ByteLevelJson = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean() })),
+  added_tokens: z.array(z.looseObject({ id: Id, content: z.string(), special: z.boolean() })),
   normalizer: z.looseObject({ type: z.literal("NFC") }).nullable(),
   pre_tokenizer: z.looseObject({ type: z.literal("Sequence"), pretokenizers: z.tuple([Split, ByteLevel]) }),
   model: z.looseObject({
@@ -47,9 +53,10 @@ const ByteLevelJson = z.looseObject({
  * @throws Error naming the files that are missing or not understood
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const json = await readText(`${folder}/tokenizer.json`);
-  const model = await readBytes(`${folder}/tokenizer.model`);
+  const text = await readCheckpointFile(`${folder}/tokenizer.json`);
+  const model = await readCheckpointFile(`${folder}/tokenizer.model`);
   try {
+    const json = text === null ? null : decode(text);
     // A tokenizer.json made from a SentencePiece model says the same in another way; the model itself is the truth.
     if (json !== null && (model === null || json.includes('"ByteLevel"'))) return tokenizerOfJson(JSON.parse(json));
     if (model !== null) return await sentencePieceTokenizer(folder, model);
@@ -113,7 +120,7 @@ function isVocab(value: unknown): boolean {
   const ids = value as Readonly<Record<string, unknown>>;
   for (const token in ids) {
     const id = ids[token];
-    if (!Number.isSafeInteger(id) || (id as number) < 0) return false;
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_TOKEN_IDS) return false;
   }
   return true;
 }
@@ -139,7 +146,7 @@ async function readSlowConfig(folder: string): Promise<z.infer<typeof SlowConfig
 async function readAddedTokens(folder: string): Promise<AddedToken[] | null> {
   const { added_tokens_decoder } = await readSlowConfig(folder);
   if (added_tokens_decoder !== undefined) {
-    return Object.entries(added_tokens_decoder).map(([id, token]) => ({ id: Number(id), ...token }));
+    return Object.entries(added_tokens_decoder).map(([id, token]) => ({ id: Id.parse(Number(id)), ...token }));
   }
   const plain = await readText(`${folder}/added_tokens.json`);
   if (plain === null) return null;
@@ -156,15 +163,10 @@ function firstFault(error: z.ZodError): string {
 }
 
 async function readText(path: string): Promise<string | null> {
-  const bytes = await readBytes(path);
-  return bytes === null ? null : new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  const bytes = await readCheckpointFile(path);
+  return bytes === null ? null : decode(bytes);
 }
 
-async function readBytes(path: string): Promise<Uint8Array | null> {
-  try {
-    return await Deno.readFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 }

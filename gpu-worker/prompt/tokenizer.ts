@@ -48,6 +48,12 @@ export class Tokenizer {
     return Math.max(this.#vocabulary.size, ...[...this.#added.keys()].map((id) => id + 1));
   }
 
+  /** One more than the largest id that comes from text or stands before every prompt; control tokens aside. */
+  get promptIds(): number {
+    const marks = [...this.#added.values()].filter(({ content }) => isMarkup(content)).map(({ id }) => id + 1);
+    return Math.max(this.#vocabulary.size, (this.bosId ?? -1) + 1, ...marks);
+  }
+
   /**
    * Ids of text as a user typed it: `<|im_end|>` or `<IMG_CONTEXT>` in it are just characters.
    * @param maxIds more are not wanted: the rest of the text is left out once there are more

@@ -5,9 +5,12 @@ import { findCheckpoint, readModelFacts } from "../../gpu-worker/config.ts";
 import { openChosenEngine } from "../../gpu-worker/engine/select.ts";
 import type { EngineOptions } from "../../gpu-worker/engine/types.ts";
 import { DEFAULT_SYSTEM_TEXT } from "../../gpu-worker/prompt/template.ts";
+import { Tokenizer } from "../../gpu-worker/prompt/tokenizer.ts";
+import type { Vocabulary } from "../../gpu-worker/prompt/vocabulary.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 import { ADDED, handmadeTokenizer } from "./handmade_tokenizer.ts";
 
+const NO_TEXT: Omit<Vocabulary, "size"> = { *encode() {}, bytesOf: () => new Uint8Array(0) };
 const INFO = { tileSize: 448, tokensPerTile: 256, vocabSize: 1_000 };
 
 async function withCheckpoint(files: Record<string, unknown>, test: (folder: string) => Promise<void>): Promise<void> {
@@ -73,6 +76,23 @@ Deno.test("facts: a template or vocabulary that is not ours is refused", async (
     const info = { ...INFO, vocabSize: 900 };
     await assert.rejects(readModelFacts(folder, info, handmadeTokenizer()), /is 90\d, expected less than 900/);
   });
+});
+
+Deno.test("facts: ids beyond the model's vocabulary, and files of another form, are refused by name", async () => {
+  const added = Object.entries(ADDED).map(([content, id]) => ({ id, content, special: true }));
+  const tokenizerOf = (vocabulary: number, markId: number) =>
+    new Tokenizer({ ...NO_TEXT, size: vocabulary }, [...added, { id: markId, content: "<box>", special: true }]);
+  const refuses = (files: Record<string, unknown>, text: RegExp, tokenizer = handmadeTokenizer()) =>
+    withCheckpoint(files, (folder) => assert.rejects(readModelFacts(folder, INFO, tokenizer), text));
+  const plain = { "config.json": {} };
+  await refuses(plain, /ids go up to 1000, expected less than 1000/, tokenizerOf(1_001, 5));
+  await refuses(plain, /ids go up to 1000, expected less than 1000/, tokenizerOf(900, 1_000));
+  await refuses({ "config.json": { template: 5 } }, /config\.json: template: .*expected string/);
+  await refuses({ ...plain, "generation_config.json": { eos_token_id: "x" } }, /generation_config\.json: eos_token_id/);
+  await refuses(
+    { "config.json": { min_dynamic_patch: 9, max_dynamic_patch: 3 } },
+    /at least 9 tiles, expected at most 3/,
+  );
 });
 
 Deno.test("facts: a checkpoint is found by folder or by name", async () => {

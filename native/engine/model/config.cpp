@@ -15,6 +15,8 @@ namespace {
 // Far above every published model, far below what overflows a size.
 constexpr int kMaxSize = 1 << 20;
 constexpr int kMaxLayers = 1024;
+// Patches a side of a tile; published models have 32. Beyond it the attention of one tile alone takes minutes.
+constexpr int kMaxGrid = 256;
 
 float positive_eps(const Section& section, const char* key) {
   const double eps = section.number({key}, 1e-6);
@@ -69,6 +71,8 @@ void read_rope(const Section& section, const char* key, DecoderConfig& config) {
   if (type != "default" && type != "dynamic") {
     rope.reject("rope_type", "\"" + type + "\"", "\"default\" or \"dynamic\"");
   }
+  // Which of the two counts has changed from one version of transformers to the next.
+  rope.only({"type"}, type.c_str());
   if (rope.number({"partial_rotary_factor"}, 1) != 1) rope.reject("partial_rotary_factor", "not 1", "1");
   config.rope_theta = rope.number({"rope_theta"}, config.rope_theta);
   if (type != "dynamic") return;
@@ -129,6 +133,9 @@ DecoderConfig read_decoder(const Section& section) {
   read_biases(section, is_qwen2, config);
   // transformers 5 writes rope_parameters with the base inside, 4 wrote rope_theta and rope_scaling.
   config.rope_theta = section.number({"rope_theta"}, 10'000);
+  if (section.find({"rope_scaling"}) != nullptr && section.find({"rope_parameters"}) != nullptr) {
+    section.reject("rope_scaling", "set beside rope_parameters", "one of the two");
+  }
   read_rope(section, "rope_scaling", config);
   read_rope(section, "rope_parameters", config);
   if (!(config.rope_theta > 1)) section.reject("rope_theta", std::to_string(config.rope_theta), "above 1");
@@ -157,9 +164,12 @@ void read_shuffle(const Section& root, ModelConfig& config) {
 
 void check_tiles(const Section& root, const ModelConfig& config) {
   const int patch = config.vision.patch_size;
+  const char* key = config.layout == Layout::kOriginal ? "force_image_size" : "vision_config.image_size";
   if (config.tile_size % (patch * config.shuffle_factor) != 0) {
-    root.reject(config.layout == Layout::kOriginal ? "force_image_size" : "vision_config.image_size",
-                std::to_string(config.tile_size), "a multiple of patch_size x 1/downsample_ratio");
+    root.reject(key, std::to_string(config.tile_size), "a multiple of patch_size x 1/downsample_ratio");
+  }
+  if (config.grid() > kMaxGrid) {
+    root.reject(key, std::to_string(config.tile_size), "at most " + std::to_string(kMaxGrid) + " patches a side");
   }
 }
 

@@ -6,12 +6,12 @@ namespace {
 
 constexpr NeutralSetting kModel[] = {
     {"use_backbone_lora"}, {"use_llm_lora"},  // ranks: adapters beside the weights
-    {"pruned_heads"},
+    {"pruned_heads"}, {"compression_config"},
 };
 
 constexpr NeutralSetting kVision[] = {
-    {"use_mask_token"}, {"quantization_config"}, {"quant_config"}, {"pruned_heads"}, {"window_size"},
-    {"use_rotary_embeddings"}, {"rope_theta"}, {"logit_scale", 1},
+    {"use_mask_token"}, {"quantization_config"}, {"quant_config"}, {"compression_config"}, {"pruned_heads"},
+    {"window_size"}, {"use_rotary_embeddings"}, {"rope_theta"}, {"logit_scale", 1},
 };
 
 constexpr NeutralSetting kDecoder[] = {
@@ -28,7 +28,7 @@ constexpr NeutralSetting kDecoder[] = {
     {"use_parallel_residual"},
     // Other kinds of layers.
     {"num_experts"}, {"num_local_experts"}, {"n_routed_experts"}, {"kv_lora_rank"}, {"q_lora_rank"},
-    {"pruned_heads"},
+    {"pruned_heads"}, {"compression_config"},
 };
 
 bool is_off(const Json& value, double off) {
@@ -56,7 +56,8 @@ void check_neutral(const Section& section, std::span<const NeutralSetting> setti
     if (value != nullptr && !is_off(*value, setting.off)) section.reject(setting.key, "set", "it off (not implemented)");
   }
   const Json* layers = section.find({"layer_types"});
-  if (layers == nullptr || !layers->is_array()) return;
+  if (layers == nullptr) return;
+  if (!layers->is_array()) section.reject("layer_types", "no list", "one");
   for (const Json& layer : layers->array()) {
     if (!layer.is_string() || layer.string() != "full_attention") {
       section.reject("layer_types", "of another kind", "\"full_attention\" for every layer");

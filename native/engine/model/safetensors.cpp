@@ -1,12 +1,9 @@
 #include "model/safetensors.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "model/json.h"
@@ -95,37 +92,6 @@ void check_layout(const MappedFile& file, const std::map<std::string, DiskTensor
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) refuse("open " + path, std::strerror(errno), "a readable file");
-  struct stat status;
-  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(fd);
-    refuse("open " + path, "it is no plain file", "one");
-  }
-  size_ = static_cast<uint64_t>(status.st_size);
-#ifdef __APPLE__
-  const timespec& modified = status.st_mtimespec;
-#else
-  const timespec& modified = status.st_mtim;
-#endif
-  modified_ns_ = int64_t{modified.tv_sec} * 1'000'000'000 + modified.tv_nsec;
-  if (size_ > 0) {
-    void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int error = errno;
-    ::close(fd);
-    if (mapped == MAP_FAILED) refuse("map " + path, std::strerror(error), "address space for it");
-    data_ = static_cast<const char*>(mapped);
-    madvise(mapped, size_, MADV_SEQUENTIAL);
-  } else {
-    ::close(fd);
-  }
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) munmap(const_cast<char*>(data_), size_);
-}
-
 std::map<std::string, DiskTensor> read_safetensors(const MappedFile& file) {
   if (file.size() < 8) bad_header(file, std::to_string(file.size()) + " bytes", "a safetensors file");
   uint64_t header_bytes;
@@ -160,7 +126,8 @@ void Checkpoint::add_shards(const std::string& index_path) {
   if (weight_map == nullptr || !weight_map->is_object()) refuse("read " + index_path, "no weight_map", "one");
   std::set<std::string> names;
   for (const auto& [tensor, file] : weight_map->object()) {
-    if (!file.is_string() || file.string().empty() || file.string().find('/') != std::string::npos) {
+    if (!file.is_string() || file.string().find_first_of(std::string_view("/\0", 2)) != std::string::npos ||
+        file.string().empty()) {
       refuse("read " + index_path, "the file of tensor " + tensor + " is no plain file name", "one in the folder");
     }
     names.insert(file.string());
@@ -219,6 +186,10 @@ bool Checkpoint::are_equal(const std::string& a, const std::string& b) const {
          std::memcmp(first->second.data, second->second.data, first->second.bytes) == 0;
 }
 
+void Checkpoint::require_unchanged() const {
+  for (const auto& file : files_) file->require_unchanged();
+}
+
 void Checkpoint::refuse_unused(const std::function<bool(const std::string& name)>& allowed) const {
   for (const auto& [name, tensor] : tensors_) {
     if (required_.count(name) != 0 || allowed(name)) continue;
@@ -252,7 +223,9 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 std::string read_text_file(const std::string& path) {
   const MappedFile file(path);
   if (file.size() > kMaxJsonBytes) refuse("read " + path, std::to_string(file.size()) + " bytes", "a small text file");
-  return {file.data(), static_cast<size_t>(file.size())};
+  std::string text(file.data(), static_cast<size_t>(file.size()));
+  file.require_unchanged();
+  return text;
 }
 
 }  // namespace tessera

@@ -10,29 +10,9 @@
 #include <vector>
 
 #include "ops/ops.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
-
-/** A file mapped for reading; unmapped with the object. */
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const std::string& path() const { return path_; }
-  const char* data() const { return data_; }
-  uint64_t size() const { return size_; }
-  /** When it was last written, in ns since 1970. */
-  int64_t modified_ns() const { return modified_ns_; }
-
- private:
-  std::string path_;
-  const char* data_ = nullptr;
-  uint64_t size_ = 0;
-  int64_t modified_ns_ = 0;
-};
 
 /** A tensor inside a mapped file. */
 struct DiskTensor {
@@ -63,6 +43,8 @@ class Checkpoint {
   const DiskTensor& require(const std::string& name, const std::vector<int64_t>& shape, const char* dtype) const;
   /** Whether two tensors hold the same type, shape and bytes. */
   bool are_equal(const std::string& a, const std::string& b) const;
+  /** Throws, naming the file, where one is no longer as it was when it was opened. */
+  void require_unchanged() const;
   /** Throws, naming tensor, shape and file, where a tensor was never required and is not `allowed` to be left. */
   void refuse_unused(const std::function<bool(const std::string& name)>& allowed) const;
 

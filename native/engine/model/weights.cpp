@@ -402,7 +402,9 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
   cache.open();
   const auto load = [&] {
     Loader loader(checkpoint, &placement.first(), config.awq_group, &cache);
-    return walk(loader, config, checkpoint, plan, placement);
+    ModelWeights loaded = walk(loader, config, checkpoint, plan, placement);
+    checkpoint.require_unchanged();
+    return loaded;
   };
   ModelWeights weights;
   try {

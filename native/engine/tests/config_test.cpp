@@ -134,6 +134,13 @@ TEST(config_refuses_by_name) {
   refuses(kTransformers, "vision_config.use_mask_token", "\"use_mean_pooling\":true",
           R"("use_mean_pooling":true,"use_mask_token":true)");
   refuses(kOriginal, "rope_scaling.rope_type", "\"rope_type\":\"dynamic\"", "\"rope_type\":\"yarn\"");
+  refuses(kOriginal, "rope_scaling.type is \"linear\"", "\"type\":\"dynamic\"", "\"type\":\"linear\"");
+  refuses(kTransformers, "text_config.rope_scaling is set beside rope_parameters", "\"rope_parameters\"",
+          R"("rope_scaling":{"type":"default"},"rope_parameters")");
+  refuses(kOriginal, "llm_config.layer_types is no list", "\"hidden_act\":\"silu\"",
+          R"("hidden_act":"silu","layer_types":"sliding_attention")");
+  refuses(kOriginal, "llm_config.compression_config", "\"hidden_act\":\"silu\"",
+          R"("hidden_act":"silu","compression_config":{"format":"pack-quantized"})");
   refuses(kOriginal, "use_sliding_window", "\"use_sliding_window\":false", "\"use_sliding_window\":true");
   refuses(kOriginal, "llm_config.hidden_act", "\"silu\"", "\"relu\"");
   refuses(kOriginal, "vision_config.hidden_act", "\"gelu\"", "\"quick_gelu\"");
@@ -142,6 +149,7 @@ TEST(config_refuses_by_name) {
   refuses(kOriginal, "downsample_ratio", "0.5", "0.4");
   refuses(kOriginal, "downsample_ratio", "0.5", "0");
   refuses(kOriginal, "force_image_size", "\"force_image_size\":448", "\"force_image_size\":450");
+  refuses(kOriginal, "at most 256 patches a side", "\"force_image_size\":448", "\"force_image_size\":65520");
   refuses(kOriginal, "vision_config.image_size", "\"image_size\":448,\"patch", "\"image_size\":447,\"patch");
   refuses(kOriginal, "vocab_size", "151674", "0");
   refuses(kOriginal, "vocab_size", "151674", "99999999999");

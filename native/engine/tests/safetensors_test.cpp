@@ -116,6 +116,8 @@ TEST(safetensors_reads_shards_behind_an_index) {
   CHECK_REFUSES("tensor a is not in two", Checkpoint(folder.path));
   folder.write(index, R"({"weight_map":{"a":"../one"}})");
   CHECK_REFUSES("plain file name", Checkpoint(folder.path));
+  folder.write(index, R"({"weight_map":{"a":"one\u0000two"}})");
+  CHECK_REFUSES("plain file name", Checkpoint(folder.path));
   folder.write(index, R"({"weights":1})");
   CHECK_REFUSES("weight_map", Checkpoint(folder.path));
   folder.write("two", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4));
