@@ -19,7 +19,7 @@ export {
   weightCounts,
   type WeightType,
 } from "./bench/roofline.ts";
-export { expectTogether, whyNotTogether } from "./bench/tensor_parallel.ts";
+export { expectTogether, shareOf, sumBytes, whyNotTogether } from "./bench/tensor_parallel.ts";
 export { type Arch, ARCHS, buildDevicePrograms, compileKernels, type DevicePrograms } from "./cuda/build.ts";
 export { findSpills, HOT_KERNELS, type KernelUsage, parsePtxas, shortName, usageTable } from "./cuda/ptxas.ts";
 export { chooseToolkit, findToolkit, readToolkit, type Toolkit } from "./cuda/toolkit.ts";

@@ -6,9 +6,13 @@ import { MAX_DEVICES } from "../../gpu-worker/plan/split_layers.ts";
 import { findCheckpoint } from "../../gpu-worker/config.ts";
 import { planMemory, type PlanRequest, QUANTISATIONS } from "../plan/memory.ts";
 import { readShape } from "../plan/read_shape.ts";
-import { overviewText, planText, requestText } from "../plan/report.ts";
+import { gib, overviewText, planText, requestText } from "../plan/report.ts";
 import { planSpeeds, speedText } from "../plan/speed.ts";
+import { planTogether, togetherSpeedText, togetherText } from "../plan/together.ts";
 import { UsageError, wholeNumber } from "./usage.ts";
+
+/** The engine's own bound (`engine/model/shard.cpp`). */
+const MAX_TENSOR_PARALLEL = 16;
 
 const HELP = `Usage: deno task tessera plan [model] [options]
 
@@ -18,6 +22,9 @@ const HELP = `Usage: deno task tessera plan [model] [options]
 Options:
   --gpus <n>x<GiB>     GPUs and the memory of each (default 1x80)
   --card <name>        one GPU: ${CARDS.map(({ name }) => name).join(", ")}; adds its memory, and speeds expected of it
+  --tensor-parallel <n,...>
+                       all GPUs compute each layer together, instead of having layers of their own: a line for each
+                       number of them, such as 1,2,4,8; --card adds what goes over NVLink or PCIe between them
   --context <tokens>   longest sequence, prompt and answer (default: the model's)
   --tile-slots <n>     tiles whose embeddings stay (TESSERA_TILE_SLOTS)
   --step <tokens>      new tokens of one step (TESSERA_TOKEN_BUDGET)
@@ -34,6 +41,7 @@ export async function planCommand(args: string[]): Promise<number> {
     options: {
       gpus: { type: "string" },
       card: { type: "string" },
+      "tensor-parallel": { type: "string" },
       context: { type: "string" },
       "tile-slots": { type: "string" },
       step: { type: "string" },
@@ -55,6 +63,13 @@ export async function planCommand(args: string[]): Promise<number> {
     throw new UsageError(`Cannot read --card: ${what}, expected one of ${CARDS.map(({ name }) => name).join(", ")}.`);
   }
   const gpus = card === undefined ? values.gpus ?? "1x80" : `1x${(card.memory / 2 ** 30).toFixed(1)}`;
+  const together = values["tensor-parallel"]?.split(",").map((text) =>
+    wholeNumber("tensor-parallel", text, 1, MAX_TENSOR_PARALLEL)
+  );
+  if (together !== undefined && (positionals[0] === undefined || gpusOf(gpus).numGpus !== 1)) {
+    const what = positionals[0] === undefined ? "no model" : `--gpus ${gpus}, which has numbers of its own`;
+    throw new UsageError(`Cannot read --tensor-parallel: ${what}, expected a model, and --gpus 1x<GiB> or --card.`);
+  }
   const requestFor = (shape: ModelShape): PlanRequest => ({
     shape,
     ...gpusOf(gpus),
@@ -72,6 +87,19 @@ export async function planCommand(args: string[]): Promise<number> {
     kvShare: settings.TESSERA_KV_MEMORY_SHARE || 1,
   });
   const shapes = positionals[0] === undefined ? INTERNVL3_MODELS : [await shapeOf(positionals[0])];
+  if (together !== undefined) {
+    const request = requestFor(shapes[0]!);
+    const all = planTogether(request, together, card);
+    if (values.json) console.log(JSON.stringify(all.map((each) => ({ ...request, ...each })), null, 2));
+    else {
+      const speed = card === undefined ? [] : [togetherSpeedText(request, card, all, ASSUMED)];
+      const title =
+        `${request.shape.name} on GPUs of ${gib(request.gpuBytes)} GiB that compute each layer together; GiB ` +
+        `of the first, which has most:`;
+      console.log([title, togetherText(request, all), ...speed].join("\n\n"));
+    }
+    return all.some(({ plans }) => plans.some(({ fits }) => fits)) ? 0 : 1;
+  }
   const rows = shapes.map((shape) => {
     const request = requestFor(shape);
     const plans = QUANTISATIONS.map((quantisation) => planMemory(request, quantisation));

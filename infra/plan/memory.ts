@@ -1,5 +1,6 @@
 /** Memory of a model on each GPU: weights by type, tile slots, activations, and the tokens of KV cache that the rest holds. */
 import type { ModelShape } from "@tessera/shared";
+import { shareOf, whyNotTogether } from "@tessera/native";
 import { splitLayers } from "../../gpu-worker/plan/split_layers.ts";
 
 export const QUANTISATIONS = ["bf16", "int8", "4bit"] as const;
@@ -28,6 +29,8 @@ export interface PlanRequest {
   readonly maxSequences: number;
   /** What the KV cache takes of what is left. */
   readonly kvShare: number;
+  /** All GPUs compute each layer together, instead of having layers of their own. */
+  readonly isTensorParallel?: boolean;
 }
 
 export interface GpuPlan {
@@ -57,33 +60,22 @@ export interface Plan {
   readonly fits: boolean;
 }
 
+/** What lies on a GPU beside layers. */
+interface GpuParts {
+  readonly layers: readonly number[];
+  /** The model as this GPU sees it. */
+  readonly shape: ModelShape;
+  readonly hasTower: boolean;
+  readonly hasEmbeddings: boolean;
+  /** Where logits are whole, and embeddings of tiles. */
+  readonly isFirst: boolean;
+}
+
 /** @throws Error when the split is impossible */
 export function planMemory(request: PlanRequest, quantisation: Quantisation): Plan {
-  const { shape, numGpus, gpuBytes, context } = request;
+  const { shape, context } = request;
   const tower = quantisation === "4bit" && shape.vision.qkNorm ? "int8" : quantisation;
-  const device = splitLayers(shape.decoder.layers, numGpus);
-  const layerBytes = decoderLayerBytes(shape, quantisation);
-  const kvLayerBytes = 2 * shape.decoder.kvHeads * shape.decoder.headDim * KV_BYTES;
-  const gpus = Array.from({ length: numGpus }, (_, gpu): GpuPlan => {
-    const layers = device.flatMap((at, layer) => at === gpu ? [layer] : []);
-    const isFirst = gpu === 0;
-    const weightBytes = layers.length * layerBytes + (isFirst ? firstGpuBytes(shape, tower) : 0);
-    const tileSlotBytes = isFirst
-      ? request.tileSlots * tokensPerTile(shape) * shape.decoder.hidden * ACTIVATION_BYTES
-      : 0;
-    const activationBytes = decoderActivationBytes(request, isFirst) + (isFirst ? towerActivationBytes(shape) : 0);
-    const leftBytes = gpuBytes - RUNTIME_BYTES - weightBytes - tileSlotBytes - activationBytes;
-    const kvRoomBytes = leftBytes > 0 ? Math.floor(leftBytes * request.kvShare) : leftBytes;
-    return {
-      layers,
-      weightBytes,
-      tileSlotBytes,
-      activationBytes,
-      runtimeBytes: RUNTIME_BYTES,
-      kvRoomBytes,
-      kvTokenBytes: layers.length * kvLayerBytes,
-    };
-  });
+  const gpus = partsOf(request).map((parts) => planGpu(request, parts, quantisation, tower));
   const kvTokens = Math.max(0, Math.min(...gpus.map(tokensThatFit)));
   return {
     quantisation,
@@ -93,6 +85,50 @@ export function planMemory(request: PlanRequest, quantisation: Quantisation): Pl
     largestContext: Math.min(kvTokens, shape.contextLength),
     largestBatch: Math.floor(kvTokens / context),
     fits: kvTokens >= context,
+  };
+}
+
+function partsOf({ shape, numGpus, isTensorParallel = false }: PlanRequest): GpuParts[] {
+  const numLayers = shape.decoder.layers;
+  const all = Array.from({ length: numGpus }, (_, gpu) => gpu);
+  if (!isTensorParallel) {
+    const device = splitLayers(numLayers, numGpus);
+    return all.map((gpu) => {
+      const layers = device.flatMap((at, layer) => at === gpu ? [layer] : []);
+      return { layers, shape, hasTower: gpu === 0, hasEmbeddings: gpu === 0, isFirst: gpu === 0 };
+    });
+  }
+  const why = whyNotTogether(shape, numGpus);
+  if (why !== undefined) throw new Error(`Cannot plan ${shape.name}: ${why}`);
+  // As the engine does of itself, each has a tower for its share of the tiles.
+  const layers = Array.from({ length: numLayers }, (_, layer) => layer);
+  const share = shareOf(shape, numGpus);
+  return all.map((gpu) => ({ layers, shape: share, hasTower: true, hasEmbeddings: true, isFirst: gpu === 0 }));
+}
+
+function planGpu(request: PlanRequest, parts: GpuParts, quantisation: Quantisation, tower: Quantisation): GpuPlan {
+  const { layers, shape, hasTower, hasEmbeddings, isFirst } = parts;
+  const { decoder } = shape;
+  const measure = bytesIn(tower);
+  const weightBytes = Math.ceil(
+    layers.length * decoderLayerBytes(shape, quantisation) +
+      (hasTower ? towerSize(shape, measure) + projectorSize(shape, measure) : 0) +
+      (hasEmbeddings ? embeddingSize(shape, measure) : 0),
+  );
+  const tileSlotBytes = isFirst ? request.tileSlots * tokensPerTile(shape) * decoder.hidden * ACTIVATION_BYTES : 0;
+  const logits = isFirst ? request.shape.decoder.vocab : hasEmbeddings ? decoder.vocab : 0;
+  const activationBytes = Math.ceil(
+    decoderActivationBytes(request, shape, logits) + (hasTower ? towerActivationBytes(shape) : 0),
+  );
+  const leftBytes = request.gpuBytes - RUNTIME_BYTES - weightBytes - tileSlotBytes - activationBytes;
+  return {
+    layers,
+    weightBytes,
+    tileSlotBytes,
+    activationBytes,
+    runtimeBytes: RUNTIME_BYTES,
+    kvRoomBytes: leftBytes > 0 ? Math.floor(leftBytes * request.kvShare) : leftBytes,
+    kvTokenBytes: layers.length * 2 * decoder.kvHeads * decoder.headDim * KV_BYTES,
   };
 }
 
@@ -175,11 +211,11 @@ function decoderLayerSize({ decoder }: ModelShape, { matrix, plain }: Measure): 
     matrix(hidden, intermediate) + plain(2 * hidden + (qkvBias ? queries + 2 * keys : 0));
 }
 
-/** Residual, normalised, attended, q/k/v and MLP rows of a step; logits where the head is. */
-function decoderActivationBytes({ shape, tokenBudget, maxSequences }: PlanRequest, hasHead: boolean): number {
-  const { hidden, heads, kvHeads, headDim, intermediate, vocab } = shape.decoder;
+/** Residual, normalised, attended, q/k/v and MLP rows of a step; logits of so many words where there are any. */
+function decoderActivationBytes({ tokenBudget, maxSequences }: PlanRequest, shape: ModelShape, logits: number): number {
+  const { hidden, heads, kvHeads, headDim, intermediate } = shape.decoder;
   const row = 3 * hidden + (heads + 2 * kvHeads) * headDim + intermediate;
-  return ACTIVATION_BYTES * (tokenBudget * row + (hasHead ? maxSequences * (vocab + hidden) : 0));
+  return ACTIVATION_BYTES * (tokenBudget * row + (logits > 0 ? maxSequences * (logits + hidden) : 0));
 }
 
 /** The same of a group of tiles in the tower. */

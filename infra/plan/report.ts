@@ -1,8 +1,8 @@
 /** Plans as people read them: a table for each type of weights, and one line for each model. */
 import { type Plan, type PlanRequest, tokensPerTile } from "./memory.ts";
 
-const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
-const count = (value: number): string => value.toLocaleString("en-US");
+export const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
+export const count = (value: number): string => value.toLocaleString("en-US");
 
 /** Rows of cells as aligned columns, the first to the left, the others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {

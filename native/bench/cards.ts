@@ -12,8 +12,9 @@ export interface Card {
   readonly bandwidth: number;
   /** Memory, in bytes. */
   readonly memory: number;
-  /** To other cards of the machine, one way, in bytes/s: NVLink, or PCIe where there is none. */
+  /** To other cards of the machine, one way, in bytes/s, and over what. */
   readonly link: number;
+  readonly linkName: "NVLink" | "PCIe";
 }
 
 const card = (
@@ -24,6 +25,7 @@ const card = (
   gbPerS: number,
   gb: number,
   linkGbPerS: number,
+  linkName: Card["linkName"] = "NVLink",
 ): Card => ({
   name,
   bf16: bf16 * 1e12,
@@ -32,13 +34,14 @@ const card = (
   bandwidth: gbPerS * 1e9,
   memory: gb * 1e9,
   link: linkGbPerS * 1e9,
+  linkName,
 });
 
 /** NVIDIA's data sheets: A100 80GB SXM, L4, L40S, H100 SXM, H200 SXM, one B200 of an HGX. Cards before sm_89 have no FP8. */
 export const CARDS: readonly Card[] = [
   card("A100", 312, 624, 0, 2_039, 80, 300),
-  card("L4", 121, 242, 242, 300, 24, 32),
-  card("L40S", 362, 733, 733, 864, 48, 32),
+  card("L4", 121, 242, 242, 300, 24, 32, "PCIe"),
+  card("L40S", 362, 733, 733, 864, 48, 32, "PCIe"),
   card("H100", 989, 1_979, 1_979, 3_350, 80, 450),
   card("H200", 989, 1_979, 1_979, 4_800, 141, 450),
   card("B200", 2_250, 4_500, 4_500, 7_700, 180, 900),

@@ -17,8 +17,8 @@ export function whyNotTogether({ decoder }: ModelShape, numDevices: number): str
   return undefined;
 }
 
-/** A decoder as one of the devices sees it. */
-function shareOf(shape: ModelShape, numDevices: number): ModelShape {
+/** A decoder as one of the devices sees it; the vocabulary's share need not be whole. */
+export function shareOf(shape: ModelShape, numDevices: number): ModelShape {
   const { decoder } = shape;
   return {
     ...shape,
@@ -30,6 +30,17 @@ function shareOf(shape: ModelShape, numDevices: number): ModelShape {
       vocab: decoder.vocab / numDevices,
     },
   };
+}
+
+/** A step's sums: behind attention and MLP of each layer, and behind the embedding. */
+const numSums = ({ decoder }: ModelShape) => 2 * decoder.layers + 1;
+
+/**
+ * Bytes that each device sends, and receives, to sum a step of so many rows of fp32. A ring: the rows but for its own part,
+ * twice.
+ */
+export function sumBytes(shape: ModelShape, rows: number, numDevices: number): number {
+  return numSums(shape) * 2 * (numDevices - 1) / numDevices * 4 * rows * shape.decoder.hidden;
 }
 
 /** As `expectSpeed`, of several cards; `weightBytes` are those of one. @throws Error for what cannot be cut */
@@ -47,13 +58,11 @@ export function expectTogether(
   const { decoder } = shape;
   const share = expectSpeed(shareOf(shape, numDevices), card, type, load, by);
   const link = card.link * by.link;
-  // A ring: each card sends and receives the rows but for its own part, twice.
-  const sum = (rows: number) => by.reduceSeconds + 2 * (numDevices - 1) / numDevices * 4 * rows * decoder.hidden / link;
-  const numSums = 2 * decoder.layers + 1;
+  const sums = (rows: number) => numSums(shape) * by.reduceSeconds + sumBytes(shape, rows, numDevices) / link;
   const logits = 4 * load.batch * decoder.vocab * (numDevices - 1) / numDevices / link;
-  const stepSeconds = share.stepSeconds + numSums * sum(load.batch) + logits;
+  const stepSeconds = share.stepSeconds + sums(load.batch) + logits;
   const chunk = Math.min(2_048, load.promptTokens);
-  const prefillTokenSeconds = share.prefillTokenSeconds + numSums * sum(chunk) / chunk;
+  const prefillTokenSeconds = share.prefillTokenSeconds + sums(chunk) / chunk;
   // Each card has a tower for its share of the tiles.
   const tileSeconds = share.tileSeconds / numDevices;
   const firstTokenSeconds = load.tiles * tileSeconds + load.promptTokens * prefillTokenSeconds;

@@ -44,3 +44,57 @@ Deno.test("tessera plan --card: its memory, and speeds that are said to be expec
   await assert.rejects(planCommand(["InternVL3-8B", "--card", "K80"]), /no K80, expected one of A100/);
   await assert.rejects(planCommand(["InternVL3-8B", "--card", "L4", "--gpus", "1x24"]), /--gpus names memory too/);
 });
+
+Deno.test("tessera plan --tensor-parallel: a line for each number of GPUs, memory and speeds of all together", async () => {
+  const args = ["InternVL3-8B", "--card", "h100", "--tensor-parallel", "1,2,4,8"];
+  const { code, text } = await captured(() => planCommand(args));
+  assert.equal(code, 0);
+  assert.match(text, /Not on 8 GPUs: they do not divide 28 attention heads/);
+  assert.match(text, /sums of fp32 rows over NVLink, assumed to carry 70 % of 450 GB\/s and to take 10 us each/);
+  assert.match(
+    (await captured(() => planCommand(["InternVL3-1B", "--card", "l4", "--tensor-parallel", "2"]))).text,
+    /PCIe/,
+  );
+
+  const json = await captured(() => planCommand([...args, "--json"]));
+  const rows = JSON.parse(json.text) as {
+    why?: string;
+    numGpus: number;
+    sumBytesPerSequence: number;
+    plans: { kvTokens: number; gpus: { weightBytes: number; kvTokenBytes: number; layers: number[] }[] }[];
+    speeds: { batch: number; quantisation: string; decodeTokensPerSecond: number }[];
+  }[];
+  assert.deepEqual(rows.map(({ numGpus, why }) => [numGpus, why === undefined]), [[1, true], [2, true], [4, true], [
+    8,
+    false,
+  ]]);
+  const [one, two, four] = rows;
+  assert.equal(one!.sumBytesPerSequence, 0);
+  // A ring over two: each sends half of the rows twice; two sums for each of 28 layers and one more.
+  assert.equal(two!.sumBytesPerSequence, (2 * 28 + 1) * 4 * 3_584);
+  assert.equal(four!.sumBytesPerSequence, 1.5 * (2 * 28 + 1) * 4 * 3_584);
+  for (const [index, alone] of one!.plans.entries()) {
+    const { gpus, kvTokens } = four!.plans[index]!;
+    assert.equal(gpus.length, 4);
+    for (const gpu of gpus) {
+      assert.equal(gpu.layers.length, 28);
+      assert.equal(gpu.kvTokenBytes, alone.gpus[0]!.kvTokenBytes / 4);
+    }
+    // All but the tower, which each has, is there once.
+    const extra = 4 * gpus[1]!.weightBytes / alone.gpus[0]!.weightBytes - 1;
+    assert.ok(extra > 0.1 && extra < 0.2, `${extra} of the weights more`);
+    assert.ok(kvTokens > 4 * alone.kvTokens);
+  }
+  const speed = (row: typeof one, batch: number) =>
+    row!.speeds.find((each) => each.quantisation === "bf16" && each.batch === batch)!.decodeTokensPerSecond;
+  for (const batch of [1, 64]) {
+    assert.ok(speed(one, batch) < speed(two, batch) && speed(two, batch) < speed(four, batch));
+  }
+
+  await assert.rejects(planCommand(["InternVL3-8B", "--tensor-parallel", "0"]), /tensor-parallel/);
+  await assert.rejects(planCommand(["--tensor-parallel", "2"]), /no model/);
+  await assert.rejects(
+    planCommand(["InternVL3-8B", "--gpus", "4x80", "--tensor-parallel", "2"]),
+    /4x80, which has numbers/,
+  );
+});
