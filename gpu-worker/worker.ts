@@ -4,7 +4,6 @@ import {
   type Logger,
   MAX_ENGINE_FAILURES,
   TesseraError,
-  TILES_PER_CALL,
   type TokenLogprobs,
   toTesseraError,
 } from "@tessera/shared";
@@ -19,6 +18,7 @@ import type { Sequence } from "./schedule/sequence.ts";
 import type { WorkerMetrics, WorkerState } from "./metrics/metrics.ts";
 import { TileSlots } from "./schedule/tile_slots.ts";
 import { sequencesOf } from "./sequences.ts";
+import { type Encoded, TileEncoder } from "./tile_encoder.ts";
 
 export interface WorkerOptions extends Omit<IntakeOptions, "tiles" | "maxLength" | "vocabSize" | "onChange" | "onEnd"> {
   readonly engine: Engine;
@@ -49,6 +49,7 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #scheduler: Scheduler;
   readonly #tiles: TileSlots;
+  readonly #encoder: TileEncoder;
   readonly #log: Logger;
   /** Which answer of which job a sequence is, until nothing of it is in flight. */
   readonly #placeOf = new Map<Sequence, { readonly job: LiveJob; readonly choice: number }>();
@@ -66,6 +67,12 @@ export class Worker {
     this.#options = options;
     this.#log = options.log;
     this.#tiles = new TileSlots(engine.info.numTileSlots);
+    this.#encoder = new TileEncoder({
+      engine,
+      tiles: this.#tiles,
+      onBegin: () => this.#publish(),
+      onEnd: (encoded) => this.#encoded(encoded),
+    });
     this.#scheduler = new Scheduler({ info: engine.info, tokenBudget, maxSequences });
     this.intake = new Intake({
       ...options,
@@ -92,6 +99,7 @@ export class Worker {
       await this.#wake.promise;
       clearTimeout(check);
     }
+    await this.#encoder.settled();
     await Promise.allSettled(this.#flights.map(({ running }) => running));
   }
 
@@ -114,12 +122,17 @@ export class Worker {
 
   /** Everything a worker does, once; false when there was nothing to do. */
   async step(): Promise<boolean> {
-    const numEncoded = this.#flights.length === 0 ? await this.#encodeTiles() : 0;
+    const hasRoom = this.#flights.length < this.#options.engine.info.stepsInFlight;
+    const hasEncoded = await this.#encoder.encodeSome(
+      hasRoom,
+      this.#scheduler.numSequences > 0,
+      this.#flights[0]?.running,
+    );
     this.#queueReady();
     this.#launch();
     const [flight] = this.#flights;
     this.#publish();
-    if (flight === undefined) return numEncoded > 0;
+    if (flight === undefined) return hasEncoded;
     if (this.#flights.length === 1) this.#scheduler.prepare();
     const result = await this.#land(flight);
     if (result === null) return true;
@@ -154,36 +167,22 @@ export class Worker {
     }
   }
 
-  async #encodeTiles(): Promise<number> {
-    const { engine } = this.#options;
-    const limits = TILES_PER_CALL[engine.info.device];
-    const batch = this.#tiles.takeForEncoding(this.#scheduler.numSequences > 0 ? limits.busy : limits.idle);
-    if (batch === null) return 0;
-    const startedAt = performance.now();
-    try {
-      const encoding = engine.encodeTiles(batch.pixels, batch.slots);
-      this.#publish();
-      await encoding;
-      this.#numFailures = 0;
-      this.#tiles.encoded(batch);
-    } catch (cause) {
-      const lost = new Set(this.#tiles.encodeFailed(batch));
-      this.#engineFailed("encode", cause);
+  #encoded({ batch, startedAt, elapsedMs, failure }: Encoded): void {
+    if (failure === undefined) this.#numFailures = 0;
+    else {
+      this.#engineFailed("encode", failure.cause);
       for (const job of [...this.intake.jobs]) {
-        if (job.tiles.some((hash) => lost.has(hash))) {
-          this.intake.fail(job, new TesseraError("internal_error", { cause }));
-        }
+        if (!job.tiles.some((hash) => failure.lost.has(hash))) continue;
+        this.intake.fail(job, new TesseraError("internal_error", { cause: failure.cause }));
       }
     }
-    const elapsed = performance.now() - startedAt;
-    this.#options.metrics?.encoded(elapsed, batch.hashes.length);
+    this.#options.metrics?.encoded(elapsedMs, batch.hashes.length);
     for (const job of this.intake.jobs) {
       if (!batch.hashes.some((hash) => job.tiles.includes(hash))) continue;
-      job.visionMs += elapsed;
+      job.visionMs += elapsedMs;
       job.at.encoding ??= startedAt;
-      job.at.encoded = startedAt + elapsed;
+      job.at.encoded = startedAt + elapsedMs;
     }
-    return batch.hashes.length;
   }
 
   #queueReady(): void {
@@ -200,13 +199,11 @@ export class Worker {
     }
   }
 
-  /** Gives the engine as many steps as it has use for. Tiles come between two steps, so where some wait it is one. */
+  /** Gives the engine as many steps as it has use for. */
   #launch(): void {
     if (this.#flights.length === 0) this.#start(this.#scheduler.plan());
     const { stepsInFlight } = this.#options.engine.info;
-    if (this.#flights.length === 1 && stepsInFlight > 1 && !this.#tiles.hasReceived) {
-      this.#start(this.#scheduler.planBehind());
-    }
+    if (this.#flights.length === 1 && stepsInFlight > 1) this.#start(this.#scheduler.planBehind());
   }
 
   #start(plan: Plan | null): void {

@@ -88,7 +88,10 @@ export interface EngineInfo {
   /** Of the KV cache, on all devices together. */
   readonly kvCacheBytes: number;
   readonly numTileSlots: number;
-  /** Steps that may be in flight at once. More than 1 where a device runs one while the next is made ready. */
+  /**
+   * Steps that may be in flight at once. More than 1 where a device runs one while the next is made ready; there an
+   * `encodeTiles` may come among them.
+   */
   readonly stepsInFlight: number;
   /** Longest sequence the position encoding was trained for (max_position_embeddings). */
   readonly trainedLength: number;
@@ -185,14 +188,16 @@ export interface StepResult {
 }
 
 /**
- * A loaded model. Calls are serialised by the caller: at most one is in flight, or `stepsInFlight` steps, which run in the
- * order they came. Where one of them fails, what those behind it compute is not to be relied on.
+ * A loaded model. Calls are serialised by the caller: at most one is in flight, or `stepsInFlight` steps and, where these are
+ * several, one `encodeTiles` among them, all of which run in the order they came. Where a step fails, what those behind it
+ * compute is not to be relied on.
  * Arguments are checked before memory is touched; a bad one rejects with an `Error` and changes nothing.
  */
 export interface Engine {
   readonly info: EngineInfo;
   /**
-   * Runs the vision tower and projector on tiles and keeps the embeddings in slots.
+   * Runs the vision tower and projector on tiles and keeps the embeddings in slots. Once it has resolved, steps may be given
+   * that read them; a device with a line of its own may still be at work then.
    * @param pixels [N * tileSize * tileSize * 3] u8 RGB, row-major, not normalised
    * @param slots [N] slot of each tile, each in [0, numTileSlots), no duplicates
    */

@@ -99,11 +99,6 @@ export class TileSlots {
     return true;
   }
 
-  /** Whether tiles wait to be encoded. */
-  get hasReceived(): boolean {
-    return this.#received.length > 0;
-  }
-
   /** The next tiles to encode, first come first served. To be followed by `encoded` or `encodeFailed`. */
   takeForEncoding(maxTiles: number): TileBatch | null {
     if (this.#received.length === 0) return null;

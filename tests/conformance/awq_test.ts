@@ -1,40 +1,24 @@
 /** Owns the proof that an AWQ checkpoint runs as the weights that it stands for, and that others are refused by name. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Dtype, Engine } from "../../gpu-worker/engine/types.ts";
 import { awqDequantised, writeAwqCheckpoint } from "../support/awq_checkpoint.ts";
 import { EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { nativeTest } from "../support/golden_engine.ts";
 import { loadGoldens } from "../support/goldens.ts";
-import { openNative, withNativeEngine } from "../support/native_engine.ts";
+import { withNativeEngine } from "../support/native_engine.ts";
 import { wholeBlocks } from "../support/quantise.ts";
 
 const { config, seed } = wholeBlocks(loadGoldens().find(({ name }) => name === "base")!);
 const GROUP = 64;
 
 /** Runs `use` on an engine of an AWQ checkpoint in a folder of its own. */
-async function withAwq(
+function withAwq(
   dtype: Dtype,
   use: (engine: Engine) => Promise<void>,
   change: { settings?: Record<string, unknown>; drop?: string } = {},
 ): Promise<void> {
-  const modelPath = await mkdtemp(join(tmpdir(), "tessera-awq-"));
-  try {
-    await writeAwqCheckpoint(modelPath, { config, seed, group: GROUP, ...change });
-    const engine = await openNative({
-      modelPath,
-      device: "cpu",
-      dtype,
-      numThreads: 2,
-      kvCacheBytes: 2 ** 24,
-      numTileSlots: 1,
-    });
-    await use(engine).finally(() => engine.close());
-  } finally {
-    await rm(modelPath, { recursive: true });
-  }
+  const write = (folder: string) => writeAwqCheckpoint(folder, { config, seed, group: GROUP, ...change });
+  return withNativeEngine(write, { dtype }, use);
 }
 
 async function logits(engine: Engine): Promise<Float32Array[]> {

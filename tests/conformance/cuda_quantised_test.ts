@@ -1,8 +1,5 @@
 /** Owns the proof that weights in few bits compute on emulated GPUs what they do on the CPU, whatever a GPU can multiply. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Device, Dtype } from "../../gpu-worker/engine/types.ts";
 import { writeAwqCheckpoint } from "../support/awq_checkpoint.ts";
 import { EngineDriver, textPrompt } from "../support/engine_driver.ts";
@@ -10,7 +7,7 @@ import { cosine, relativeError } from "../support/errors.ts";
 import { isOnGpu } from "../support/emulated_gpu.ts";
 import { emulatedTest, keptRows, nativeTest, type NativeVariant, onNative } from "../support/golden_engine.ts";
 import { type Golden, loadGoldens } from "../support/goldens.ts";
-import { openNative, withNativeEngine } from "../support/native_engine.ts";
+import { withNativeEngine } from "../support/native_engine.ts";
 import { describePictures } from "../support/picture_answers.ts";
 import { dequantised, wholeBlocks } from "../support/quantise.ts";
 
@@ -86,18 +83,9 @@ emulatedTest("what is in few bits on the GPU takes the CPU's memory, and the 6B 
 
 emulatedTest("awq: logits of a checkpoint on an emulated GPU point where the CPU's do", async () => {
   const { config, seed } = golden("base");
-  const modelPath = await mkdtemp(join(tmpdir(), "tessera-awq-"));
-  const logits = async (device: Device): Promise<Float32Array[]> => {
-    const options = {
-      modelPath,
-      device,
-      dtype: "bf16",
-      numThreads: 2,
-      kvCacheBytes: 2 ** 24,
-      numTileSlots: 1,
-    } as const;
-    const engine = await openNative(options);
-    try {
+  const write = (folder: string) => writeAwqCheckpoint(folder, { config, seed, group: 64 });
+  const logits = (device: Device) =>
+    withNativeEngine(write, { device, dtype: "bf16" }, async (engine) => {
       const driver = new EngineDriver(engine);
       const rows: Float32Array[] = [];
       for (const length of [1, 7, 40]) {
@@ -106,16 +94,8 @@ emulatedTest("awq: logits of a checkpoint on an emulated GPU point where the CPU
         driver.free(sequence);
       }
       return rows;
-    } finally {
-      await engine.close();
-    }
-  };
-  try {
-    await writeAwqCheckpoint(modelPath, { config, seed, group: 64 });
-    assertNear(await logits("cuda"), await logits("cpu"), MIN_COSINE, "awq");
-  } finally {
-    await rm(modelPath, { recursive: true });
-  }
+    });
+  assertNear(await logits("cuda"), await logits("cpu"), MIN_COSINE, "awq");
 });
 
 emulatedTest(

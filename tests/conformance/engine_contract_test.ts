@@ -214,11 +214,44 @@ for (const target of IMPLEMENTATIONS) {
     for (const each of behind) assert.equal((await each).tokenIds.length, 1);
     const second = new EngineDriver(engine);
     const again = second.step([{ sequence: second.add(textPrompt(PROMPT)), numTokens: PROMPT.length }]);
-    const overlapping = engine.encodeTiles(pixels(engine.info, 1), Int32Array.of(0));
+    const overlapping = engine.tileEmbeddings(Int32Array.of(0));
     const outcomes = await Promise.allSettled([first, again, overlapping]);
     assert.equal(outcomes[0].status, "fulfilled");
     assert.deepEqual(outcomes[1].status === "fulfilled" && outcomes[2].status === "fulfilled", false);
     assert.equal((await driver.step([{ sequence, numTokens: 1 }])).tokenIds.length, 1);
+  });
+
+  contractTest(target, "tiles go in line among steps in flight, where there may be several", async (engine) => {
+    const { tokensPerTile, stepsInFlight } = engine.info;
+    const driver = new EngineDriver(engine);
+    const two = pixels(engine.info, 2);
+    const tileBytes = two.length / 2;
+    await engine.encodeTiles(two.subarray(0, tileBytes), Int32Array.of(0));
+    const rows = [...PROMPT.keys()].map((i) => i >= 1 && i <= tokensPerTile ? i - 1 : -1);
+    const about = () =>
+      driver.batch([{
+        sequence: driver.add({ tokenIds: [...PROMPT], embeddingRows: rows }),
+        numTokens: PROMPT.length,
+      }]);
+    const expected = await engine.step(about());
+
+    await engine.encodeTiles(two.subarray(tileBytes), Int32Array.of(0));
+    const other = await engine.step(about());
+    assert.notDeepEqual([...other.logprobs], [...expected.logprobs]);
+    const before = engine.step(about());
+    const encoding = engine.encodeTiles(two.subarray(0, tileBytes), Int32Array.of(0));
+    if (stepsInFlight === 1) {
+      await assert.rejects(encoding, Error);
+      assert.deepEqual(await before, other);
+      return;
+    }
+    // One at a time, and nothing but steps beside it.
+    await assert.rejects(engine.encodeTiles(two.subarray(tileBytes), Int32Array.of(0)), Error);
+    const behind = engine.step(about());
+    await assert.rejects(engine.tileEmbeddings(Int32Array.of(0)), Error);
+    assert.deepEqual(await before, other);
+    await encoding;
+    assert.deepEqual(await behind, expected);
   });
 
   contractTest(target, "a step goes on from the tokens of the one before, and they are counted", async (engine) => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { findCheckpoint } from "../../gpu-worker/config.ts";
 import type { Device, Dtype, Engine, EngineOptions } from "../../gpu-worker/engine/types.ts";
+import { writeAwqCheckpoint } from "../support/awq_checkpoint.ts";
 import { type ChatConfig, tinyConfig } from "../support/checkpoint_config.ts";
 import { CounterStream } from "../support/counter_random.ts";
 import { type DriverPrompt, EngineDriver, textPrompt } from "../support/engine_driver.ts";
@@ -67,6 +68,8 @@ const WIDE: typeof CONFIGS = [[
   }),
 ]];
 
+type WriteCheckpoint = (folder: string) => Promise<void>;
+
 interface Outcome {
   readonly ids: number[][];
   readonly rows: Float32Array[][];
@@ -74,8 +77,9 @@ interface Outcome {
 }
 
 /** Tiles, prompts in chunks beside others that decode, then decoding together, all greedy. */
-async function run(config: ChatConfig, options: Partial<EngineOptions>): Promise<Outcome> {
-  return await withNativeEngine({ config, seed: 3 }, options, async (engine: Engine) => {
+async function run(model: ChatConfig | WriteCheckpoint, options: Partial<EngineOptions>): Promise<Outcome> {
+  const checkpoint = typeof model === "function" ? model : { config: model, seed: 3 };
+  return await withNativeEngine(checkpoint, options, async (engine: Engine) => {
     assert.equal(engine.info.numDevices, options.tensorParallel ?? 1);
     const random = new CounterStream(5, "pixels");
     const numTiles = 5;
@@ -154,6 +158,58 @@ emulatedTest(
   "a decoder cut over 2, 3 and 4 emulated GPUs has the greedy ids of one",
   () => assertOnDevices("cuda", ["bf16"], [[2, 3, 4], [3]]),
 );
+
+/** Attention and MLP of four groups of columns; two key heads, so that of four devices two have the same one. */
+const PACKED = tinyConfig({
+  decoder: {
+    ...SMALL,
+    hidden_size: 128,
+    intermediate_size: 256,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    head_dim: 32,
+  },
+});
+
+const writeAwq = (config: ChatConfig): WriteCheckpoint => (folder) =>
+  writeAwqCheckpoint(folder, { config, seed: 3, group: 64 });
+
+async function assertAwqOnDevices(device: Device, dtypes: readonly Dtype[]): Promise<void> {
+  for (const dtype of dtypes) {
+    const one = await run(writeAwq(PACKED), { device, dtype });
+    for (const tensorParallel of [2, 4]) {
+      const got = await run(writeAwq(PACKED), { device, dtype, tensorParallel });
+      assertSame(got, one, MAX_SHIFT[dtype]!, `awq, ${dtype}, ${tensorParallel} devices`);
+    }
+  }
+}
+
+nativeTest(
+  "an AWQ checkpoint, cut over 2 and 4 virtual devices, has the greedy ids of one",
+  () => assertAwqOnDevices("cpu", ["bf16", "fp32"]),
+);
+
+emulatedTest(
+  "an AWQ checkpoint, cut over 2 and 4 emulated GPUs, has the greedy ids of one",
+  () => assertAwqOnDevices("cuda", ["bf16"]),
+);
+
+nativeTest("AWQ groups that devices would have to share are refused by name", async () => {
+  const refused = async (decoder: Partial<ChatConfig["llm_config"]>, tensorParallel: number, why: RegExp) => {
+    const config = tinyConfig({ decoder: { ...PACKED.llm_config, ...decoder } });
+    await assert.rejects(withNativeEngine(writeAwq(config), { tensorParallel }, () => Promise.resolve()), why);
+  };
+  await refused(
+    {},
+    8,
+    /tensorParallel is 8, and of the 256 columns of the attention's output projection .* groups of 64/,
+  );
+  await refused(
+    { intermediate_size: 192 },
+    2,
+    /tensorParallel is 2, and of the 192 columns of the MLP's down projection/,
+  );
+});
 
 nativeTest("what does not divide is refused by name, before memory is taken", async () => {
   const refused = async (decoder: Partial<ChatConfig["llm_config"]>, options: Partial<EngineOptions>, why: RegExp) => {

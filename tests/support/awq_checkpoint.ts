@@ -82,11 +82,18 @@ function entries(tensor: Tensor, group: number): Entry[] {
   ];
 }
 
-/** Writes a random checkpoint in the vendor's layout with an AWQ decoder; `settings` go into its quantization_config. */
-export async function writeAwqCheckpoint(
-  folder: string,
-  options: { config: ChatConfig; seed: number; group: number; settings?: Record<string, unknown>; drop?: string },
-): Promise<void> {
+export interface AwqCheckpointOptions {
+  readonly config: ChatConfig;
+  readonly seed: number;
+  readonly group: number;
+  /** Go into its quantization_config. */
+  readonly settings?: Record<string, unknown>;
+  /** Name of a tensor that is left out. */
+  readonly drop?: string;
+}
+
+/** Writes a random checkpoint in the vendor's layout with an AWQ decoder. */
+export async function writeAwqCheckpoint(folder: string, options: AwqCheckpointOptions): Promise<void> {
   const { config, seed, group, settings = {}, drop } = options;
   const all = randomTensors(config, seed).flatMap((tensor) => entries(tensor, group)).filter(({ name }) =>
     name !== drop

@@ -69,6 +69,8 @@ export class FakeEngine implements Engine {
   readonly info: EngineInfo;
   /** Calls that began, by kind. */
   readonly numCalls = { encodeTiles: 0, step: 0, logits: 0, tileEmbeddings: 0 };
+  /** Of them, those that found nothing in flight. */
+  numFromIdle = 0;
   readonly #options: FakeEngineOptions;
   readonly #choose: ChooseToken;
   /** [numKvBlocks * kvBlockSize] hash of the history up to and with the cell; 0 is unwritten. */
@@ -173,8 +175,13 @@ export class FakeEngine implements Engine {
 
   #refuseIfBusy(kind: FakeCall["kind"]): void {
     if (this.#closed) throw new Error("Cannot call the engine: it is closed, expected an open one");
-    const mayFollow = kind === "step" && this.#inFlight.every((call) => call.kind === "step");
-    if (this.#inFlight.length >= (mayFollow ? this.info.stepsInFlight : 1)) {
+    const count = (of: FakeCall["kind"]) => this.#inFlight.filter((call) => call.kind === of).length;
+    const [numSteps, numEncodes] = [count("step"), count("encodeTiles")];
+    const { stepsInFlight } = this.info;
+    const isInLine = (kind === "step" || kind === "encodeTiles") && stepsInFlight > 1 &&
+      numSteps + numEncodes === this.#inFlight.length;
+    const hasRoom = kind === "step" ? numSteps < stepsInFlight : numEncodes === 0;
+    if (isInLine ? !hasRoom : this.#inFlight.length > 0) {
       throw new Error("Cannot call the engine: a call is in flight, expected one at a time");
     }
   }
@@ -182,6 +189,7 @@ export class FakeEngine implements Engine {
   /** Waits for the call before and the latency, then runs `work`, telling it whether the call fails. */
   async #run<T>(kind: FakeCall["kind"], size: number, work: (failure: Error | undefined) => T): Promise<T> {
     const call: FakeCall = { kind, index: this.numCalls[kind]++, size };
+    if (this.#inFlight.length === 0) this.numFromIdle += 1;
     const { latency_ms = 0, fail } = this.#options;
     const before = this.#inFlight.at(-1)?.running;
     const running = (async () => {

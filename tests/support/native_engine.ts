@@ -27,15 +27,16 @@ export async function openNative(options: EngineOptions): Promise<Engine> {
   return await module.openNativeEngine(options, await emulatedAddon());
 }
 
-/** Runs `use` on the native engine of a random checkpoint in a temporary folder; closes and removes both. */
+/** Runs `use` on the native engine of a random or written checkpoint in a temporary folder; closes and removes both. */
 export async function withNativeEngine<T>(
-  checkpoint: RandomCheckpointOptions,
+  checkpoint: RandomCheckpointOptions | ((folder: string) => Promise<void>),
   options: Partial<EngineOptions>,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
   const modelPath = await mkdtemp(join(tmpdir(), "tessera-checkpoint-"));
   try {
-    await writeRandomCheckpoint(modelPath, checkpoint);
+    if (typeof checkpoint === "function") await checkpoint(modelPath);
+    else await writeRandomCheckpoint(modelPath, checkpoint);
     const engine = await openNative({
       modelPath,
       device: "cpu",

@@ -60,6 +60,35 @@ Deno.test("worker: many jobs at once, some with the same picture, each as if alo
     await stage.settle(worker);
   }));
 
+Deno.test("worker: tiles are encoded between steps in line, which never runs empty for them; one that fails costs its job", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const broken = await makeTile(9);
+    const worker = await stage.worker({
+      latency_ms: 2,
+      fail: ({ kind, index }) => kind === "encodeTiles" && index >= 4 ? new Error("as told") : undefined,
+    }, { maxSequences: 8 });
+    const { engine } = worker;
+    const long = await edge.ask("a long one", [], { sampling: { max_tokens: 80 } });
+    await waitUntil(() => long.ids.length > 2, "the first tokens");
+    const { numFromIdle } = engine;
+    for (let i = 0; i < 4; i++) {
+      const tile = await makeTile(i);
+      const job = await edge.ask("and this", [tile], { sampling: { max_tokens: 1 } });
+      await job.done();
+      assert.deepEqual(job.ids, stage.expectedIds(job.job, [tile]));
+    }
+    const failed = await edge.ask("x", [broken]);
+    const end = await failed.ended.promise;
+    assert.equal(end.type === "error" && end.code, "internal_error");
+    assert.ok(long.ids.length < 80, "the long answer ended too early to tell");
+    assert.equal(engine.numCalls.encodeTiles, 5);
+    assert.equal(engine.numFromIdle, numFromIdle);
+    await long.done();
+    assert.deepEqual(long.ids, stage.expectedIds(long.job));
+    await stage.settle(worker);
+  }));
+
 Deno.test("worker: a stop string ends the answer and stays inside", () =>
   Stage.run(async (stage) => {
     const edge = await stage.edge();

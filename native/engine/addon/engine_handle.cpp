@@ -86,10 +86,10 @@ Napi::Value EngineHandle::open(const Napi::CallbackInfo& info) {
 
 void EngineHandle::refuse_if_unavailable(const char* action, Call call) const {
   if (engine_ == nullptr || closing_) refuse(action, "the engine is closed", "an open one");
-  const bool may_follow = call == Call::kStep && num_steps_ == num_calls_;
-  if (num_calls_ >= (may_follow ? engine_->info().steps_in_flight : 1)) {
-    refuse(action, "a call is in flight", "one at a time");
-  }
+  const int most_steps = engine_->info().steps_in_flight;
+  const bool is_in_line = call != Call::kOther && most_steps > 1 && num_steps_ + num_encodes_ == num_calls_;
+  const bool has_room = call == Call::kStep ? num_steps_ < most_steps : num_encodes_ == 0;
+  if (is_in_line ? !has_room : num_calls_ > 0) refuse(action, "a call is in flight", "one at a time");
 }
 
 Napi::Value EngineHandle::info(const Napi::CallbackInfo&) { return info_.Value(); }
@@ -97,6 +97,7 @@ Napi::Value EngineHandle::info(const Napi::CallbackInfo&) { return info_.Value()
 std::function<void()> EngineHandle::begin(Call call) {
   num_calls_++;
   if (call == Call::kStep) num_steps_++;
+  if (call == Call::kTiles) num_encodes_++;
   Ref();
   return [self = self_, call] {
     if (*self != nullptr) (*self)->finished(call);
@@ -106,6 +107,7 @@ std::function<void()> EngineHandle::begin(Call call) {
 void EngineHandle::finished(Call call) {
   num_calls_--;
   if (call == Call::kStep) num_steps_--;
+  if (call == Call::kTiles) num_encodes_--;
   Unref();
   if (closing_ && num_calls_ == 0) release();
 }
@@ -117,16 +119,17 @@ void EngineHandle::release() {
 
 Napi::Value EngineHandle::encode_tiles(const Napi::CallbackInfo& info) {
   return promise_of(info.Env(), [&]() -> Napi::Value {
-    refuse_if_unavailable("encode tiles");
+    refuse_if_unavailable("encode tiles", Call::kTiles);
     auto pixels = read_pixels(info[0]);
     auto slots = read_slots("encode tiles", info[1]);
     return PromiseWorker<Nothing>::run(
         info.Env(),
-        [engine = engine_, pixels = std::move(pixels), slots = std::move(slots)] {
+        [engine = engine_, pixels = std::move(pixels), slots = std::move(slots), place = Line::join(line_)] {
+          place->wait();
           engine->encode_tiles(pixels, slots);
           return Nothing{};
         },
-        [](Napi::Env env, Nothing&) { return env.Undefined(); }, begin());
+        [](Napi::Env env, Nothing&) { return env.Undefined(); }, begin(Call::kTiles));
   });
 }
 

@@ -35,9 +35,9 @@ class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
-  enum class Call { kStep, kOther };
+  enum class Call { kStep, kTiles, kOther };
 
-  /** Steps may be several in flight, where the engine has use for it; any other call is alone. */
+  /** Where the engine has use for several steps in flight, tiles may be encoded among them; any other call is alone. */
   void refuse_if_unavailable(const char* action, Call call = Call::kOther) const;
   /** Marks a call as begun; the function it returns ends it, and does nothing once this object is gone. */
   std::function<void()> begin(Call call = Call::kOther);
@@ -48,6 +48,7 @@ class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
   Napi::ObjectReference info_;
   int num_calls_ = 0;  // in flight
   int num_steps_ = 0;  // of them
+  int num_encodes_ = 0;
   const std::shared_ptr<Line> line_ = std::make_shared<Line>();
   bool closing_ = false;
   std::optional<Napi::Promise::Deferred> closed_;

@@ -33,6 +33,15 @@ void check_ragged(const char* name, std::span<const int32_t> starts, size_t leng
   check_length(name, length, starts[num_sequences]);
 }
 
+/** Memory is taken for so many entries of each sequence. */
+void check_most(const std::string& of, std::span<const int32_t> starts, int most) {
+  for (size_t s = 0; s + 1 < starts.size(); s++) {
+    if (starts[s + 1] - starts[s] <= most) continue;
+    refuse_step(of + " holds " + text(starts[s + 1] - starts[s]) + " of sequence " + text(s),
+                "at most " + text(most) + ", for which the engine was opened");
+  }
+}
+
 void check_optional_lengths(const StepBatch& batch, size_t num_sequences) {
   const auto check = [&](const char* name, size_t length) {
     if (length != 0) check_length(name, length, num_sequences);
@@ -111,6 +120,9 @@ void check_lengths(const EngineInfo& info, const StepBatch& batch) {
   check_limit("tokens", num_tokens, info.max_step_tokens);
   check_limit("sequences", num_sequences, info.max_step_sequences);
   check_optional_lengths(batch, num_sequences);
+  if (info.max_step_sequences == 0) return;
+  check_most("seenIds", batch.seen_starts, std::min(info.vocab_size, info.context_length));
+  check_most("biasIds", batch.bias_starts, std::min(info.vocab_size, kMaxBiases));
 }
 
 bool is_fed(const StepBatch& batch, size_t s) { return !batch.ids_from.empty() && batch.ids_from[s] >= 0; }

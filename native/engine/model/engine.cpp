@@ -198,6 +198,8 @@ class LocalEngine final : public Engine {
     decoder_.reserve({
         .tokens = static_cast<size_t>(options.max_step_tokens),
         .sequences = static_cast<size_t>(options.max_step_sequences),
+        .seen_tokens = static_cast<size_t>(std::min(config_.decoder.vocab_size, config_.decoder.context_length)),
+        .biases = static_cast<size_t>(std::min(config_.decoder.vocab_size, kMaxBiases)),
         .max_blocks = (share.context_length + kKvBlockSize - 1) / kKvBlockSize,
         .num_heads = share.num_heads,
         .head_dim = share.head_dim,
@@ -226,11 +228,7 @@ class LocalEngine final : public Engine {
   static ModelConfig read_checked(const EngineOptions& options) {
     const ModelConfig config = read_config(options.model_path);
     check_layer_devices(options.layer_devices, config.decoder.num_layers);
-    check_tensor_parallel(config.decoder, options.tensor_parallel);
-    if (options.tensor_parallel > 1 && config.awq_group != 0) {
-      refuse("open the engine", "tensorParallel is " + std::to_string(options.tensor_parallel) +
-             " and the checkpoint is quantised already (awq)", "1, or layers split over devices");
-    }
+    check_tensor_parallel(config.decoder, options.tensor_parallel, config.awq_group);
     return config;
   }
 

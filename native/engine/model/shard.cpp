@@ -24,7 +24,7 @@ size_t first_id(const DecoderConfig& config, Shard shard) {
 
 }  // namespace
 
-void check_tensor_parallel(const DecoderConfig& config, int num_devices) {
+void check_tensor_parallel(const DecoderConfig& config, int num_devices, int awq_group) {
   const std::string action = "open the engine";
   const std::string devices = std::to_string(num_devices);
   if (num_devices < 1 || num_devices > kMaxTensorParallel) {
@@ -46,6 +46,16 @@ void check_tensor_parallel(const DecoderConfig& config, int num_devices) {
     refuse(action, "tensorParallel is " + devices + " and the vocabulary has " + std::to_string(config.vocab_size) +
            " tokens", "at most as many devices");
   }
+  if (awq_group == 0 || num_devices == 1) return;
+  // Rows lie side by side in a word of codes and are cut anywhere; columns of one group have a scale and a zero together.
+  const auto check_columns = [&](const char* of, int columns) {
+    if (columns % num_devices == 0 && columns / num_devices % awq_group == 0) return;
+    refuse(action, "tensorParallel is " + devices + ", and of the " + std::to_string(columns) + " columns of the " + of +
+           " a device's share are no whole groups of " + std::to_string(awq_group) + ", which have their scales (awq) together",
+           "a number of devices whose shares are whole groups, or layers split over devices");
+  };
+  check_columns("attention's output projection", config.num_heads * config.head_dim);
+  check_columns("MLP's down projection", config.intermediate_size);
 }
 
 ShardRanges ranges_of(const DecoderConfig& config, Shard shard) {

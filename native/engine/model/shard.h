@@ -33,8 +33,11 @@ struct ShardRanges {
   Range vocabulary;  // rows of embedding and head
 };
 
-/** Refuses by name what does not divide. */
-void check_tensor_parallel(const DecoderConfig& config, int num_devices);
+/**
+ * Refuses by name what does not divide. With `awq_group`, of a checkpoint whose columns share a scale in groups of so many, the
+ * columns of a device must be whole groups too; 0: any.
+ */
+void check_tensor_parallel(const DecoderConfig& config, int num_devices, int awq_group);
 
 ShardRanges ranges_of(const DecoderConfig& config, Shard shard);
 

@@ -117,12 +117,24 @@ class Loader {
       const DiskTensor& codes = checkpoint_.require(layer + "qweight", {cols, rows / 8}, "I32");
       const DiskTensor& zeros = checkpoint_.require(layer + "qzeros", {groups, rows / 8}, "I32");
       const DiskTensor& scales = checkpoint_.require(layer + "scales", {groups, rows}, "F16");
-      tensors.push_back({layer + "qweight", codes.data, DiskType::kF16, static_cast<size_t>(rows),
-                         static_cast<size_t>(cols), zeros.data, scales.data, static_cast<size_t>(awq_group_)});
+      const size_t outputs = rows, group = awq_group_;
+      const Range own_rows = or_all(part.rows, outputs);
+      const Range own_cols = or_all(part.cols, cols);  // whole groups, as `check_tensor_parallel` saw to
+      const auto behind = [](const DiskTensor& tensor, size_t bytes) {
+        return static_cast<const char*>(tensor.data) + bytes;
+      };
+      HostTensor host = {layer + "qweight", behind(codes, own_cols.first * outputs / 2), DiskType::kF16, own_rows.count,
+                         own_cols.count, behind(zeros, own_cols.first / group * outputs / 2),
+                         behind(scales, own_cols.first / group * outputs * 2), group};
+      host.stride = outputs;
+      host.first_row = own_rows.first;
+      tensors.push_back(host);
       read.push_back(&codes);
     }
     auto matrix = load(tensors, join, WeightType::kAwq);
-    for (const DiskTensor* tensor : read) release(*tensor);
+    if (shard_.is_last()) {
+      for (const DiskTensor* tensor : read) release(*tensor);
+    }
     return matrix;
   }
 

@@ -16,15 +16,20 @@ namespace tessera::awq {
 /** Bit at which the code of each output of eight begins. */
 inline constexpr int kShifts[8] = {0, 16, 4, 20, 8, 24, 12, 28};
 
-/** The code of output `row` in line `line` of [lines][rows / 8]. */
+/** Outputs of the whole tensor, of which the part's rows are some. */
+inline size_t outputs(const HostTensor& part) { return part.stride == 0 ? part.rows : part.stride; }
+
+/** The code of the part's row `row` in line `line` of [lines][outputs / 8]. */
 inline uint8_t code_at(const void* data, const HostTensor& part, size_t line, size_t row) {
+  const size_t output = part.first_row + row;
   uint32_t eight;
-  std::memcpy(&eight, static_cast<const char*>(data) + (line * (part.rows / 8) + row / 8) * 4, 4);
-  return eight >> kShifts[row % 8] & 15;
+  std::memcpy(&eight, static_cast<const char*>(data) + (line * (outputs(part) / 8) + output / 8) * 4, 4);
+  return eight >> kShifts[output % 8] & 15;
 }
 
 inline float scale_at(const HostTensor& part, size_t group, size_t row) {
-  return cpu::read_disk(static_cast<const char*>(part.scales), DiskType::kF16, group * part.rows + row);
+  const size_t at = group * outputs(part) + part.first_row + row;
+  return cpu::read_disk(static_cast<const char*>(part.scales), DiskType::kF16, at);
 }
 
 /** Whether every weight of the scale is a number of fp16. */

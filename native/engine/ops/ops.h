@@ -76,12 +76,15 @@ struct HostTensor {
   DiskType type = DiskType::kBf16;
   size_t rows = 0;
   size_t cols = 0;
-  // Of AWQ: `data` holds codes [cols][rows / 8] of 32 bits, zeros [cols / group][rows / 8], scales [cols / group][rows]
-  // of fp16; the group's columns share a zero and a scale.
+  // Of AWQ: `data` holds codes [cols][outputs / 8] of 32 bits, zeros [cols / group][outputs / 8], scales [cols / group]
+  // [outputs] of fp16; the group's columns share a zero and a scale. Rows are the outputs from `first_row` on.
   const void* zeros = nullptr;
   const void* scales = nullptr;
   size_t group_cols = 0;
-  size_t stride = 0;  // elements from row to row where these are some columns of a wider tensor; 0: `cols`
+  // Elements from row to row where these are some columns of a wider tensor; of AWQ the outputs where these are some of
+  // them. 0: `cols`, of AWQ `rows`.
+  size_t stride = 0;
+  size_t first_row = 0;
 
   size_t row_stride() const { return stride == 0 ? cols : stride; }
 };
@@ -142,6 +145,8 @@ class KvCache {
 struct WorkLimits {
   size_t tokens = 0;     // of a step
   size_t sequences = 0;  // of a step
+  size_t seen_tokens = 0;  // of a sequence, that penalties are about
+  size_t biases = 0;       // of a sequence
   int max_blocks = 0;    // of a sequence
   int num_heads = 0;     // of the decoder
   int head_dim = 0;

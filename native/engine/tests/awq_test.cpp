@@ -1,4 +1,5 @@
 /** Owns the proof that AWQ's packed weights are read as they are defined, and multiplied as what they stand for. */
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -94,6 +95,30 @@ TEST(awq_products_are_the_bits_of_the_expanded_weights) {
       ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n});
       ops.linear({x.data(), m, k}, *expanded, {}, {expected.data(), m, n});
       CHECK(same_bits(y, expected));
+    }
+  }
+}
+
+TEST(awq_weights_of_some_rows_or_groups_are_those_of_the_whole) {
+  const GoldenAwq& golden = kGoldensAwq[2];
+  const Packed packed(golden);
+  const size_t n = golden.outputs, k = golden.inputs, group = golden.group;
+  for (const Dtype dtype : {Dtype::kBf16, Dtype::kFp32}) {
+    cpu::CpuOps ops(dtype, 2, *all_kernels()[0]);
+    const std::vector<float> whole = weights_of(ops, *packed.load(ops), 64);
+    // Rows from within a word of codes on, and groups in the middle.
+    struct { size_t row, rows, col, cols; } const slices[] = {{0, n, 2 * group, 3 * group}, {13, 22, 0, k}, {40, 32, 64, 64}};
+    for (const auto& [row, rows, col, cols] : slices) {
+      HostTensor part = packed.tensor;
+      part.data = packed.codes.data() + col * n / 8;
+      part.zeros = packed.zeros.data() + col / group * n / 8;
+      part.scales = packed.scales.data() + col / group * n;
+      part.stride = n, part.first_row = row, part.rows = rows, part.cols = cols;
+      const std::vector<float> own = weights_of(ops, *ops.load_matrix({&part, 1}, Join::kStacked, WeightType::kAwq), 64);
+      for (size_t i = 0; i < rows; i++) {
+        const float* expected = &whole[(row + i) * k + col];
+        CHECK(std::equal(&own[i * cols], &own[(i + 1) * cols], expected));
+      }
     }
   }
 }

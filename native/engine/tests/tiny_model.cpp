@@ -8,8 +8,6 @@ namespace tessera::tests {
 
 namespace {
 
-constexpr int kVocab = 61;
-
 /** Widths of the layers. */
 struct Widths {
   int vision = 16;
@@ -79,12 +77,12 @@ void write_vision(Writer& writer, const Widths& widths) {
   writer.linear("mlp1.3", widths.hidden, widths.hidden);
 }
 
-void write_decoder(Writer& writer, const Widths& widths, int num_layers, int head_dim) {
+void write_decoder(Writer& writer, const Widths& widths, const TinyModel& model) {
   const int hidden = widths.hidden, inner = widths.inner;
-  const int queries = widths.heads * head_dim, keys = widths.key_heads * head_dim;
+  const int queries = widths.heads * model.head_dim, keys = widths.key_heads * model.head_dim;
   const std::string decoder = "language_model.model.";
-  writer.tensor(decoder + "embed_tokens.weight", {kVocab, hidden});
-  for (int i = 0; i < num_layers; i++) {
+  writer.tensor(decoder + "embed_tokens.weight", {model.vocab, hidden});
+  for (int i = 0; i < model.num_layers; i++) {
     const std::string layer = decoder + "layers." + std::to_string(i) + ".";
     writer.norm(layer + "input_layernorm", hidden, false);
     writer.linear(layer + "self_attn.q_proj", queries, hidden);
@@ -97,7 +95,7 @@ void write_decoder(Writer& writer, const Widths& widths, int num_layers, int hea
     writer.linear(layer + "mlp.down_proj", hidden, inner, false);
   }
   writer.norm(decoder + "norm", hidden, false);
-  writer.tensor("language_model.lm_head.weight", {kVocab, hidden});
+  writer.tensor("language_model.lm_head.weight", {model.vocab, hidden});
 }
 
 }  // namespace
@@ -108,8 +106,8 @@ void write_tiny_model(const Folder& folder, const TinyModel& model) {
                R"({"model_type":"internvl_chat","force_image_size":8,"ps_version":"v2","vision_config":{"hidden_size":)" +
                    std::to_string(widths.vision) + R"(,"intermediate_size":)" + std::to_string(2 * widths.vision) +
                    R"(,"num_hidden_layers":1,"num_attention_heads":2,"image_size":8,"patch_size":4,"qkv_bias":true},)"
-                   R"("llm_config":{"model_type":"qwen2","vocab_size":61,"hidden_size":)" +
-                   std::to_string(widths.hidden) + R"(,"intermediate_size":)" + std::to_string(widths.inner) +
+                   R"("llm_config":{"model_type":"qwen2","vocab_size":)" + std::to_string(model.vocab) +
+                   R"(,"hidden_size":)" + std::to_string(widths.hidden) + R"(,"intermediate_size":)" + std::to_string(widths.inner) +
                    R"(,"num_attention_heads":)" + std::to_string(widths.heads) + R"(,"num_key_value_heads":)" +
                    std::to_string(widths.key_heads) + R"(,"rope_theta":10000.0,)"
                    R"("rope_scaling":{"rope_type":"dynamic","factor":2.0},"num_hidden_layers":)" +
@@ -117,7 +115,7 @@ void write_tiny_model(const Folder& folder, const TinyModel& model) {
                    std::to_string(model.trained_length) + R"(,"head_dim":)" + std::to_string(model.head_dim) + "}}");
   Writer writer(model.seed, widths.deviation);
   write_vision(writer, widths);
-  write_decoder(writer, widths, model.num_layers, model.head_dim);
+  write_decoder(writer, widths, model);
   folder.write("model.safetensors", writer.bytes());
 }
 

@@ -9,7 +9,7 @@
 
 namespace tessera::tests {
 
-/** Sizes a test may vary; the rest is fixed: 8 px tiles of 2 x 2 patches, 1 token a tile, 61 ids, 6 heads over 3 key heads. */
+/** Sizes a test may vary; the rest is fixed: 8 px tiles of 2 x 2 patches, 1 token a tile, 6 heads over 3 key heads. */
 struct TinyModel {
   int num_layers = 2;
   int trained_length = 96;
@@ -17,6 +17,7 @@ struct TinyModel {
   uint64_t seed = 1;
   /** Widths in 64s where heads are of 32 values, so that all of it can be held in few bits. */
   bool in_blocks = false;
+  int vocab = 61;
 };
 
 /** Writes config.json and model.safetensors, in the vendor's layout and fp32. */

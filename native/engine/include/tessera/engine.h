@@ -127,6 +127,8 @@ struct StepBatch {
 
 /** Most tokens told with a sampled one. */
 inline constexpr int kMaxTop = 64;
+/** Most biases of a sequence, on a device that takes all memory as it opens (`max_step_sequences`). */
+inline constexpr int kMaxBiases = 2048;
 
 /** [S] each; -1 and 0 where nothing was to be sampled. Log-probabilities are under the unmodified distribution. */
 struct StepResult {
@@ -141,7 +143,7 @@ struct StepResult {
 class StepInFlight {
  public:
   virtual ~StepInFlight() = default;
-  /** Waits for the step's results, once; from any thread, beside a `submit` too. */
+  /** Waits for the step's results, once; from any thread, beside a `submit` or `encode_tiles` too. */
   virtual StepResult take() = 0;
 };
 
@@ -159,11 +161,14 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
-  /** `pixels`: [N * tile_size * tile_size * 3] u8 RGB; `slots`: [N] where the embeddings stay. */
+  /**
+   * `pixels`: [N * tile_size * tile_size * 3] u8 RGB; `slots`: [N] where the embeddings stay. With steps in flight it goes in
+   * line behind them, before those that are submitted next.
+   */
   virtual void encode_tiles(std::span<const uint8_t> pixels, std::span<const int32_t> slots) = 0;
   /**
-   * Puts a step in line behind the one before, up to `kMaxStepsInFlight`; other calls come when none is in flight. On a
-   * device without a line of its own the step has run when this returns. The engine outlives what is returned.
+   * Puts a step in line behind the one before, up to `kMaxStepsInFlight`; calls but `encode_tiles` come when none is in
+   * flight. On a device without a line of its own the step has run when this returns. The engine outlives what is returned.
    */
   virtual std::unique_ptr<StepInFlight> submit(const StepBatch& batch) = 0;
   StepResult step(const StepBatch& batch) { return submit(batch)->take(); }

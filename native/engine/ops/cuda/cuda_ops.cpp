@@ -79,7 +79,7 @@ void CudaOps::reserve(const WorkLimits& limits) {
   const int max_blocks = static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::max(limits.max_blocks, 16))));
   bytes(workspace_, decode_workspace_bytes(count(decode_rows), max_blocks * kPageTokens, limits.num_heads, limits.head_dim));
   inputs_.reserve(rows, std::max(limits.sequences, decode_rows), max_blocks, limits.head_dim);
-  sampler_.reserve(*this, limits.sequences, limits.vocab_size);
+  sampler_.reserve(*this, limits);
   device_.reserve_stages(limits.pixel_bytes);
   quantised_.reserve();
 }

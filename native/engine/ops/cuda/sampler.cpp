@@ -86,15 +86,17 @@ class Sampler::DrawsInLine final : public Draws {
   int max_top_;
 };
 
-void Sampler::reserve(Ops& ops, size_t num_rows, size_t vocab_size) {
+void Sampler::reserve(Ops& ops, const WorkLimits& limits) {
   const auto bytes = [&](Scratch& scratch, size_t count) { scratch.rows(ops, 1, (count + 3) / 4); };
-  const size_t listed = num_rows * kListedTokens;
+  const size_t num_rows = limits.sequences;
+  // One more is seen by the draw that a row goes on from.
+  const size_t listed = num_rows * (limits.seen_tokens + 1 + limits.biases);
   // As `begin` packs them: rows, ids with their counts or biases, where they go on from.
   const size_t parameters = num_rows * (sizeof(SamplingRow) + sizeof(int32_t)) + listed * 2 * sizeof(int32_t) + 6 * 16;
   const size_t results = num_rows * (2 + 2 * tessera::kMaxTop) * sizeof(float);
   bytes(parameters_, parameters);
   bytes(sampled_, results);
-  bytes(workspace_, sampling_workspace_bytes(static_cast<int>(num_rows), static_cast<int>(vocab_size),
+  bytes(workspace_, sampling_workspace_bytes(static_cast<int>(num_rows), static_cast<int>(limits.vocab_size),
                                              static_cast<int>(listed), 0));
   for (Slot& slot : slots_) {
     slot.parameters.reserve(parameters);

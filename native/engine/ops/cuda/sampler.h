@@ -13,8 +13,8 @@ class Sampler {
  public:
   explicit Sampler(Device& device) : device_(device) {}
 
-  /** Takes the memory of draws of so many rows; lists of more tokens than `kListedTokens` a row may still take more. */
-  void reserve(Ops& ops, size_t num_rows, size_t vocab_size);
+  /** Takes all memory of the draws of a step within these limits. */
+  void reserve(Ops& ops, const WorkLimits& limits);
   /** Puts a draw of each row of fp32 logits in line, whose memory is the device's; at most `kMaxStepsInFlight` at once. */
   std::unique_ptr<Draws> begin(Ops& ops, const Rows& logits, std::span<const SamplingParams> params);
   /** Ids of the last draws on the device, by row, once they are made; null before the first. */
@@ -28,9 +28,6 @@ class Sampler {
     std::atomic<bool> is_used = false;
   };
   class DrawsInLine;
-
-  /** Seen and biased tokens of a row that there is room for: prompts of a few tiles and their answers. */
-  static constexpr size_t kListedTokens = 4096;
 
   Slot& free_slot();
 

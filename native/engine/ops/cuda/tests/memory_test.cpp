@@ -55,6 +55,47 @@ TEST(no_memory_is_taken_once_an_engine_is_open) {
   }
 }
 
+TEST(lists_of_penalties_as_long_as_they_can_be_take_no_memory_and_longer_ones_are_refused) {
+  const Folder folder;
+  constexpr int kVocab = 6000, kContext = 5120;
+  write_tiny_model(folder, {.num_layers = 1, .trained_length = kContext / 2, .head_dim = 8, .vocab = kVocab});
+  EngineOptions options = options_of(folder, Device::kCuda);
+  options.max_step_tokens = 8, options.max_step_sequences = 2;
+  const auto engine = Engine::open(options);
+  CHECK_EQUAL(engine->info().context_length, kContext);
+  const cuemu::Counters opened = cuemu::counters();
+  Step step;
+  for (int i = 2; i < 4; i++) step.add(i, {{3, 1, 4, 1}, 4}, 0, 4, -1);
+  std::vector<int32_t> bias_starts, bias_ids;
+  const auto fill = [&](int seen, int biases) {
+    step.seen_starts.clear(), step.seen_ids.clear(), step.seen_counts.clear();
+    bias_starts.clear(), bias_ids.clear();
+    for (int s = 0; s <= 2; s++) {
+      step.seen_starts.push_back(seen * s), bias_starts.push_back(biases * s);
+      for (int i = 0; s < 2 && i < seen; i++) step.seen_ids.push_back(i), step.seen_counts.push_back(1);
+      for (int i = 0; s < 2 && i < biases; i++) bias_ids.push_back(kVocab - 1 - i);
+    }
+  };
+  const auto submit = [&] {
+    StepBatch batch = step.view();
+    const std::vector<float> biases(bias_ids.size(), -1.0f);
+    batch.bias_starts = bias_starts, batch.bias_ids = bias_ids, batch.biases = biases;
+    return engine->submit(batch);
+  };
+  fill(kContext, kMaxBiases);
+  auto first = submit();
+  step.ids_from = {0, 1};  // whose tokens are seen too
+  auto second = submit();
+  CHECK(first->take().token_ids[0] >= 0);
+  CHECK(second->take().token_ids[0] >= 0);
+  step.ids_from = {-1, -1};
+  fill(kContext + 1, 0);
+  CHECK_REFUSES("seenIds holds 5121 of sequence 0", submit());
+  fill(0, kMaxBiases + 1);
+  CHECK_REFUSES("biasIds holds 2049 of sequence 0", submit());
+  CHECK(!took_memory(opened, cuemu::counters()));
+}
+
 TEST(a_step_waits_for_its_draws_alone) {
   const Folder folder;
   write_tiny_model(folder, {.trained_length = 192, .head_dim = 8});
