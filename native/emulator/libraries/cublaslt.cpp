@@ -1,7 +1,8 @@
 /**
  * Checks what the real library checks, and some that it leaves to chance: sizes of attributes, types that go together,
  * shapes, leading dimensions, promised alignment against the pointers given, workspace, and that every array lies whole
- * in memory the device may touch. An algorithm is good for the configuration it was found for alone. Products are summed
+ * in memory the device may touch. An algorithm is good for the configuration it was found for, and for another number of D's
+ * columns once cublasLtMatmulAlgoCheck has said so; each has its own bounds and workspace there. Products are summed
  * in fp32 along k, in an order that depends on k alone, those of int8 in int32. GELU is the tanh approximation, as in the
  * real one. Of int8 and FP8 there is what the documentation of cublasLtMatmul says of them.
  */
@@ -9,6 +10,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "device/access.h"
@@ -66,6 +69,8 @@ int store(T& target, const void* value, size_t bytes) {
 struct cublasLtContext {
   uint64_t magic = kMagic;
   int device = 0;
+  /** Configurations, with the algorithms that were said to be good for them beside those found for them. */
+  std::set<std::pair<uint64_t, uint32_t>> checked;
 };
 struct cublasLtMatmulDescState {
   int compute;
@@ -106,18 +111,26 @@ constexpr uint32_t kGeluFlag = 32;
 struct Recipe {
   uint64_t magic;
   uint64_t configuration;
-  uint64_t workspace_bytes;
+  uint64_t like;  // the configuration without the number of columns
   uint32_t alignments[4];
   uint32_t variant;
+  uint32_t splits;  // sums over blocks, where that is of use
 };
 static_assert(sizeof(Recipe) <= sizeof(cublasLtMatmulAlgo_t));
 
-uint64_t configuration_of(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4]) {
+/** Without `has_columns` the same for every number of columns of D. */
+uint64_t configuration_of(const cublasLtMatmulDescState& operation, const cublasLtMatrixLayoutState* const (&layouts)[4],
+                          bool has_columns = true) {
   uint64_t hash = operation.epilogue * 31 + operation.transposes[0] * 7 + operation.transposes[1] +
                   operation.scale_modes[0] * 1009 + operation.scale_modes[1] * 2003 + operation.compute * 4001;
-  for (const auto* layout : layouts) {
-    for (const uint64_t part : {static_cast<uint64_t>(layout->type), layout->rows, layout->cols,
-                                static_cast<uint64_t>(layout->ld)}) {
+  // D's columns are op(B)'s, and C's.
+  const uint64_t* const columns[] = {nullptr, operation.transposes[1] ? &layouts[1]->rows : &layouts[1]->cols,
+                                     &layouts[2]->cols, &layouts[3]->cols};
+  for (int i = 0; i < 4; i++) {
+    const auto& layout = *layouts[i];
+    const auto size = [&](const uint64_t& value) { return !has_columns && &value == columns[i] ? 0 : value; };
+    for (const uint64_t part : {static_cast<uint64_t>(layout.type), size(layout.rows), size(layout.cols),
+                                static_cast<uint64_t>(layout.ld)}) {
       hash = (hash ^ part) * 0x9E3779B97F4A7C15u + (hash >> 31);
     }
   }
@@ -220,6 +233,9 @@ constexpr uint32_t kUnsupported = 2;  // found, but not to be run
 constexpr uint32_t kForFew = 3;       // the quickest for few
 constexpr uint32_t kNumVariants = 4;
 
+/** Columns that it can be run for. */
+uint64_t most_columns(uint32_t variant) { return variant == kForFew ? 48 : UINT64_MAX; }
+
 uint32_t quickest(const cublasLtMatrixLayoutState& d) { return d.cols <= 8 ? kForFew : kForMany; }
 
 /** Milliseconds that a product is said to take. */
@@ -303,9 +319,8 @@ int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t
   if (wanted < 1) return refuse(kInvalidValue, "no algorithm wanted");
   const cublasLtMatrixLayoutState* const layouts[4] = {a, b, c, d};
   if (const int status = check(*operation, layouts); status != kSuccess) return status;
-  Recipe recipe = {kMagic, configuration_of(*operation, layouts), 0, {}, kPlain};
-  const uint64_t k = operation->transposes[0] ? a->rows : a->cols;
-  if (const uint64_t bytes = wanted_workspace(*d, k); bytes <= preference->workspace_bytes) recipe.workspace_bytes = bytes;
+  Recipe recipe = {kMagic, configuration_of(*operation, layouts), configuration_of(*operation, layouts, false), {}, kPlain, 0};
+  const uint64_t workspace_bytes = wanted_workspace(*d, operation->transposes[0] ? a->rows : a->cols);
   for (int i = 0; i < 4; i++) {
     const uint32_t alignment = preference->alignments[i];
     const size_t element = bytes_of(layouts[i]->type);
@@ -322,13 +337,14 @@ int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t
     recipe.alignments[i] = alignment;
   }
   for (uint32_t variant = 0; variant < kNumVariants && *found < wanted; variant++) {
+    if (d->cols > most_columns(variant)) continue;
     Recipe own = recipe;
     own.variant = variant;
-    if (variant == kForMany) own.workspace_bytes = 0;
+    own.splits = variant != kForMany && workspace_bytes <= preference->workspace_bytes;
     cublasLtMatmulHeuristicResult_t& result = results[(*found)++];
     result = {};
     std::memcpy(result.algo.data, &own, sizeof own);
-    result.workspaceSize = own.workspace_bytes;
+    result.workspaceSize = own.splits != 0 ? workspace_bytes : 0;
     result.state = variant == kUnsupported ? kNotSupported : kSuccess;
   }
   return kSuccess;
@@ -343,10 +359,13 @@ int cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t operat
   Recipe recipe;
   std::memcpy(&recipe, algorithm->data, sizeof recipe);
   *result = {};
-  const bool is_ours = recipe.magic == kMagic && recipe.configuration == configuration_of(*operation, layouts) &&
-                       recipe.variant < kNumVariants && recipe.variant != kUnsupported;
+  const bool is_ours = recipe.magic == kMagic && recipe.like == configuration_of(*operation, layouts, false) &&
+                       recipe.variant < kNumVariants && recipe.variant != kUnsupported &&
+                       d->cols <= most_columns(recipe.variant);
+  if (is_ours) handle->checked.insert({configuration_of(*operation, layouts), recipe.variant});
+  const uint64_t bytes = wanted_workspace(*d, operation->transposes[0] ? a->rows : a->cols);
   result->state = is_ours ? kSuccess : kNotSupported;
-  result->workspaceSize = is_ours ? recipe.workspace_bytes : 0;
+  result->workspaceSize = is_ours && recipe.splits != 0 ? bytes : 0;
   return is_ours ? kSuccess : kNotSupported;
 }
 
@@ -363,17 +382,23 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
   if (alpha == nullptr || beta == nullptr || algorithm == nullptr) return refuse(kInvalidValue, "a null pointer");
   Recipe recipe;
   std::memcpy(&recipe, algorithm->data, sizeof recipe);
-  if (recipe.magic != kMagic || recipe.configuration != configuration_of(*operation, layouts)) {
+  const uint64_t configuration = configuration_of(*operation, layouts);
+  if (recipe.magic != kMagic || recipe.like != configuration_of(*operation, layouts, false)) {
     return refuse(kInvalidValue, "an algorithm of another configuration");
   }
+  if (recipe.configuration != configuration && !handle->checked.contains({configuration, recipe.variant})) {
+    return refuse(kInvalidValue, "an algorithm of another shape, for which nobody asked whether it is good");
+  }
   if (recipe.variant == kUnsupported) return refuse(kNotSupported, "an algorithm that was told not to be supported");
-  if (workspace_bytes < recipe.workspace_bytes) return refuse(kInvalidValue, "less workspace than the algorithm needs");
+  const uint64_t k = operation->transposes[0] ? a_layout->rows : a_layout->cols;
+  const uint64_t needed_bytes = recipe.splits != 0 ? wanted_workspace(*d_layout, k) : 0;
+  if (workspace_bytes < needed_bytes) return refuse(kInvalidValue, "less workspace than the algorithm needs");
   const int device = handle->device;
   const auto is_there = [&](const void* at, size_t bytes) {
     const int where = runtime.memory.device_of(at, bytes);
     return where >= 0 && runtime.memory.has_peer(device, where);
   };
-  if (recipe.workspace_bytes > 0 &&
+  if (needed_bytes > 0 &&
       (reinterpret_cast<uintptr_t>(workspace) % 16 != 0 || !is_there(workspace, workspace_bytes))) {
     return refuse(kInvalidValue, "a workspace that is not aligned, or not in device memory");
   }
@@ -430,7 +455,7 @@ int cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cons
     std::memcpy(&product.alpha, alpha, sizeof(float));
     std::memcpy(&product.beta, beta, sizeof(float));
   }
-  const size_t scribbled = recipe.workspace_bytes;
+  const size_t scribbled = needed_bytes;
   const double ms = time_of(recipe.variant, *d_layout, product.k);
   const bool is_slow = recipe.variant != quickest(*d_layout);
   const cudaError_t error = runtime.enqueue(stream, {[=] {

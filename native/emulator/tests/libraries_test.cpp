@@ -26,6 +26,9 @@ struct Call {
   uint64_t workspace_limit = 1 << 20;
   size_t workspace_bytes = 1 << 20;
   bool has_bias = true, is_other_operation = false;
+  uint64_t run_n = 0;           // columns that it is run for; 0: those it was found for
+  bool is_checked = false;      // for these
+  int variant = 0;              // which of the algorithms found
   void* a = nullptr;
   void* b = nullptr;
   void* d = nullptr;
@@ -71,11 +74,23 @@ int run(Arrays& arrays, const std::function<void(Call&)>& first, const std::func
   cublasLtMatmulPreferenceCreate(&preference);
   cublasLtMatmulPreferenceSetAttribute(preference, 1, &call.workspace_limit, sizeof call.workspace_limit);
   for (int i = 5; i <= 8; i++) cublasLtMatmulPreferenceSetAttribute(preference, i, &call.alignment, sizeof call.alignment);
-  cublasLtMatmulHeuristicResult_t result;
+  cublasLtMatmulHeuristicResult_t results[4] = {};
   int found = 0;
-  int status = cublasLtMatmulAlgoGetHeuristic(handle, operation, a, b, c, d, preference, 1, &result, &found);
+  int status = cublasLtMatmulAlgoGetHeuristic(handle, operation, a, b, c, d, preference, 4, results, &found);
+  const auto& result = results[call.variant];
   if (status == 0) {
     second(call);
+    if (call.run_n != 0) {
+      for (const auto layout : {b, c, d}) cublasLtMatrixLayoutDestroy(layout);
+      cublasLtMatrixLayoutCreate(&b, CUDA_R_16BF, call.k, call.run_n, call.b_ld);
+      cublasLtMatrixLayoutCreate(&c, call.c_type, call.m, call.run_n, call.d_ld);
+      cublasLtMatrixLayoutCreate(&d, call.d_type, call.m, call.run_n, call.d_ld);
+    }
+    cublasLtMatmulHeuristicResult_t checked;
+    if (call.is_checked) {
+      const int answer = cublasLtMatmulAlgoCheck(handle, operation, a, b, c, d, &result.algo, &checked);
+      if (answer == 0) call.workspace_bytes = checked.workspaceSize;
+    }
     const uint32_t none = 1;
     if (call.is_other_operation) cublasLtMatmulDescSetAttribute(operation, 7, &none, sizeof none);
     const float alpha = 1, beta = 0;
@@ -128,6 +143,29 @@ TEST(what_the_library_has_no_algorithm_for) {
   CHECK_EQUAL(status([](Call& call) { call.n = 0; }), kInvalidValue);
   CHECK_EQUAL(status([](Call& call) { call.alignment = 3; }), kInvalidValue);
   CHECK_EQUAL(status([](Call& call) { call.a_ld = 41; }), kInvalidValue);  // lines of 82 bytes are not 16-aligned
+}
+
+TEST(an_algorithm_for_another_number_of_columns_must_be_asked_about) {
+  Arrays arrays;
+  void* const b = on_device(64 * 40 * 2);
+  void* const d = on_device(64 * 24 * 4);
+  const auto status = [&](int variant, uint64_t found_n, uint64_t run_n, bool is_checked, uint64_t k = 40) {
+    const auto plan = [=](Call& call) {
+      call.n = found_n, call.variant = variant, call.k = call.a_ld = call.b_ld = k;
+      if (k == 40) call.b = b, call.d = d;
+    };
+    return run(arrays, plan, [=](Call& call) { call.run_n = run_n, call.is_checked = is_checked; });
+  };
+  CHECK_EQUAL(status(0, 5, 3, false), kInvalidValue);
+  CHECK_EQUAL(status(0, 5, 3, true), 0);
+  CHECK_EQUAL(status(0, 3, 5, true, 640), 0);  // with the workspace that the check names
+  // The last is for few columns alone, and is not found for more.
+  CHECK_EQUAL(status(3, 5, 48, true), 0);
+  CHECK_EQUAL(status(3, 5, 49, true), kInvalidValue);
+  CHECK_EQUAL(status(1, 5, 49, true), 0);
+  CHECK_EQUAL(status(3, 49, 5, true), kInvalidValue);
+  cudaFree(b);
+  cudaFree(d);
 }
 
 TEST(what_a_run_must_keep_of_what_was_planned) {

@@ -46,8 +46,13 @@ void rehearse_steps(const EngineInfo& info, Decoder& decoder, Ops& ops, const fl
     rows = ops.decode_rows(count);
     run_step(info, count, 1, decoder, ops, tiles);
   }
-  const int longest = std::min(info.num_kv_blocks * info.kv_block_size, info.context_length);
-  run_step(info, 1, std::min(info.max_step_tokens, longest), decoder, ops, tiles);
+  const int longest = std::min({info.num_kv_blocks * info.kv_block_size, info.context_length, info.max_step_tokens});
+  // 2, 3, 4, 6, 8, 12 and so on: prompts come in any length, and one between two of these is at most half as long again.
+  for (int length = 2; length < longest; length *= 2) {
+    run_step(info, 1, length, decoder, ops, tiles);
+    if (length / 2 * 3 < longest) run_step(info, 1, length / 2 * 3, decoder, ops, tiles);
+  }
+  run_step(info, 1, longest, decoder, ops, tiles);
 }
 
 }  // namespace tessera

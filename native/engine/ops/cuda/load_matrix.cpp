@@ -1,7 +1,4 @@
 /** Owns the way of weights from a mapped checkpoint to the device: through pinned memory, converted to bf16 on the way. */
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -10,25 +7,13 @@
 #include "ops/cuda/cuda_error.h"
 #include "ops/cuda/cuda_ops.h"
 #include "ops/cuda/device_matrix.h"
+#include "ops/cuda/read_ahead.h"
 
 namespace tessera::cuda {
 
 namespace {
 
 constexpr size_t kBf16Bytes = 2;
-
-/** Asks the disk for values that are read next, so that they come while this piece is converted and copied. */
-void read_ahead(const HostTensor& part, size_t first, size_t count) {
-  const size_t end = std::min(part.rows * part.cols, first + count);
-  if (first >= end) return;
-  const size_t width = part.type == DiskType::kF32 ? 4 : 2;
-  const auto address = [&](size_t value) {
-    const size_t place = value / part.cols * part.row_stride() + value % part.cols;
-    return reinterpret_cast<uintptr_t>(part.data) + place * width;
-  };
-  const uintptr_t begin = address(first) / static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PAGESIZE);
-  (void)madvise(reinterpret_cast<void*>(begin), address(end - 1) + width - begin, MADV_WILLNEED);
-}
 
 /** `count` values of the tensor from element `first` on, which lie side by side. */
 void read_run(const HostTensor& part, size_t first, size_t count, char* target) {

@@ -8,6 +8,7 @@
 #include "ops/awq.h"
 #include "ops/cpu/convert.h"
 #include "ops/cpu/joined.h"
+#include "ops/cuda/read_ahead.h"
 #include "ops/quantise.h"
 #include "runtime/thread_pool.h"
 #include "tessera/error.h"
@@ -20,6 +21,9 @@ namespace {
 constexpr float kLargestFp8 = 448;
 /** Rows of weights and their columns, for the library's products of bytes. */
 constexpr size_t kByteStep = 16;
+
+/** Values that a thread asks the disk for while it is at as many before them. */
+constexpr size_t kAhead = size_t{2} << 20;
 
 /** Weights below which threads would cost more than they save. */
 constexpr size_t kWorthThreads = size_t{1} << 20;
@@ -38,9 +42,11 @@ class Source {
   /** work(row of all, where it is from, its finite values) for each row, on all threads. */
   template <class Work>
   void each_row(const char* type_name, const Work& work) {
+    const size_t rows_ahead = std::max<size_t>(1, kAhead / cols());
     pool_.parallel_for(rows(), [&](size_t row, int) {
       std::vector<float> values(cols());
       const cpu::SourceRow from = rows_.at(row);
+      if (from.row % rows_ahead == 0) read_ahead(*from.part, (from.row + rows_ahead) * cols(), rows_ahead * cols());
       cpu::to_floats(from.data(), from.part->type, 0, cols(), values.data());
       if (std::isinf(cpu::largest_magnitude(values.data(), cols()))) {
         faults_.add(from.index);
@@ -102,6 +108,7 @@ HostWeights from_awq(std::span<const HostTensor> parts) {
                      .zeros = std::vector<uint8_t>(source.rows() * num_groups),
                      .group_cols = group_cols};
   cpu::Faults faults(parts);
+  for (const HostTensor& part : parts) read_ahead_awq(part);  // a row has something of every line
   size_t first = 0;  // row of all
   for (size_t index = 0; index < parts.size(); first += parts[index++].rows) {
     const HostTensor& part = parts[index];

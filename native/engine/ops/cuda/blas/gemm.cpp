@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 
 #include "ops/cuda/cuda_error.h"
@@ -53,6 +54,12 @@ std::string Gemm::Key::text() const {
   }
   return out + (y_type == Element::kF32 ? " fp32" : " bf16") + (adds ? " adds" : "") + (has_bias ? " bias" : "") +
          (scales_rows ? " scaled rows" : "");
+}
+
+Gemm::Key Gemm::Key::of_any_rows() const {
+  Key out = *this;
+  out.m = 0;
+  return out;
 }
 
 Gemm::Gemm(const Device& device) : device_(device), lt_(lt::library()) {
@@ -147,17 +154,41 @@ std::vector<lt::Candidate> Gemm::find(const Plan& plan, const Key& key, int most
 }
 
 lt::Candidate Gemm::choose(const Plan& plan, const Product& product, const Key& key) {
-  if (!is_tuning_) return find(plan, key, 1)[0];
+  if (is_tuning_) {
+    const lt::Candidate candidate = tuned(plan, product, key);
+    tuned_[key.of_any_rows()][key.m] = candidate.algorithm;
+    return candidate;
+  }
+  const std::optional<lt::Candidate> candidate = of_like(plan, key);
+  return candidate ? *candidate : find(plan, key, 1)[0];
+}
+
+std::optional<lt::Candidate> Gemm::of_like(const Plan& plan, const Key& key) const {
+  const auto found = tuned_.find(key.of_any_rows());
+  if (found == tuned_.end()) return {};
+  const auto& by_rows = found->second;
+  const auto more = by_rows.lower_bound(key.m);
+  std::optional<lt::Candidate> candidate;
+  if (more != by_rows.end()) candidate = check(plan, more->second);
+  if (!candidate && more != by_rows.begin()) candidate = check(plan, std::prev(more)->second);
+  return candidate;
+}
+
+std::optional<lt::Candidate> Gemm::check(const Plan& plan, const lt::Algorithm& algorithm) const {
+  lt::Candidate candidate = {.algorithm = algorithm, .workspace_bytes = 0, .status = lt::kSuccess, .waves = 0, .reserved = {}};
+  const int status = lt_.check(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, &algorithm, &candidate);
+  candidate.algorithm = algorithm;
+  if (status != lt::kSuccess || candidate.status != lt::kSuccess || candidate.workspace_bytes > kWorkspaceBytes) return {};
+  return candidate;
+}
+
+lt::Candidate Gemm::tuned(const Plan& plan, const Product& product, const Key& key) {
   const std::string name = key.text();
   if (const lt::Algorithm* kept = algorithms_.find(name); kept != nullptr) {
     // The library says itself whether it is still one of its own for this.
-    lt::Candidate candidate = {.algorithm = *kept, .workspace_bytes = 0, .status = lt::kSuccess, .waves = 0, .reserved = {}};
-    const int status =
-        lt_.check(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, &candidate.algorithm, &candidate);
-    candidate.algorithm = *kept;
-    if (status == lt::kSuccess && candidate.status == lt::kSuccess && candidate.workspace_bytes <= kWorkspaceBytes) {
+    if (const std::optional<lt::Candidate> candidate = check(plan, *kept); candidate) {
       num_kept_++;
-      return candidate;
+      return *candidate;
     }
   }
   const std::vector<lt::Candidate> candidates = find(plan, key, kTried);

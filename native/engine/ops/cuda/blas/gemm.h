@@ -1,8 +1,13 @@
-/** Owns matrix products by cuBLASLt: one algorithm a shape, chosen once; bias and residual fused into the product. */
+/**
+ * Owns matrix products by cuBLASLt: one algorithm a shape, chosen once; bias and residual fused into the product. Only `tune`
+ * measures. Of other numbers of rows than it saw, the algorithm of the nearest is taken where the library says it is good there.
+ */
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -47,7 +52,10 @@ class Gemm {
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  /** Puts the product on the device's stream. A shape that was not tuned takes the library's first choice. */
+  /**
+   * Puts the product on the device's stream. A shape that was not tuned takes the algorithm of the same product of more rows,
+   * the next that were, or of fewer; where there is none, or the library does not take it, the library's first choice.
+   */
   void run(const Product& product);
   /**
    * Runs `work`, in which each shape that is new takes the quickest of some algorithms, measured, or the one kept in
@@ -72,6 +80,8 @@ class Gemm {
     bool operator==(const Key&) const = default;
     /** All of it, for people and for the file. */
     std::string text() const;
+    /** What products have in common that differ in rows alone. */
+    Key of_any_rows() const;
   };
   struct KeyHash {
     size_t operator()(const Key& key) const;
@@ -79,6 +89,12 @@ class Gemm {
 
   Plan make(const Product& product, const Key& key);
   lt::Candidate choose(const Plan& plan, const Product& product, const Key& key);
+  /** The quickest of some, or the one kept; remembered for its like. */
+  lt::Candidate tuned(const Plan& plan, const Product& product, const Key& key);
+  /** What was tuned for the next larger number of rows, or the next smaller. */
+  std::optional<lt::Candidate> of_like(const Plan& plan, const Key& key) const;
+  /** The algorithm for a plan, which may not be the one it was found for; nothing where the library does not take it. */
+  std::optional<lt::Candidate> check(const Plan& plan, const lt::Algorithm& algorithm) const;
   std::vector<lt::Candidate> find(const Plan& plan, const Key& key, int most) const;
   /** Milliseconds of a run; infinity where the algorithm does not run. */
   float measure(const Plan& plan, const Product& product, const lt::Candidate& candidate) const;
@@ -99,6 +115,7 @@ class Gemm {
   lt::Handle handle_ = nullptr;
   Buffer workspace_;
   std::unordered_map<Key, Plan, KeyHash> plans_;
+  std::unordered_map<Key, std::map<uint64_t, lt::Algorithm>, KeyHash> tuned_;  // by rows; `m` of the keys is 0
   Algorithms algorithms_;
   bool is_tuning_ = false;
   int num_kept_ = 0;  // of this tuning: found in the file

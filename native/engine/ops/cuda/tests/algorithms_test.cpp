@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "ops/cuda/blas/algorithms.h"
+#include "ops/cuda/blas/gemm.h"
 #include "ops/cuda/tests/steps.h"
 #include "runtime/counters.h"
 #include "tests/check.h"
@@ -54,13 +55,15 @@ EngineOptions tuned_options(const Folder& model, const std::string& folder) {
   return options;
 }
 
-/** Products of four sequences that decode, and how many of them took longer than need be. */
-std::pair<uint64_t, uint64_t> count_products(Engine& engine) {
+/** Products of four sequences with so many new tokens each, and how many of them took longer than need be. */
+std::pair<uint64_t, uint64_t> count_products(Engine& engine, int tokens_each = 1) {
   Step step;
-  for (int i = 0; i < 4; i++) step.add(i, {{7, 3}, 1}, 0, 1, -1);
+  Sequence sequence = {std::vector<int32_t>(static_cast<size_t>(tokens_each) + 1, 3), 1};
+  for (int i = 0; i < 4; i++) step.add(i, sequence, 0, tokens_each, -1);
   const cuemu::Counters before = cuemu::counters();
   (void)engine.step(step.view());
   const cuemu::Counters after = cuemu::counters();
+  CHECK(after.waits - before.waits <= 1);  // nothing is measured on the way: that waits for each
   return {after.products - before.products, after.slow_products - before.slow_products};
 }
 
@@ -127,13 +130,10 @@ TEST(products_take_the_quickest_algorithm_and_are_measured_once) {
   options = tuned_options(model, cache.path);
   const auto measured = Engine::open(options);
   CHECK(measured->info().algorithms.find("0 kept, ") == 0 && measured->info().algorithms != "0 kept, 0 measured");
-  CHECK_EQUAL(count_products(*measured).second, uint64_t{0});
+  // Prompts of 4, 28, 36 and 92 tokens: of lengths that were rehearsed, and between them.
+  for (const int tokens_each : {1, 7, 9, 23}) CHECK_EQUAL(count_products(*measured, tokens_each).second, uint64_t{0});
   // All compute the same here, so what is fed and drawn stays as it was.
   CHECK(generate(*measured, 2) == expected);
-
-  const auto kept = Engine::open(options);
-  CHECK(kept->info().algorithms.find(", 0 measured") != std::string::npos);
-  CHECK_EQUAL(count_products(*kept).second, uint64_t{0});
 
   // One that the library no longer takes is measured again, and replaced.
   const fs::path path = files_in(cache.path)[0];
@@ -144,5 +144,34 @@ TEST(products_take_the_quickest_algorithm_and_are_measured_once) {
   broken.keep(text.substr(line, text.find('\t', line) - line), kSome);
   broken.save();
   CHECK(Engine::open(options)->info().algorithms.find(", 1 measured") != std::string::npos);
-  CHECK(Engine::open(options)->info().algorithms.find(", 0 measured") != std::string::npos);
+  const auto kept = Engine::open(options);
+  CHECK(kept->info().algorithms.find(", 0 measured") != std::string::npos);
+  for (const int tokens_each : {1, 7}) CHECK_EQUAL(count_products(*kept, tokens_each).second, uint64_t{0});
+}
+
+TEST(an_algorithm_that_is_not_good_for_other_rows_is_not_taken_there) {
+  const Folder cache;
+  cuda::Device device(0);
+  cuda::Gemm gemm(device);
+  const Buffer x = device.allocate(128 * 64 * 2), w = device.allocate(64 * 64 * 2), y = device.allocate(128 * 64 * 4);
+  const auto run = [&](size_t rows) {
+    const cuemu::Counters before = cuemu::counters();
+    gemm.run({.m = rows, .n = 64, .k = 64, .x = x.memory.get(), .x_stride = 64, .w = w.memory.get(),
+              .y = y.memory.get(), .y_stride = 64, .y_type = Element::kF32});
+    device.synchronise();
+    const cuemu::Counters after = cuemu::counters();
+    return std::pair{after.products - before.products, after.slow_products - before.slow_products};
+  };
+  const auto quick = std::pair<uint64_t, uint64_t>{1, 0}, slow = std::pair<uint64_t, uint64_t>{1, 1};
+  CHECK(run(7) == slow);
+  // One for few rows, which the library does not take for many.
+  gemm.tune(cache.path, [&] { (void)run(8); });
+  CHECK(run(8) == quick);
+  CHECK(run(5) == quick);
+  CHECK(run(100) == slow);
+  gemm.tune(cache.path, [&] { (void)run(96); });
+  CHECK(run(101) == quick);
+  CHECK(run(12) == quick);
+  // Plans that are there stay.
+  CHECK(run(100) == slow);
 }
