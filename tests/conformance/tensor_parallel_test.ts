@@ -159,12 +159,12 @@ emulatedTest(
   () => assertOnDevices("cuda", ["bf16"], [[2, 3, 4], [3]]),
 );
 
-/** Attention and MLP of four groups of columns; two key heads, so that of four devices two have the same one. */
+/** Attention of four groups of columns, an MLP of five; two key heads, so that of four devices two have the same one. */
 const PACKED = tinyConfig({
   decoder: {
     ...SMALL,
     hidden_size: 128,
-    intermediate_size: 256,
+    intermediate_size: 320,
     num_attention_heads: 8,
     num_key_value_heads: 2,
     head_dim: 32,
@@ -199,16 +199,8 @@ nativeTest("AWQ groups that devices would have to share are refused by name", as
     const config = tinyConfig({ decoder: { ...PACKED.llm_config, ...decoder } });
     await assert.rejects(withNativeEngine(writeAwq(config), { tensorParallel }, () => Promise.resolve()), why);
   };
-  await refused(
-    {},
-    8,
-    /tensorParallel is 8, and of the 256 columns of the attention's output projection .* groups of 64/,
-  );
-  await refused(
-    { intermediate_size: 192 },
-    2,
-    /tensorParallel is 2, and of the 192 columns of the MLP's down projection/,
-  );
+  await refused({}, 8, /tensorParallel is 8, and the heads of a device have 32 columns .* no whole groups of 64/);
+  await refused({ intermediate_size: 192 }, 4, /tensorParallel is 4 and the MLP's 192 columns are fewer groups of 64/);
 });
 
 nativeTest("what does not divide is refused by name, before memory is taken", async () => {

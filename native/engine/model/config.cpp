@@ -180,7 +180,7 @@ ModelConfig read_original(const Section& root) {
   const Section vision = root.section({"vision_config"});
   config.vision = read_vision(vision);
   config.decoder = read_decoder(root.section({"llm_config"}));
-  config.awq_group = read_awq_group(root, root.section({"llm_config"}));
+  config.decoder.awq_group = read_awq_group(root, root.section({"llm_config"}));
   config.vision.num_layers = selected_layers(root, "select_layer", config.vision.num_layers);
   const int image_size = config.vision.trained_grid * config.vision.patch_size;
   config.tile_size = root.integer({"force_image_size"}, 1, 1 << 16, image_size);
@@ -203,7 +203,7 @@ ModelConfig read_transformers(const Section& root) {
   vision.only("use_absolute_position_embeddings", true);
   vision.only("use_mean_pooling", true);  // without it the tower ends in a norm
   config.decoder = read_decoder(root.section({"text_config"}));
-  config.awq_group = read_awq_group(root, root.section({"text_config"}));
+  config.decoder.awq_group = read_awq_group(root, root.section({"text_config"}));
   const Json* layers = root.find({"vision_feature_layer"});
   if (layers != nullptr && layers->is_array()) root.reject("vision_feature_layer", "a list", "one number");
   config.vision.num_layers = selected_layers(root, "vision_feature_layer", config.vision.num_layers);

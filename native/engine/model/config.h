@@ -36,6 +36,7 @@ struct DecoderConfig {
   float norm_eps = 0;
   double rope_theta = 0;
   double rope_factor = 1;   // of dynamic NTK scaling beyond trained_length; 1 is none
+  int awq_group = 0;        // columns that share a scale where the layers are AWQ on disk, else 0
   std::optional<bool> tied_head;  // unset: tied where the checkpoint has no head
 };
 
@@ -49,7 +50,6 @@ struct ModelConfig {
   int tile_size = 0;        // pixels
   int shuffle_factor = 0;   // 1 / downsample_ratio
   bool shuffle_transposed = false;  // ps_version v1
-  int awq_group = 0;        // columns that share a scale where the decoder's layers are AWQ on disk, else 0
 
   int grid() const { return tile_size / vision.patch_size; }
   int tokens_per_tile() const { return grid() / shuffle_factor * (grid() / shuffle_factor); }

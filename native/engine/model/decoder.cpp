@@ -16,14 +16,15 @@ Decoder::Decoder(const DecoderConfig& config, std::span<const DecoderWeights> we
     const Range ids = ranges_of(config, {i, num_shards}).vocabulary;
     vocabulary_.emplace_back(new Vocabulary{placement.device(i), weights[i], ids, {}, {}, {}, {}});
   }
-  const DecoderConfig share = share_of(config, num_shards);
   const size_t num_layers = weights[0].layers.size();
   for (size_t first = 0, last; first < num_layers; first = last) {
     for (last = first + 1; last < num_layers && &placement.of_layer(last, 0) == &placement.of_layer(first, 0);) last++;
     std::vector<std::unique_ptr<DecoderShard>> shards;
     for (int i = 0; i < num_shards; i++) {
       const auto layers = std::span(weights[i].layers).subspan(first, last - first);
-      shards.push_back(std::make_unique<DecoderShard>(share, Shard{i, num_shards}, layers, placement.of_layer(first, i)));
+      const Shard shard = {i, num_shards};
+      shards.push_back(
+          std::make_unique<DecoderShard>(share_of(config, shard), shard, layers, placement.of_layer(first, i)));
     }
     stages_.push_back(std::make_unique<DecoderStage>(std::move(shards), group_));
   }

@@ -193,7 +193,9 @@ class LocalEngine final : public Engine {
   /** Takes the memory of the largest step and of the most tiles at once, so that none is taken later. */
   void reserve(const EngineOptions& options) {
     const size_t patches = static_cast<size_t>(config_.grid()) * config_.grid();
-    const DecoderConfig share = share_of(config_.decoder, placement_.num_shards());
+    const int num_shards = placement_.num_shards();
+    // The last has no fewer columns of the MLP than the others.
+    const DecoderConfig share = share_of(config_.decoder, {num_shards - 1, num_shards});
     towers_.reserve();
     decoder_.reserve({
         .tokens = static_cast<size_t>(options.max_step_tokens),
@@ -228,13 +230,13 @@ class LocalEngine final : public Engine {
   static ModelConfig read_checked(const EngineOptions& options) {
     const ModelConfig config = read_config(options.model_path);
     check_layer_devices(options.layer_devices, config.decoder.num_layers);
-    check_tensor_parallel(config.decoder, options.tensor_parallel, config.awq_group);
+    check_tensor_parallel(config.decoder, options.tensor_parallel);
     return config;
   }
 
   static WeightPlan checked_plan(const ModelConfig& config, const EngineOptions& options, const Ops& ops) {
     ops.check_heads(config.vision.hidden_size / config.vision.num_heads, 1);
-    const DecoderConfig share = share_of(config.decoder, options.tensor_parallel);
+    const DecoderConfig share = share_of(config.decoder, {0, options.tensor_parallel});
     ops.check_heads(share.head_dim, share.num_heads / share.num_kv_heads);
     return plan_weights(config, options.dtype, options.int8_head);
   }

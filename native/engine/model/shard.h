@@ -2,6 +2,8 @@
  * Owns how the decoder is cut over devices that compute each layer together (tensor parallel, as Megatron-LM has it):
  * heads and MLP columns side by side, the vocabulary for embedding and head. As in vLLM, query heads and MLP columns must
  * divide; key heads must too, or else the devices be a multiple of them, in which case neighbours hold the same key head.
+ * Columns of AWQ checkpoints have their scales in groups, which are not cut: of the MLP a device has some groups, one more or less
+ * than another where they do not divide.
  */
 #pragma once
 
@@ -33,15 +35,12 @@ struct ShardRanges {
   Range vocabulary;  // rows of embedding and head
 };
 
-/**
- * Refuses by name what does not divide. With `awq_group`, of a checkpoint whose columns share a scale in groups of so many, the
- * columns of a device must be whole groups too; 0: any.
- */
-void check_tensor_parallel(const DecoderConfig& config, int num_devices, int awq_group);
+/** Refuses by name what does not divide. */
+void check_tensor_parallel(const DecoderConfig& config, int num_devices);
 
 ShardRanges ranges_of(const DecoderConfig& config, Shard shard);
 
 /** The decoder as one device sees it: its heads and its part of the MLP, the rest as it is. */
-DecoderConfig share_of(const DecoderConfig& config, int num_devices);
+DecoderConfig share_of(const DecoderConfig& config, Shard shard);
 
 }  // namespace tessera

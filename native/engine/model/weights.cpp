@@ -370,7 +370,7 @@ void cubic_weights(double offset, double out[4]) {
 }
 
 WeightPlan plan_layers(const ModelConfig& config, Dtype dtype) {
-  if (config.awq_group != 0) {
+  if (config.decoder.awq_group != 0) {
     if (is_quantised(dtype)) {
       refuse("open the engine", "the checkpoint is quantised already (awq)", "dtype bf16, fp16 or fp32");
     }
@@ -395,7 +395,7 @@ WeightPlan plan_layers(const ModelConfig& config, Dtype dtype) {
 
 ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoint, const Placement& placement,
                           const WeightPlan& plan, const EngineOptions& options) {
-  Loader check(checkpoint, nullptr, config.awq_group);
+  Loader check(checkpoint, nullptr, config.decoder.awq_group);
   walk(check, config, checkpoint, plan, placement);
   const TensorNames names = tensor_names(config.layout, checkpoint);
   checkpoint.refuse_unused([&](const std::string& name) { return may_be_unused(name, config, names); });
@@ -413,7 +413,7 @@ ModelWeights load_weights(const ModelConfig& config, const Checkpoint& checkpoin
   });
   cache.open();
   const auto load = [&] {
-    Loader loader(checkpoint, &placement.first(), config.awq_group, &cache);
+    Loader loader(checkpoint, &placement.first(), config.decoder.awq_group, &cache);
     ModelWeights loaded = walk(loader, config, checkpoint, plan, placement);
     checkpoint.require_unchanged();
     return loaded;
