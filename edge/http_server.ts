@@ -113,7 +113,10 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | nu
     for (let i = 0; i + 1 < incoming.rawHeaders.length; i += 2) {
       headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!);
     }
-    const url = new URL(incoming.url ?? "/", `http://${incoming.headers.host ?? "localhost"}`);
+    const { origin } = new URL(`http://${incoming.headers.host ?? "localhost"}`);
+    const target = incoming.url ?? "/";
+    // Joined, not resolved: `//host/path` is a path here, as it is to a proxy that lets paths through by name.
+    const url = target.startsWith("/") ? new URL(origin + target) : new URL(target, origin);
     const method = representable(incoming.method ?? "GET");
     const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
     return new Request(url, { method, headers, body, signal });
@@ -162,7 +165,11 @@ async function send(
   outgoing.statusCode = response.status;
   const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
   // A length that is told beforehand is that of something long.
-  if (response.body !== null && (isStream || response.headers.has("content-length"))) {
+  if (incoming.method === "HEAD") {
+    // Without a length: it would be that of what GET answers, which nobody has made.
+    await response.body?.cancel();
+    outgoing.end();
+  } else if (response.body !== null && (isStream || response.headers.has("content-length"))) {
     outgoing.flushHeaders();
     await pipe(response.body, outgoing, gone);
   } else {

@@ -39,13 +39,17 @@ Deno.test("http server: method, path, headers and body go in, status, headers an
       status: 201,
       headers: { "x-b": "2" },
     });
-  }, async (base) => {
+  }, async (base, port) => {
     const init = { method: "POST", headers: { "x-a": "1" }, body: "b".repeat(300_000) };
     const response = await fetch(`${base}/p/a%2Fb?q=1`, init);
     assert.equal(response.status, 201);
     assert.equal(response.headers.get("x-b"), "2");
     assert.equal(await response.text(), "POST /p/a%2Fb?q=1 1 300000");
     assert.equal(await (await fetch(base)).text(), "GET / null 0");
+    assert.match(await raw(port, "GET //h/p HTTP/1.1\r\nhost: a/b?\r\n\r\n", /\d$/), /\r\nGET \/\/h\/p null 0$/);
+    const head = await raw(port, "HEAD /p HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", /never/);
+    assert.match(head, /^HTTP\/1\.1 201 /);
+    assert.doesNotMatch(head, /content-length/i);
   });
 });
 
