@@ -88,12 +88,18 @@ Deno.test({ name: "playground: in a browser", ignore: program === null }, async 
       });
 
       await t.step("a second question of the same talk; with the keyboard alone", async () => {
+        await page.setViewportSize({ width: 1280, height: 500 });
         await page.focus("#prompt");
         await page.keyboard.type("What word is in the picture?");
         await page.keyboard.press("Enter");
         await page.waitForFunction(`document.querySelectorAll("#turns li.assistant").length === 2`);
         await page.waitForSelector("#send:enabled");
         assert.match(await page.textContent("#turns li.assistant:last-child .words") ?? "", /SUN/);
+        const bottomOf = (selector: string) => `document.querySelector("${selector}").getBoundingClientRect().bottom`;
+        const topOfComposer = `document.querySelector("#composer").getBoundingClientRect().top`;
+        const isInSight = `${bottomOf("#turns li:last-child .words")} <= ${topOfComposer}`;
+        assert.ok(await page.evaluate(isInSight), "the composer hides the answer");
+        await page.setViewportSize({ width: 1280, height: 860 });
       });
 
       await t.step("the request as code, in three languages", async () => {
@@ -106,8 +112,11 @@ Deno.test({ name: "playground: in a browser", ignore: program === null }, async 
       });
 
       await t.step("a picture that cannot be used says why, and can be taken out", async () => {
+        await drop(page, "notes.pdf", "application/pdf", new TextEncoder().encode("%PDF"));
+        assert.match(await page.textContent("#fault") ?? "", /^notes\.pdf is neither/);
         await drop(page, "broken.png", "image/png", new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]));
         await page.waitForSelector("#media p.bad");
+        assert.ok(await page.isHidden("#fault"), "what was wrong before is over");
         await page.click("#media button");
         await page.waitForFunction(`document.querySelectorAll("#media li").length === 0`);
       });

@@ -54,7 +54,9 @@ export async function* items(response: Response): AsyncGenerator<Record<string, 
   let rest = "";
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((cause) => {
+      throw cause instanceof DOMException ? cause : new ApiError(0, "The connection broke, and the answer with it.");
+    });
     if (done) throw new ApiError(0, "The answer was cut off.");
     const events = (rest + value).split("\n\n");
     rest = events.pop()!;

@@ -142,6 +142,7 @@ function takeFiles(): void {
 }
 
 async function add(files: readonly File[]): Promise<void> {
+  say(null);
   for (const file of files) {
     if (/^(image|video)\//.test(file.type)) addMedium(await fromFile(file));
     else say(`${file.name} is neither a picture nor a video.`);
@@ -222,7 +223,10 @@ async function answer(): Promise<void> {
     for await (const item of items(await ask("v1/chat/completions", body, running.signal))) {
       const choices = item["choices"] as { delta: { content?: string } }[];
       text += choices[0]?.delta.content ?? "";
+      const isFollowed = hiddenBelow(words) <= 0;
       words.textContent = text;
+      // Whoever has scrolled up to read stays there.
+      if (isFollowed) showEnd(words);
       timings = (item["tessera"] as { timings: Record<string, number> } | undefined)?.timings ?? timings;
       numTokens = (item["usage"] as { completion_tokens: number } | null | undefined)?.completion_tokens ?? numTokens;
     }
@@ -252,8 +256,19 @@ function showTurn(who: string, text: string, shown: readonly Medium[], kind: Tur
   const words = make("p", { className: "words" }, text);
   const figures = shown.map(({ view, note }) => make("figure", {}, view, make("figcaption", {}, note)));
   turnsList.append(make("li", { className: kind }, make("p", { className: "who" }, who), ...figures, words));
-  words.scrollIntoView({ block: "nearest" });
+  showEnd(words);
   return words;
+}
+
+/** How many pixels of the words' end are out of sight: below the window, or behind the composer. */
+function hiddenBelow(words: HTMLElement): number {
+  const end = Math.min(innerHeight, byId("composer", HTMLFormElement).getBoundingClientRect().top);
+  return words.getBoundingClientRect().bottom - end;
+}
+
+function showEnd(words: HTMLElement): void {
+  const numHidden = hiddenBelow(words);
+  if (numHidden > 0) scrollBy(0, numHidden + 16);
 }
 
 function startAnew(): void {
@@ -274,6 +289,7 @@ function setBusy(isBusy: boolean): void {
 function say(words: string | null): void {
   fault.hidden = words === null;
   fault.textContent = words ?? "";
+  if (words !== null) fault.scrollIntoView({ block: "nearest" });
 }
 
 function wordsOf(error: unknown): string {
