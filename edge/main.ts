@@ -1,11 +1,14 @@
 /** Boots an edge from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
-import { createLogger, EnvError, readEnv } from "@tessera/shared";
+import { createLogger, EnvError, readEnv, unknownVariables } from "@tessera/shared";
 import { type Edge, needsKeys, readEdgeConfig, startEdge } from "./mod.ts";
 
 async function boot(): Promise<void> {
   const getEnv = (name: string) => Deno.env.get(name);
   const config = readEdgeConfig(getEnv);
   const log = createLogger({ ...config.log, sink: (line) => console.log(line) });
+  for (const unknown of unknownVariables(Object.keys(Deno.env.toObject()))) {
+    log.warn("unknown_variable", { ...unknown });
+  }
   const edge = await startEdge({ config, log });
   if (config.auth === "auto" && needsKeys(config)) void refuseWithoutKeys(edge, config.host);
 

@@ -1,6 +1,7 @@
 /** An edge from its parts: starts it, drains it, closes it. For main.ts, tests and the all-in-one stack. */
 import {
   busId,
+  EnvError,
   IMAGE_CONCURRENCY,
   type Logger,
   MAX_IMAGE_PIXELS,
@@ -136,6 +137,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     maxConnections: config.maxInflight + MAX_SPARE_CONNECTIONS,
     onFault: (error) => log.error("connection_failed", { error }),
     onFull: (maxConnections) => log.warn("connections_full", { max_connections: maxConnections }),
+  }).catch((cause) => {
+    const why = cause instanceof Error ? cause.message : cause;
+    throw new EnvError(`Cannot listen at TESSERA_HOST="${config.host}", TESSERA_PORT="${config.port}": ${why}`);
   });
   const isReady = () => !admission.isDraining && bus.isConnected && directory.isServed();
   const told = { metrics: () => deps.metrics.text(), isReady };

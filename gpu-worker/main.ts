@@ -8,6 +8,7 @@ import {
   type NatsAccess,
   readEnv,
   readNatsAccess,
+  unknownVariables,
 } from "@tessera/shared";
 import { findCheckpoint, modelName, readModelFacts } from "./config.ts";
 import { openNativeEngine } from "./engine/native.ts";
@@ -162,6 +163,9 @@ async function main(): Promise<number> {
     format: settings.TESSERA_LOG_FORMAT,
     sink: (line) => console.log(line),
   });
+  for (const unknown of unknownVariables(Object.keys(Deno.env.toObject()))) {
+    log.warn("unknown_variable", { ...unknown });
+  }
   const asked = new AbortController();
   onStopAsked(settings, () => asked.abort());
   const stopped = new Promise<void>((resolve) => asked.signal.addEventListener("abort", () => resolve()));

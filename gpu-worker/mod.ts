@@ -157,11 +157,12 @@ export async function startWorker(deps: WorkerDeps, limits: WorkerLimits): Promi
   const tokenizeResponder = new TokenizeResponder({ nc, tokenizer: deps.tokenizer, facts, log });
   const videos = deps.ffmpeg ? new VideoService(nc, deps.ffmpeg, log) : null;
   await nc.flush();
+  let hasEnded = false;
+  const told = { metrics: () => metrics.text(), isReady: () => !isDraining && !hasEnded };
+  // Before anybody hears of this worker: an address that is taken ends it here.
+  const metricsServer = limits.metricsAddress ? serveMetrics(limits.metricsAddress, told, log) : null;
   await announcer.start();
   pulling.start();
-  const told = { metrics: () => metrics.text(), isReady: () => !isDraining && !hasEnded };
-  const metricsServer = limits.metricsAddress ? serveMetrics(limits.metricsAddress, told, log) : null;
-  let hasEnded = false;
   const ended = Promise.race([worker.run(), endOfConnection(nc)]).finally(() => worker.stop());
   ended.catch((error) => {
     hasEnded = true;

@@ -236,7 +236,7 @@ export const VARIABLES = {
 export type VariableName = keyof typeof VARIABLES;
 type ValueOf<N extends VariableName> = (typeof VARIABLES)[N] extends Variable<infer T> ? T : never;
 
-/** Thrown by `readEnv`; lists every fault. */
+/** What is asked for cannot be had: told to whoever started the process, without a stack. */
 export class EnvError extends Error {
   override readonly name = "EnvError";
 }

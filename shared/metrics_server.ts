@@ -1,4 +1,5 @@
 /** A small server on a port of its own, for the inside of a fleet: /metrics for Prometheus, /healthz and /readyz. */
+import { EnvError } from "./env.ts";
 import type { Logger } from "./log.ts";
 
 export interface MetricsServer {
@@ -12,8 +13,20 @@ export interface Told {
   readonly isReady: () => boolean;
 }
 
-/** @param address `host:port`; port 0 takes a free one */
+/**
+ * @param address `host:port`; port 0 takes a free one
+ * @throws EnvError where that cannot be had
+ */
 export function serveMetrics(address: string, told: Told, log: Logger): MetricsServer {
+  try {
+    return serve(address, told, log);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause;
+    throw new EnvError(`Cannot serve metrics at TESSERA_METRICS="${address}": ${why}`);
+  }
+}
+
+function serve(address: string, told: Told, log: Logger): MetricsServer {
   const at = address.lastIndexOf(":");
   const server = Deno.serve({
     hostname: address.slice(0, at),

@@ -27,4 +27,5 @@ export * from "./pace.ts";
 export * from "./streams/mod.ts";
 export * from "./subjects.ts";
 export * from "./tracing.ts";
+export * from "./unknown_variables.ts";
 export * from "./wire_version.ts";

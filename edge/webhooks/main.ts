@@ -7,6 +7,7 @@ import {
   parseServers,
   readEnv,
   readNatsAccess,
+  unknownVariables,
   WEBHOOK_TIMEOUT_MS,
 } from "@tessera/shared";
 import { Bus } from "../dispatch/bus.ts";
@@ -31,6 +32,9 @@ function boot(): void {
     format: env.TESSERA_LOG_FORMAT,
     sink: (line) => console.log(line),
   });
+  for (const unknown of unknownVariables(Object.keys(Deno.env.toObject()))) {
+    log.warn("unknown_variable", { ...unknown });
+  }
   const checked = <T>(name: string, read: () => T): T => {
     try {
       return read();

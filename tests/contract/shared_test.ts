@@ -16,6 +16,7 @@ import {
   tileHeaders,
   tilesSubject,
   toTesseraError,
+  unknownVariables,
   VARIABLES,
 } from "@tessera/shared";
 import fc from "fast-check";
@@ -90,4 +91,13 @@ Deno.test("log: levels, formats, and errors with their causes", () => {
   assert.equal(line["part"], "edge");
   assert.equal(line["count"], "3");
   assert.match(JSON.stringify(line), /outer.*inner/);
+});
+
+Deno.test("environment: what is spelt nearly as a variable is asked about, what Kubernetes sets is not", () => {
+  const names = ["TESSERA_PORT", "TESSERA_PROT", "TESSERA_MODELL", "TESSERA_SPEED", "TESSERA_A_PORT_80_TCP", "PATH"];
+  assert.deepEqual(unknownVariables(names), [
+    { variable: "TESSERA_PROT", did_you_mean: "TESSERA_PORT" },
+    { variable: "TESSERA_MODELL", did_you_mean: "TESSERA_MODEL" },
+    { variable: "TESSERA_SPEED" },
+  ]);
 });

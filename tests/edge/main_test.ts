@@ -36,6 +36,17 @@ Deno.test("main: every fault of the environment at once, code 2", async () => {
   assert.match(stderr, /TESSERA_NATS_URL="http:\/\/a"/);
 });
 
+Deno.test("main: a port that is taken and a variable that is none are named, without a stack", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = String((taken.addr as Deno.NetAddr).port);
+  const child = start({ TESSERA_PORT: port, TESSERA_PROT: port, TESSERA_NATS_URL: "nats://127.0.0.1:1" });
+  await child.stdin.close();
+  const [stderr, stdout] = await Promise.all([text(child.stderr), text(child.stdout)]);
+  assert.equal((await child.status).code, 2);
+  assert.match(stderr, new RegExp(`^Cannot listen at TESSERA_HOST="127.0.0.1", TESSERA_PORT="${port}": .*in use.*\n$`));
+  assert.match(stdout, /"unknown_variable","variable":"TESSERA_PROT","did_you_mean":"TESSERA_PORT"/);
+});
+
 for (const how of ["SIGINT", "SIGTERM", "the end of standard input"] as const) {
   Deno.test(`main: serves without file or process rights, ends on ${how} with code 0`, async () => {
     const nats = await startNatsServer();
