@@ -1,5 +1,5 @@
 /** Boots an edge from the environment, and drains it on SIGINT or SIGTERM; a second signal does not wait. */
-import { createLogger, EnvError, readEnv, unknownVariables } from "@tessera/shared";
+import { createLogger, EnvError, type Logger, readEnv, unknownVariables } from "@tessera/shared";
 import { type Edge, needsKeys, readEdgeConfig, startEdge } from "./mod.ts";
 
 async function boot(): Promise<void> {
@@ -9,6 +9,7 @@ async function boot(): Promise<void> {
   for (const unknown of unknownVariables(Object.keys(Deno.env.toObject()))) {
     log.warn("unknown_variable", { ...unknown });
   }
+  keepServing(log);
   const edge = await startEdge({ config, log });
   if (config.auth === "auto" && needsKeys(config)) void refuseWithoutKeys(edge, config.host);
 
@@ -24,6 +25,18 @@ async function boot(): Promise<void> {
   Deno.addSignalListener("SIGINT", onSignal);
   if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", onSignal);
   if (readEnv(["TESSERA_SUPERVISED"], getEnv).TESSERA_SUPERVISED) void endOf(Deno.stdin.readable).then(stop);
+}
+
+/** A fault that nobody caught is one request's; the others go on. */
+function keepServing(log: Logger): void {
+  addEventListener("error", (event) => {
+    event.preventDefault();
+    log.error("uncaught", { error: event.error });
+  });
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    log.error("uncaught", { error: event.reason });
+  });
 }
 
 /** Nobody could ask a server that needs keys and has none: whoever started it is told so. */

@@ -53,6 +53,8 @@ export async function readForm(
     parser.on(limit, () => failed.reject(tooMuch("The form has too many parts.")));
   }
   parser.on("file", (field, stream, filename: string | undefined, _encoding, contentType) => {
+    // Told to whoever reads it; where nobody does, it must not end the process.
+    stream.on("error", () => {});
     streams.push(stream);
     const bytes = ReadableStream.from<Uint8Array>(partBytes(stream));
     const file = { field, filename: filename ?? null, contentType, bytes };
@@ -95,8 +97,6 @@ export async function readForm(
 
 /** The bytes of a file; what ends them early is the form's fault. */
 async function* partBytes(stream: BusboyFileStream): AsyncGenerator<Uint8Array> {
-  // Said to whoever reads; nobody may.
-  stream.on("error", () => {});
   try {
     for await (const chunk of stream) yield chunk as Uint8Array;
   } catch (cause) {

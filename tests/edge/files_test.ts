@@ -165,6 +165,10 @@ Deno.test("files: what is wrong with an upload is said, and leaves nothing", () 
       assert.equal(error.param, param);
       assert.match(error.message, message);
     }
+    // More than is on its way at once, refused before anybody reads of it.
+    const strange = new FormData();
+    strange.set("strange", new File([new Uint8Array(2_000_000)], "x.png"));
+    assert.equal((await errorOf(await upload(harness, strange), 400)).param, "strange");
     const send = (body: BodyInit, type: string) =>
       fetch(`${harness.edge.url}/v1/files`, { method: "POST", headers: { "content-type": type, ...as("a") }, body });
     await errorOf(await send("{}", "application/json"), 415);
