@@ -1,5 +1,5 @@
 /**
- * Owns the engine's benchmark: each operation at the shapes of InternViT-300M and Qwen2-0.5B, against the peak rate of
+ * Owns the engine's benchmark: each operation at the shapes of InternViT-300M and Qwen2-0.5B (and 7B), against the peak rate of
  * multiply-adds and the read bandwidth measured in the same run, on the same threads.
  */
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "../bench/gemm.h"
 #include "../bench/machine.h"
 #include "../bench/step.h"
+#include "../bench/tower.h"
 #include "ops/cpu/cpu_ops.h"
 #include "runtime/aligned_memory.h"
 #include "tests/support.h"
@@ -102,7 +103,7 @@ struct OpsBench {
     auto qkv = random.values(tokens * 3 * cols);
     std::vector<float> y(tokens * cols);
     flops("tile attention, 1025 tokens", 4.0 * tokens * tokens * cols,
-          [&] { ops.tile_attention({qkv.data(), tokens, 3 * cols}, tokens, heads, {y.data(), tokens, cols}); });
+          [&] { ops.tile_attention({qkv.data(), tokens, 3 * cols}, tokens, heads, type, {y.data(), tokens, cols}); });
   }
 
   /** Writes the whole context of every sequence: memory never written is not read at memory's speed. */
@@ -177,9 +178,10 @@ int print_machine(int num_threads) {
 
 /**
  * Arguments: threads (default 1), `machine` for its limits alone, `gemm` for products on request,
- * `step [batch [context [chunk [runs]]]]` for whole steps of the decoder, of a chunk above 1 for prompts; or
- * dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak);
- * then what the names of operations must contain.
+ * `step [batch [context [chunk [runs]]]]` for whole steps of the decoder, of a chunk above 1 for prompts,
+ * `tower [runs]` for tiles through the vision tower in bf16 and int8; or
+ * dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak); then what the names of operations
+ * must contain.
  * TESSERA_ISA chooses the kernels.
  */
 int main(int argc, char** argv) {
@@ -191,6 +193,7 @@ int main(int argc, char** argv) {
     const auto number = [&](int at, int otherwise) { return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise; };
     return bench::print_step(num_threads, number(3, 1), number(4, 300), number(5, 1), number(6, 9));
   }
+  if (dtype == "tower") return bench::print_tower(num_threads, argc > 3 ? std::max(1, std::atoi(argv[3])) : 5);
   const WeightType type = dtype == "int8"  ? WeightType::kInt8
                           : dtype == "nf4" ? WeightType::kNf4
                           : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
@@ -204,6 +207,9 @@ int main(int argc, char** argv) {
   bench.linear("Qwen qkv 512 x 1152 x 896", 512, 1152, 896);
   bench.linear("Qwen gate+up 512 x 9728 x 896", 512, 9728, 896);
   bench.linear("Qwen down 512 x 896 x 4864", 512, 896, 4864);
+  // The 8B's long rows: neither a panel nor a block of activations fits in L2.
+  bench.linear("8B up 512 x 4736 x 3584", 512, 4736, 3584);
+  bench.linear("8B down 512 x 3584 x 18944", 512, 3584, 18944);
   bench.tile_attention(1025, 16, 64);
   bench.paged_attention(1, 2048, 512);
   for (size_t m : {1, 2, 4, 8, 16}) bench.decode(m, 4864, 896);
@@ -211,6 +217,10 @@ int main(int argc, char** argv) {
   bench.decode(1, 1152, 896);
   bench.decode(1, 896, 896);
   bench.decode(1, 9728, 896);
+  for (size_t m : {1, 8}) {
+    bench.decode(m, 4736, 3584);
+    bench.decode(m, 3584, 18944);
+  }
   for (size_t sequences : {1, 8}) {
     bench.paged_attention(sequences, 3400, 1);
     bench.paged_attention(sequences, 3400, 1, OpsBench::Order::kScattered);

@@ -50,8 +50,8 @@ class TimedOps final : public Ops {
                      size_t patches_per_tile, const Rows& x) override {
     time("positions", [&] { ops_->add_positions(patches, class_embedding, positions, patches_per_tile, x); });
   }
-  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override {
-    time("attention", [&] { ops_->tile_attention(qkv, tokens_per_tile, num_heads, y); });
+  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, WeightType type, const Rows& y) override {
+    time("attention", [&] { ops_->tile_attention(qkv, tokens_per_tile, num_heads, type, y); });
   }
   void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
                     const Rows& y) override {

@@ -71,7 +71,7 @@ void VisionTower::run_layer(const VisionLayer& layer, const Rows& x) {
   }
   const Rows attended = attended_.activations(ops_, x.rows, hidden);
   const size_t tokens = static_cast<size_t>(config_.grid()) * config_.grid() + 1;
-  ops_.tile_attention(qkv, tokens, vision.num_heads, attended);
+  ops_.tile_attention(qkv, tokens, vision.num_heads, weights_.vision.type, attended);
   ops_.linear(attended, *layer.proj.weight,
               {.bias = layer.proj.bias.f32(), .scale = layer.scale1.f32(), .residual = x.data,
                .residual_stride = x.stride}, x);

@@ -247,6 +247,7 @@ VisionWeights load_vision(Loader& loader, const ModelConfig& model, const Tensor
   const int64_t hidden = config.hidden_size;
   const int64_t patch = config.patch_size;
   VisionWeights out;
+  out.type = type;
   out.class_embedding = loader.upload(loader.values(names.vision + names.class_embedding, {1, 1, hidden}));
   const int64_t trained = config.trained_grid;
   std::vector<float> positions = loader.values(names.vision + names.positions, {1, trained * trained + 1, hidden});

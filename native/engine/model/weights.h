@@ -36,6 +36,7 @@ struct VisionLayer {
 };
 
 struct VisionWeights {
+  WeightType type = WeightType::kBase;  // of the layers' matrices
   Buffer class_embedding;  // [hidden]
   Buffer positions;        // [1 + grid^2][hidden], already at the tile's grid
   Linear patch;

@@ -303,8 +303,12 @@ class Ops {
   /** Rows of each tile: class embedding, then its patches; positions [1 + patches a tile][cols] added to all. */
   virtual void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
                              size_t patches_per_tile, const Rows& x) = 0;
-  /** Softmax attention of each tile over itself; `qkv` [tiles * tokens][3 * cols], heads side by side. */
-  virtual void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) = 0;
+  /**
+   * Softmax attention of each tile over itself; `qkv` [tiles * tokens][3 * cols], heads side by side. Where the layer's
+   * weights are of type int8, a device may multiply queries and keys as int8 too, with a scale a row of either.
+   */
+  virtual void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, WeightType type,
+                              const Rows& y) = 0;
   /**
    * Drops each tile's class row, gathers factor x factor patches into one row, ordered (row, column, channel) of the
    * square, and normalises it (LayerNorm).

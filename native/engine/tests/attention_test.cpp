@@ -1,5 +1,6 @@
 /** Owns the proof of attention: against the reference at odd shapes, with equal bits in every chunk and company. */
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "ops/reference/reference.h"
@@ -11,33 +12,106 @@ namespace {
 using namespace tessera;
 using namespace tessera::tests;
 
+/** A tile's q, k and v side by side, and what attention of `heads` heads over it should be. */
+struct TileCase {
+  size_t tokens, heads, dim;
+  std::vector<float> qkv;
+
+  size_t cols() const { return heads * dim; }
+  float* row(size_t token, size_t part) { return qkv.data() + (token * 3 + part) * cols(); }
+
+  /** By a device, on two threads. */
+  std::vector<float> attend(const Variant& variant, WeightType type) {
+    auto ops = variant.open(2);
+    const size_t rows = qkv.size() / (3 * cols());
+    std::vector<float> y(rows * cols());
+    ops->tile_attention({qkv.data(), rows, 3 * cols()}, tokens, static_cast<int>(heads), type, {y.data(), rows, cols()});
+    return y;
+  }
+
+  /** By the reference, of one tile, from what `convert` makes of each number. */
+  reference::Values expected(size_t tile, const std::function<float(float)>& convert) {
+    reference::Values parts[3] = {{tokens, cols()}, {tokens, cols()}, {tokens, cols()}};
+    for (size_t t = 0; t < tokens; t++) {
+      for (size_t part = 0; part < 3; part++) {
+        for (size_t c = 0; c < cols(); c++) parts[part].at(t, c) = convert(row(tile * tokens + t, part)[c]);
+      }
+    }
+    return reference::attention(parts[0], parts[1], parts[2], heads, heads, std::vector<size_t>(tokens, tokens));
+  }
+};
+
+TileCase make_tiles(size_t tiles, size_t tokens, size_t heads, size_t dim) {
+  return {tokens, heads, dim, Random(tokens).values(tiles * tokens * 3 * heads * dim, 2)};
+}
+
+bool multiplies_int8_scores(const Variant& variant) {
+  return variant.dtype == Dtype::kBf16 && variant.kernels->tile_attention != nullptr;
+}
+
 TEST(tile_attention_agrees_with_the_reference) {
-  struct Case {
+  struct Shape {
     size_t tiles, tokens, heads, dim;
   };
-  for (const auto [tiles, tokens, heads, dim] : {Case{1, 5, 1, 8}, {2, 17, 3, 16}, {1, 65, 2, 64}, {3, 33, 1, 40}, {1, 100, 1, 128}}) {
-    const size_t cols = heads * dim;
-    Random random(tokens);
-    const auto qkv = random.values(tiles * tokens * 3 * cols, 2);
+  for (const auto [tiles, tokens, heads, dim] : {Shape{1, 5, 1, 8}, {2, 17, 3, 16}, {1, 65, 2, 64}, {3, 33, 1, 40}, {1, 100, 1, 128}}) {
+    TileCase tile = make_tiles(tiles, tokens, heads, dim);
     for (const Variant& variant : all_variants()) {
-      auto ops = variant.open(2);
-      std::vector<float> y(tiles * tokens * cols);
-      ops->tile_attention({const_cast<float*>(qkv.data()), tiles * tokens, 3 * cols}, tokens, static_cast<int>(heads),
-                          {y.data(), tiles * tokens, cols});
-      for (size_t tile = 0; tile < tiles; tile++) {
-        reference::Values q(tokens, cols), k(tokens, cols), v(tokens, cols);
-        for (size_t t = 0; t < tokens; t++) {
-          const float* row = qkv.data() + (tile * tokens + t) * 3 * cols;
-          for (size_t c = 0; c < cols; c++) {
-            q.at(t, c) = variant.cached(row[c]);
-            k.at(t, c) = variant.cached(row[cols + c]);
-            v.at(t, c) = variant.cached(row[2 * cols + c]);
-          }
-        }
-        const auto expected = reference::attention(q, k, v, heads, heads, std::vector<size_t>(tokens, tokens));
-        const std::vector<float> got(y.begin() + tile * tokens * cols, y.begin() + (tile + 1) * tokens * cols);
-        // Probabilities are rounded once; values are below 2.
+      const auto y = tile.attend(variant, WeightType::kBase);
+      for (size_t i = 0; i < tiles; i++) {
+        const std::vector<float> got(y.begin() + i * tokens * tile.cols(), y.begin() + (i + 1) * tokens * tile.cols());
+        const auto expected = tile.expected(i, [&](float value) { return variant.cached(value); });
+        // Probabilities are rounded once or twice; values are below 2.
         CHECK(largest_difference(got, expected) < 4 * variant.epsilon() + 3e-6);
+      }
+    }
+  }
+}
+
+TEST(int8_scores_do_not_mind_what_all_keys_have_in_common) {
+  for (const size_t dim : {8, 40, 64, 128}) {
+    TileCase tile = make_tiles(1, 77, 2, dim);
+    for (const float common : {0.0f, 50.0f}) {
+      for (size_t t = 0; t < tile.tokens; t++) {
+        for (size_t c = 0; c < tile.cols(); c++) tile.row(t, 1)[c] += common;
+      }
+      const auto expected = tile.expected(0, [](float value) { return value; });
+      for (const Variant& variant : all_variants()) {
+        if (!multiplies_int8_scores(variant)) continue;
+        // A score of up to 4 sqrt(dim) is wrong by a 127th of its operands' largest, at random.
+        CHECK(largest_difference(tile.attend(variant, WeightType::kInt8), expected) < 0.04);
+      }
+    }
+  }
+}
+
+TEST(tile_attention_of_scores_far_apart) {
+  TileCase tile = make_tiles(1, 100, 1, 64);
+  for (const size_t token : {3, 40, 99}) {
+    // These see one key, by scores hundreds larger than all before it.
+    for (size_t c = 0; c < 64; c++) tile.row(60, 1)[c] = tile.row(token, 0)[c] *= 8;
+    for (const Variant& variant : all_variants()) {
+      for (const WeightType type : {WeightType::kBase, WeightType::kInt8}) {
+        const auto y = tile.attend(variant, type);
+        for (size_t c = 0; c < 64; c++) {
+          CHECK(std::fabs(y[token * 64 + c] - tile.row(60, 2)[c]) < 4 * variant.epsilon() + 1e-5);
+        }
+      }
+    }
+  }
+}
+
+TEST(a_key_that_is_no_number_reaches_all_of_its_head) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    TileCase tile = make_tiles(1, 50, 2, 32);
+    tile.row(45, 1)[7] = bad;
+    for (const Variant& variant : all_variants()) {
+      for (const WeightType type : {WeightType::kBase, WeightType::kInt8}) {
+        const auto y = tile.attend(variant, type);
+        for (size_t t = 0; t < tile.tokens; t++) {
+          // An infinite key may as well have a weight of 0.
+          if (std::isnan(bad)) CHECK(std::isnan(y[t * 64]));
+          CHECK(std::isfinite(y[t * 64 + 32]));
+        }
       }
     }
   }

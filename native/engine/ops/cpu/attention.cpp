@@ -56,7 +56,35 @@ void softmax_rows(const Kernels& kernels, const MatrixKernel& kernel, float* sco
 
 }  // namespace
 
-void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const Rows& y) {
+void CpuOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, WeightType type, const Rows& y) {
+  if (dtype_ == Dtype::kBf16 && kernels_.tile_attention != nullptr) {
+    attend_tiles(*kernels_.tile_attention, {tokens, y.cols / num_heads, type == WeightType::kInt8}, qkv, y);
+  } else {
+    attend_tiles(qkv, tokens, num_heads, y);
+  }
+}
+
+void CpuOps::attend_tiles(const TileAttentionKernel& kernel, const TileShape& shape, const Rows& qkv, const Rows& y) {
+  const size_t packed_bytes = kernel.packed_bytes(shape);
+  reserve_scratch(packed_bytes + kernel.scratch_bytes(shape));
+  const size_t num_heads = y.cols / shape.head_dim;
+  const size_t num_tiles = qkv.rows / shape.tokens;
+  const double cost = 2.0 * num_tiles * shape.tokens * shape.tokens * y.cols;
+  parallel(num_tiles * num_heads, cost, [&](size_t item, int thread) {
+    char* packed = scratch_[thread].as<char>();
+    const size_t first = item / num_heads * shape.tokens;
+    const size_t head_col = item % num_heads * shape.head_dim;
+    const float* q = qkv.data + first * qkv.stride + head_col;
+    kernel.pack(shape, q + y.cols, q + 2 * y.cols, qkv.stride, packed);
+    for (size_t row = 0; row < shape.tokens; row += kernels_.max_rows) {
+      const int rows = static_cast<int>(std::min<size_t>(kernels_.max_rows, shape.tokens - row));
+      kernel.attend(shape, packed, q + row * qkv.stride, qkv.stride, rows, packed + packed_bytes,
+                    y.data + (first + row) * y.stride + head_col, y.stride);
+    }
+  });
+}
+
+void CpuOps::attend_tiles(const Rows& qkv, size_t tokens, int num_heads, const Rows& y) {
   const MatrixKernel& kernel = attention_kernel();
   const size_t head_dim = y.cols / num_heads;
   const KvPanel panel{kernel.k_step, head_dim};

@@ -37,7 +37,7 @@ class CpuOps final : public Ops {
                 const float std[3], const Rows& patches) override;
   void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
                      size_t patches_per_tile, const Rows& x) override;
-  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override;
+  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, WeightType type, const Rows& y) override;
   void pixel_shuffle(const Rows& x, const PixelShuffle& shuffle, const Rows& y);
   void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
                     const Rows& y) override;
@@ -80,6 +80,9 @@ class CpuOps final : public Ops {
   std::unique_ptr<WeightMatrix> load_awq(std::span<const HostTensor> parts, Join join);
   /** Of attention: bf16 products for bf16 weights, fp32 otherwise. */
   const MatrixKernel& attention_kernel() const { return dtype_ == Dtype::kBf16 ? kernels_.bf16 : kernels_.f32; }
+  /** `tile_attention` by the set's own kernel, and by products and softmax. */
+  void attend_tiles(const TileAttentionKernel& kernel, const TileShape& shape, const Rows& qkv, const Rows& y);
+  void attend_tiles(const Rows& qkv, size_t tokens, int num_heads, const Rows& y);
   /** How M rows are cut into tiles, and these into blocks: as evenly as can be. */
   struct RowTiles {
     size_t rows;  // of all but the last

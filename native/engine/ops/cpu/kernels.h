@@ -165,6 +165,24 @@ struct Int8Kernel {
                     const float* scales, const int32_t* corrections, float* c, const void* next);
 };
 
+/** Attention of the tokens of a tile over themselves. */
+struct TileShape {
+  size_t tokens;
+  size_t head_dim;
+  bool int8_scores;  // products of queries and keys are of whole numbers, a scale a row of either
+};
+
+/** Attention of one head of a tile, all of it: for a set on which that is faster than by products and softmax. */
+struct TileAttentionKernel {
+  size_t (*packed_bytes)(const TileShape& shape);
+  /** Packs all keys and values of a head, rows of stride `stride`. */
+  void (*pack)(const TileShape& shape, const float* keys, const float* values, size_t stride, void* packed);
+  size_t (*scratch_bytes)(const TileShape& shape);
+  /** y [rows][head_dim] of queries [rows][head_dim], at most as many as a tile has. */
+  void (*attend)(const TileShape& shape, const void* packed, const float* queries, size_t stride, int rows,
+                 void* scratch, float* y, size_t y_stride);
+};
+
 /** The inner loops of one instruction set. Each handles any length; none allocates. */
 struct Kernels {
   const char* name;
@@ -175,7 +193,6 @@ struct Kernels {
   Int8Kernel int8;
   Int4Kernel int4;
   CodebookKernel codebook;
-
   /** Ends a tile [rows][32]. */
   void (*finish)(const float* tile, int rows, const TileEnd& end);
   void (*finish_swiglu)(const float* gate, const float* up, int rows, int cols, float* out, size_t out_stride);
@@ -195,6 +212,8 @@ struct Kernels {
   float (*largest)(const float* x, size_t n);
   /** y = x * factor, for the attention's division by its sum. */
   void (*scale)(const float* x, size_t n, float factor, float* y);
+  /** Of bf16 activations; null where products and softmax are as fast. */
+  const TileAttentionKernel* tile_attention = nullptr;
 };
 
 const Kernels* portable_kernels();

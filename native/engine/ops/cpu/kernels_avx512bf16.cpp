@@ -232,11 +232,14 @@ void finish_swiglu_packed(const float* gate, const float* up, int rows, void* pa
   });
 }
 
+#include "ops/cpu/tile_attention_avx512bf16.h"
+
 constexpr MatrixKernel kPairsKernel = {2, 2, 2, pack_bf16, tile_bf16, store_key_bf16, store_value_bf16};
 
 constexpr Kernels kKernels = {
     "avx512_bf16", kTileRows, kPairsKernel, kF16Kernel, kF32Kernel, kInt8Kernel, kInt4Kernel, kCodebookKernel, finish,
     finish_swiglu, finish_packed, finish_swiglu_packed, layer_norm, rms_norm, softmax, exp_sum, largest, scale,
+    &kTileAttention,
 };
 
 }  // namespace

@@ -8,12 +8,16 @@
 
 /** The largest of positive lanes. */
 inline int32_t largest_lane(VecInt v) {
+#if TESSERA_VEC_BYTES == 64
+  return _mm512_reduce_max_epi32((__m512i)v);
+#else
   int32_t lanes[kWidth];
   __builtin_memcpy(lanes, &v, sizeof v);
   for (int half = kWidth / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; i++) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
   }
   return lanes[0];
+#endif
 }
 
 inline VecInt magnitude_bits(Vec v) { return (VecInt)v & splat_int(0x7fffffff); }

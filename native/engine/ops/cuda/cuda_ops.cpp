@@ -220,7 +220,7 @@ void CudaOps::add_positions(const Rows& patches, const float* class_embedding, c
        "add positions");
 }
 
-void CudaOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, const Rows& y) {
+void CudaOps::tile_attention(const Rows& qkv, size_t tokens, int num_heads, WeightType, const Rows& y) {
   device_.use();
   must(cuda::tile_attention(bf16_of(qkv), count(qkv.rows / tokens), count(tokens), num_heads,
                             count(y.cols) / num_heads, bf16_of(y), device_.stream()),

@@ -53,7 +53,7 @@ class CudaOps final : public Ops {
                 const float std[3], const Rows& patches) override;
   void add_positions(const Rows& patches, const float* class_embedding, const float* positions,
                      size_t patches_per_tile, const Rows& x) override;
-  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, const Rows& y) override;
+  void tile_attention(const Rows& qkv, size_t tokens_per_tile, int num_heads, WeightType type, const Rows& y) override;
   void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
                     const Rows& y) override;
 
