@@ -381,6 +381,11 @@ void attend_rows(const TileShape& shape, const void* packed, const float* querie
                       .exponents = {}};
   float totals[kTileRows];
   tile.take(queries, stride);
+  // The next rows, and where these go: each is a page of its own.
+  for (int r = 0; r < rows; r++) {
+    ask_for_row(queries + (rows + r) * stride, shape.head_dim);
+    for (size_t d = 0; d < shape.head_dim; d += 16) __builtin_prefetch(y + r * y_stride + d, 1);
+  }
   tile.weigh_all(totals);
   tile.multiply_values(totals, y, y_stride);
 }
