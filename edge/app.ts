@@ -1,5 +1,6 @@
 /** The HTTP application: routes, request ids, one place for errors. Knows no sockets. */
-import { endSpan, inSpan, newId, startSpan, TesseraError, toTesseraError, TRACEPARENT } from "@tessera/shared";
+import { endSpan, inSpan, newId, startSpan, TesseraError, TRACEPARENT } from "@tessera/shared";
+import { toEdgeError } from "./dispatch/bus_faults.ts";
 import { type Context, Hono } from "hono";
 import { matchedRoutes } from "hono/route";
 import { decodeBodies } from "./api/content_encoding.ts";
@@ -120,7 +121,7 @@ export function createApp(deps: EdgeDeps): Hono<EdgeContext> {
   }
   app.notFound((c) => errorResponse(c, new TesseraError("not_found"), deps));
   app.onError((thrown, c) => {
-    const error = toTesseraError(thrown);
+    const error = toEdgeError(thrown);
     const log = c.get("log") ?? deps.log;
     if (error.status >= 500) log.error("request_failed", { error });
     else if (error.diagnostic !== null) log.warn("request_refused", { error });

@@ -1,13 +1,6 @@
 /** One request of a batch: its job made and waited for, its answer or refusal as a line of the output. */
-import {
-  BATCH_PRIORITY,
-  isFinal,
-  type JobRecord,
-  MAX_KEPT_LOGPROBS,
-  sha256Hex,
-  TesseraError,
-  toTesseraError,
-} from "@tessera/shared";
+import { BATCH_PRIORITY, isFinal, type JobRecord, MAX_KEPT_LOGPROBS, sha256Hex, TesseraError } from "@tessera/shared";
+import { toEdgeError } from "../dispatch/bus_faults.ts";
 import { parseCaptionRequest } from "../api/caption_request.ts";
 import { completion, tesseraFacts } from "../api/response.ts";
 import { captionBody } from "../captions/caption_body.ts";
@@ -58,7 +51,7 @@ export async function runLine(
       await countLine(deps, batch, ended);
       throw failure(ended);
     } catch (thrown) {
-      const error = toTesseraError(thrown);
+      const error = toEdgeError(thrown);
       if (signal.aborted) return null;
       if (PASSING.has(error.code)) {
         // What ended badly by chance begins anew.

@@ -6,9 +6,9 @@ import {
   type JobRecord,
   newListId,
   TesseraError,
-  toTesseraError,
   type WebhookTarget,
 } from "@tessera/shared";
+import { toEdgeError } from "../dispatch/bus_faults.ts";
 import type { Ticket } from "../admission.ts";
 import type { JsonBody } from "../api/body.ts";
 import { type CaptionRequest, inCaption, parseCaptionRequest } from "../api/caption_request.ts";
@@ -101,7 +101,7 @@ async function takeMany(taking: Taking): Promise<Caption> {
         if (signal.aborted) throw new TesseraError("client_closed");
         await takePart(index);
       } catch (thrown) {
-        const error = toTesseraError(thrown);
+        const error = toEdgeError(thrown);
         if (isOfPicture(error)) refusals[index] = error;
         else fault ??= error;
       }

@@ -1,5 +1,5 @@
 /** The live stream as the edge uses it: make sure it exists, store a job, take an unclaimed job back. */
-import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import {
   ensureStream,
@@ -9,10 +9,9 @@ import {
   TesseraError,
   TRACEPARENT,
 } from "@tessera/shared";
+import { isFull } from "./jetstream_codes.ts";
+import { noStorage } from "./per_connection.ts";
 import { hasNoResponders } from "./probe.ts";
-
-/** JetStream's code for a stream that is full. */
-const STORE_FAILED = 10077;
 
 /**
  * Creates the stream unless it is there; one that an operator made with other settings is used as it is.
@@ -46,10 +45,10 @@ export async function storeJob(
       return await publish();
     })).seq;
   } catch (cause) {
-    if (cause instanceof JetStreamApiError && cause.code === STORE_FAILED) {
+    if (isFull(cause)) {
       throw new TesseraError("rate_limited", { diagnostic: "The live stream is full", cause });
     }
-    throw new TesseraError("no_worker", { diagnostic: "Cannot store the job in the live stream", cause });
+    throw noStorage("Cannot store the job in the live stream", cause);
   }
 }
 

@@ -21,11 +21,16 @@ export class PerConnection<T> {
       return await this.#opened.value;
     } catch (cause) {
       this.#opened = null;
-      throw new TesseraError("no_worker", {
-        message: "The server's storage is not available now. Try again in a moment.",
-        diagnostic: "Cannot open what is kept on the bus",
-        cause,
-      });
+      throw noStorage("Cannot open what is kept on the bus", cause);
     }
   }
+}
+
+/** What a caller is told where streams or buckets do not answer, or take nothing. */
+export function noStorage(diagnostic: string, cause: unknown): TesseraError {
+  return new TesseraError("no_worker", {
+    message: "The server's storage is not available now. Try again in a moment.",
+    diagnostic,
+    cause,
+  });
 }

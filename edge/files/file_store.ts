@@ -18,7 +18,7 @@ import {
 import { concat } from "../api/blobs.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { isFull } from "../dispatch/jetstream_codes.ts";
-import { PerConnection } from "../dispatch/per_connection.ts";
+import { noStorage, PerConnection } from "../dispatch/per_connection.ts";
 import { OwnedRecords, type Page, type PageWish } from "../records/owned_records.ts";
 import { FileRecord } from "./file_record.ts";
 import { dropOrphans } from "./orphans.ts";
@@ -231,7 +231,9 @@ function tooLarge(maxBytes: number): TesseraError {
 }
 
 function noRoom(cause: unknown): unknown {
-  if (!isFull(cause)) return cause;
+  if (cause instanceof TesseraError) return cause;
+  // A disk that is full, a server that does not answer.
+  if (!isFull(cause)) return noStorage("Cannot store the file", cause);
   return new TesseraError("rate_limited", {
     message: "The server has no room for more files now. Delete some, or try again later.",
     cause,

@@ -1,5 +1,6 @@
 /** From a verified event to captions: each picture once, however often the event comes; faults told per picture. */
-import { HOOK_CONCURRENCY, sha256Hex, TesseraError, toTesseraError } from "@tessera/shared";
+import { HOOK_CONCURRENCY, sha256Hex, TesseraError } from "@tessera/shared";
+import { toEdgeError } from "../dispatch/bus_faults.ts";
 import type { Ticket } from "../admission.ts";
 import type { Caller } from "../auth/caller.ts";
 import { submitCaption } from "../captions/submit.ts";
@@ -63,7 +64,7 @@ async function receiveOne(reception: Reception, item: EventItem, index: number):
     return { status: "created", caption_id: id };
   } catch (thrown) {
     await seen.forget(name, eventId).catch(() => {});
-    return { status: "failed", error: toTesseraError(thrown) };
+    return { status: "failed", error: toEdgeError(thrown) };
   }
 }
 

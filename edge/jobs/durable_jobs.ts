@@ -1,5 +1,5 @@
 /** Durable jobs as the edge has them: submit, look at, wait for, cancel, remove. What runs them needs no edge. */
-import { jetstream, JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import { headers, type NatsConnection } from "@nats-io/nats-core";
 import {
@@ -36,14 +36,11 @@ import {
 } from "@tessera/shared";
 import type { Bus } from "../dispatch/bus.ts";
 import { traceHeaders } from "../dispatch/live_stream.ts";
+import { isFull, isSuperseded } from "../dispatch/jetstream_codes.ts";
+import { noStorage } from "../dispatch/per_connection.ts";
 import type { JobTile } from "../dispatch/running_job.ts";
 import { sleep } from "../wait.ts";
 import { JobEnds } from "./job_ends.ts";
-
-/** JetStream's codes: a limit of the stream is reached (two kinds); a write behind someone else's. */
-const STORE_FAILED = 10077;
-const INSUFFICIENT = 10047;
-const WRONG_LAST_SEQUENCE = 10071;
 
 export interface SubmitOptions {
   /** From now, in ms; at most as long as tiles are kept. */
@@ -154,7 +151,7 @@ export class DurableJobs {
       try {
         await kv.update(jobId, encodeMessage(record, this.#bus.maxPayload), stored.revision);
       } catch (error) {
-        if (error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE) continue;
+        if (isSuperseded(error)) continue;
         throw error;
       }
       nc.publish(cancelSubject(jobId));
@@ -196,7 +193,7 @@ async function open(nc: NatsConnection): Promise<Opened> {
     const kv = await new Kvm(nc).create(JOBS_BUCKET_CONFIG.name, { ...JOBS_BUCKET_CONFIG.options });
     return { nc, kv, manager };
   } catch (cause) {
-    throw new TesseraError("no_worker", { diagnostic: "Cannot open the durable streams", cause });
+    throw noStorage("Cannot open the durable streams", cause);
   }
 }
 
@@ -267,13 +264,13 @@ async function dropTiles(manager: JetStreamManager, jobId: string): Promise<void
 
 function notWatched(cause: unknown): never {
   if (cause instanceof TesseraError) throw cause;
-  throw new TesseraError("no_worker", { diagnostic: "Cannot watch the job", cause });
+  throw noStorage("Cannot watch the job", cause);
 }
 
 function refusal(cause: unknown): TesseraError {
   if (cause instanceof TesseraError) return cause;
-  if (cause instanceof JetStreamApiError && (cause.code === STORE_FAILED || cause.code === INSUFFICIENT)) {
+  if (isFull(cause)) {
     return new TesseraError("rate_limited", { diagnostic: "The durable streams are full", cause });
   }
-  return new TesseraError("no_worker", { diagnostic: "Cannot store the job", cause });
+  return noStorage("Cannot store the job", cause);
 }

@@ -16,6 +16,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { EdgeContext } from "../deps.ts";
 import type { Bus } from "../dispatch/bus.ts";
+import { noStorage } from "../dispatch/per_connection.ts";
 import { hasNoResponders } from "../dispatch/probe.ts";
 import { BodyHash } from "./body_hash.ts";
 
@@ -152,7 +153,7 @@ export class Idempotency {
     } catch (error) {
       const stored = await kv.get(name);
       if (stored !== null && stored.operation === "PUT") return null;
-      throw new TesseraError("no_worker", { diagnostic: "Cannot keep the idempotency key", cause: error });
+      throw noStorage("Cannot keep the idempotency key", error);
     }
   }
 
@@ -168,7 +169,7 @@ export class Idempotency {
       return await this.#opened.kv;
     } catch (cause) {
       this.#opened = null;
-      throw new TesseraError("no_worker", { diagnostic: "Cannot open the bucket of idempotency keys", cause });
+      throw noStorage("Cannot open the bucket of idempotency keys", cause);
     }
   }
 }

@@ -1,5 +1,6 @@
 /** POST /v1/batch/chat/completions: many questions in one call, a few at a time, answers in order, each failing alone. */
-import { BATCH_CONCURRENCY, TesseraError, toTesseraError, type Usage } from "@tessera/shared";
+import { BATCH_CONCURRENCY, TesseraError, type Usage } from "@tessera/shared";
+import { toEdgeError } from "../dispatch/bus_faults.ts";
 import type { Context } from "hono";
 import type { Ticket } from "../admission.ts";
 import { inBatch, parseBatchRequest } from "../api/batch_request.ts";
@@ -89,7 +90,7 @@ async function answerOne(
     try {
       return await give();
     } catch (thrown) {
-      const error = toTesseraError(thrown);
+      const error = toEdgeError(thrown);
       const isLate = performance.now() - requestedAt > deps.config.deadlineMs;
       if (error.code === "rate_limited" && !isLate && !signal.aborted) {
         // A batch is in no hurry: it waits for room that a single question would be refused for.

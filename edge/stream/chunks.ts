@@ -1,5 +1,6 @@
 /** An answer as the chunks of OpenAI's stream: role, content, finish reason, usage, or an error in their place. */
-import { type FinishReason, type Logger, toTesseraError } from "@tessera/shared";
+import { type FinishReason, type Logger } from "@tessera/shared";
+import { toEdgeError } from "../dispatch/bus_faults.ts";
 import { chunk, type ChunkDelta, type ChunkFields, usageChunk } from "../api/response.ts";
 import type { AnswerPart } from "../dispatch/mailbox.ts";
 import type { Answer } from "./answer.ts";
@@ -47,7 +48,7 @@ export async function* chunks(
       return;
     }
   } catch (thrown) {
-    const error = toTesseraError(thrown);
+    const error = toEdgeError(thrown);
     if (error.code !== "client_closed" || error.diagnostic !== null) log.warn("stream_failed", { error });
     yield JSON.stringify(error.toBody());
   }

@@ -1,8 +1,10 @@
 /** Every error a client can cause or meet: status, code, place, and nothing of the inside. */
-import { jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
+import { errors } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { ERROR_CODES, type ErrorCode, LIVE_STREAM, MAX_BODY_BYTES } from "@tessera/shared";
+import { ERROR_CODES, type ErrorCode, LIVE_STREAM, MAX_BODY_BYTES, TesseraError } from "@tessera/shared";
 import assert from "node:assert/strict";
+import { toEdgeError } from "../../edge/dispatch/bus_faults.ts";
 import { BAD_REQUESTS } from "./bad_requests.ts";
 import { fakePicture } from "./fake_tile_pool.ts";
 import { FAKE_MODEL } from "./fake_worker.ts";
@@ -81,6 +83,16 @@ Deno.test("bad HTTP: body, content type, route, method, size", async () => {
     assert.match(forged.headers.get("x-request-id") ?? "", /^req-/);
     await forged.body?.cancel();
   });
+});
+
+Deno.test("what the bus fails at may be asked for again, what fails here may not", () => {
+  for (
+    const fault of [new errors.TimeoutError(), new JetStreamApiError({ code: 503, err_code: 10077, description: "" })]
+  ) {
+    assert.deepEqual([toEdgeError(fault).status, toEdgeError(fault).code], [503, "no_worker"]);
+  }
+  assert.equal(toEdgeError(new TypeError("x")).status, 500);
+  assert.equal(toEdgeError(new TesseraError("invalid_json")).code, "invalid_json");
 });
 
 Deno.test("a body that trickles in is refused in time", async () => {

@@ -273,6 +273,7 @@ Deno.test("hooks: a CloudEvents sender that asks first is told whether it may se
     const ask = (headers: Record<string, string>, source = "cloud") =>
       fetch(`${harness.edge.url}/v1/hooks/${source}`, { method: "OPTIONS", headers });
     const origin = { "webhook-request-origin": "eventemitter.example.com" };
+    await harness.edge.deps.keys.listed;
     assert.equal((await errorOf(await ask(origin), 401)).code, "invalid_api_key");
     await putKey(harness, { limits: { ...NO_LIMITS, requests_per_minute: 90 } });
     const granted = async (headers: Record<string, string>, source?: string) => {
