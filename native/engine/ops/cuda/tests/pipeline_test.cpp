@@ -47,7 +47,7 @@ TEST(tiles_in_line_are_those_of_the_steps_behind_them) {
     CHECK(expected[0] != expected[1]);
     step.ids_from = {-1};
     std::unique_ptr<StepInFlight> running = engine->submit(step.view());
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
       const cuemu::Counters before = cuemu::counters();
       engine->encode_tiles(tiles[round % 2], slot);
       std::unique_ptr<StepInFlight> behind = engine->submit(step.view());
@@ -55,7 +55,7 @@ TEST(tiles_in_line_are_those_of_the_steps_behind_them) {
       CHECK_EQUAL(running->take().logprobs[0], expected[round == 0 ? 1 : (round + 1) % 2]);
       running = std::move(behind);
     }
-    CHECK_EQUAL(running->take().logprobs[0], expected[0]);
+    CHECK_EQUAL(running->take().logprobs[0], expected[1]);
   }
 }
 
