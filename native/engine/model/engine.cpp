@@ -19,6 +19,7 @@
 #include "ops/backend.h"
 #include "ops/cpu/cpu_group.h"
 #include "ops/cpu/cpu_ops.h"
+#include "runtime/available_cpus.h"
 
 namespace tessera {
 

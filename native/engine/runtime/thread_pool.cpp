@@ -1,11 +1,10 @@
 #include "runtime/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <cmath>
-#include <fstream>
 #include <string>
+#include <system_error>
+
+#include "tessera/error.h"
 
 namespace tessera {
 
@@ -25,21 +24,6 @@ inline void pause() {
 }
 
 }  // namespace
-
-int available_cpus() {
-  int cpus = std::max(1u, std::thread::hardware_concurrency());
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::max(1, CPU_COUNT(&set));
-  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "<quota> <period>" in microseconds, or "max <period>"
-  std::string quota;
-  double period = 0;
-  if (quota_file >> quota >> period && quota != "max" && period > 0) {
-    cpus = std::min(cpus, std::max(1, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period))));
-  }
-#endif
-  return cpus;
-}
 
 bool ThreadPool::Part::take_first(size_t* index) {
   uint64_t now = left.load(std::memory_order_relaxed);
@@ -61,12 +45,21 @@ bool ThreadPool::Part::take_last(size_t* index) {
 
 ThreadPool::ThreadPool(int num_threads)
     : num_threads_(std::max(1, num_threads)), parts_(std::make_unique<Part[]>(num_threads_)) {
-  for (int thread = 1; thread < num_threads_; thread++) {
-    threads_.emplace_back([this, thread] { worker(thread); });
+  try {
+    for (int thread = 1; thread < num_threads_; thread++) {
+      threads_.emplace_back([this, thread] { worker(thread); });
+    }
+  } catch (const std::system_error& error) {  // a limit on processes or memory
+    const std::string started = std::to_string(threads_.size() + 1);
+    stop();
+    refuse("start " + std::to_string(num_threads_) + " threads", error.code().message() + " after " + started,
+           "fewer, or a higher limit");
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true);
   generation_.fetch_add(1);
   generation_.notify_all();

@@ -11,9 +11,6 @@
 
 namespace tessera {
 
-/** CPUs this process may use: affinity and the container's quota, at least 1. */
-int available_cpus();
-
 /**
  * A fixed set of threads. The caller of `parallel_for` works too, so a pool of n starts n - 1 threads. Each thread walks
  * its own part of the indices upwards, so that it reads memory as one stream; who is done takes from the end of another's
@@ -22,6 +19,7 @@ int available_cpus();
  */
 class ThreadPool {
  public:
+  /** @throws Error where the system does not allow so many */
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -41,6 +39,8 @@ class ThreadPool {
   }
 
  private:
+  /** Ends and joins all that were started. */
+  void stop();
   using Call = void (*)(void* work, size_t index, int thread);
 
   /** What is left of a thread's part: the first index in the upper half, the one behind the last in the lower. */

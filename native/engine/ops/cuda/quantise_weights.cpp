@@ -10,6 +10,7 @@
 #include "ops/cpu/joined.h"
 #include "ops/cuda/read_ahead.h"
 #include "ops/quantise.h"
+#include "runtime/available_cpus.h"
 #include "runtime/thread_pool.h"
 #include "tessera/error.h"
 
