@@ -1,7 +1,16 @@
 /** The worker as a process: it serves the bundled checkpoint, and ends as it is asked to. */
 import assert from "node:assert/strict";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { DURABLE_STREAM, durableConsumer, JOB_CLASSES, LIVE_STREAM, liveConsumer, NUM_LANES } from "@tessera/shared";
+import {
+  DURABLE_STREAM,
+  durableConsumer,
+  JOB_CLASSES,
+  LIVE_STREAM,
+  liveConsumer,
+  MIN_CACHED_WEIGHT_BYTES,
+  NUM_LANES,
+} from "@tessera/shared";
+import { openNativeEngine } from "../../gpu-worker/engine/native.ts";
 import { connectNats } from "../../gpu-worker/intake/connect.ts";
 import { supervise, type Supervised } from "../../infra/tools/process.ts";
 import { makeJob } from "./fake_edge.ts";
@@ -49,10 +58,29 @@ Deno.test("main: makes the model's queues while its weights are still coming in"
     const folder = `${scratch}/slow-disk`;
     await Deno.mkdir(folder);
     for await (const { name } of Deno.readDir(bundled)) await Deno.symlink(bundled + name, `${folder}/${name}`);
-    // A pipe that nobody writes to: whoever opens it to read waits.
-    await Deno.remove(`${folder}/model.safetensors`);
-    await new Deno.Command("mkfifo", { args: [`${folder}/model.safetensors`] }).output();
-    const { process, lines } = startMain({ TESSERA_NATS_URL: stage.url, TESSERA_MODEL: folder });
+    // Weights of large checkpoints are kept, and whoever finds another process writing them waits for it. What makes this
+    // checkpoint large is a file that nobody reads, and the other process is this one.
+    await Deno.writeFile(`${folder}/beside.safetensors`, new Uint8Array(0));
+    await Deno.truncate(`${folder}/beside.safetensors`, MIN_CACHED_WEIGHT_BYTES);
+    const cache = `${scratch}/kept`;
+    await (await openNativeEngine({
+      modelPath: folder,
+      device: "cpu",
+      dtype: "bf16",
+      numThreads: 1,
+      kvCacheBytes: 0,
+      numTileSlots: 1,
+      weightCache: { folder: cache, maxBytes: 2 ** 30 },
+    })).close();
+    const [kept] = [...Deno.readDirSync(cache)];
+    await Deno.rename(`${cache}/${kept!.name}`, `${cache}/${kept!.name}.part`);
+    using writing = await Deno.open(`${cache}/${kept!.name}.part`, { write: true });
+    await writing.lock(true);
+    const { process, lines } = startMain({
+      TESSERA_NATS_URL: stage.url,
+      TESSERA_MODEL: folder,
+      TESSERA_WEIGHT_CACHE: cache,
+    });
     const nc = await connectNats(stage.url, "looks on");
     try {
       const { consumers } = await jetstreamManager(nc);
@@ -64,6 +92,8 @@ Deno.test("main: makes the model's queues while its weights are still coming in"
       const lastLane = durableConsumer("slow-disk", NUM_LANES - 1);
       await waitUntil(() => isThere(DURABLE_STREAM, lastLane), lastLane, 20_000);
       assert.ok(!lines.some((line) => line.includes('"engine_open"')), lines.join("\n"));
+      await writing.unlock();
+      await waitUntil(() => lines.some((line) => line.includes('"worker_ready"')), "the worker", 20_000);
     } finally {
       await process.stop(0);
       await nc.close();
