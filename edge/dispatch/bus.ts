@@ -48,7 +48,12 @@ export class Bus {
    * @throws TesseraError `no_worker` while there is none
    */
   get connection(): NatsConnection {
-    if (this.#nc === null || !this.#isUp) throw new TesseraError("no_worker", { diagnostic: "No connection to NATS" });
+    if (this.#nc === null || !this.#isUp) {
+      throw new TesseraError("no_worker", {
+        message: "The server cannot reach its workers now. Try again in a moment.",
+        diagnostic: "No connection to NATS",
+      });
+    }
     return this.#nc;
   }
 

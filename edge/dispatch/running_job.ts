@@ -5,7 +5,6 @@ import {
   type Context,
   type EventBody,
   type Job,
-  LOST_MS,
   type PromptUsage,
   TesseraError,
   type Usage,
@@ -13,6 +12,7 @@ import {
 import type { Turn } from "./backlog.ts";
 import { Losses } from "./losses.ts";
 import { type AnswerPart, Mailbox, type TextPart } from "./mailbox.ts";
+import { Patience, type SweepFacts } from "./patience.ts";
 import { Publications } from "./publications.ts";
 import { TokenSequence } from "./sequence.ts";
 
@@ -45,17 +45,6 @@ export interface RunningJobOptions {
   readonly onEnd: (job: RunningJob, outcome: JobOutcome, error: TesseraError | null) => void;
 }
 
-/** What a sweep has to know of the world. */
-export interface SweepFacts {
-  readonly now: number;
-  readonly silenceMs: number;
-  readonly noWorkerMs: number;
-  readonly restartMs: number;
-  /** A worker of the model lives; one lives that takes new jobs. */
-  readonly isAlive: boolean;
-  readonly isServed: boolean;
-}
-
 export class RunningJob {
   readonly id: string;
   readonly model: string;
@@ -65,14 +54,12 @@ export class RunningJob {
   readonly #sequence: TokenSequence;
   readonly #losses = new Losses();
   readonly #mailbox = new Mailbox();
+  readonly #patience: Patience;
   readonly #tiles = new Map<string, JobTile>();
   /** performance.now() */
   readonly createdAt = performance.now();
   /** Times by performance.now(); null: not yet. */
   #claimedAt: number | null = null;
-  #heardAt = this.createdAt;
-  /** Since when no worker of the model has lived. */
-  #aloneSince: number | null = null;
   /** By its worker, and nobody else has it yet. */
   #isGivenBack = false;
   #hasEnded = false;
@@ -85,6 +72,7 @@ export class RunningJob {
     this.id = options.job.id;
     this.model = options.job.model;
     this.#sequence = new TokenSequence(options.job.sampling.n);
+    this.#patience = new Patience(this.createdAt, options.deadlineAt);
     for (const tile of options.tiles) this.#tiles.set(tile.hash, tile);
   }
 
@@ -145,7 +133,7 @@ export class RunningJob {
 
   /** performance.now() when something of it was heard last. */
   get heardAt(): number {
-    return this.#heardAt;
+    return this.#patience.heardAt;
   }
 
   /** From publication to the first claim, in ms. */
@@ -188,7 +176,7 @@ export class RunningJob {
     this.#isGivenBack = false;
     const now = performance.now();
     this.#claimedAt ??= now;
-    this.#heardAt = now;
+    this.#patience.heard();
     const remaining_ms = Math.max(1, Math.round(this.#options.deadlineAt - now));
     const resume_ids = this.#sequence.resumeIds();
     const others = this.#options.job.sampling.n > 1 ? { resume_choices: this.#sequence.resumeChoices() } : {};
@@ -204,7 +192,7 @@ export class RunningJob {
     if (isRefused) return this.#failedBy(event);
     const verdict = this.#sequence.accept(event);
     if (verdict.kind === "drop") return;
-    this.#heardAt = performance.now();
+    this.#patience.heard();
     switch (verdict.kind) {
       case "alive":
         if (event.type === "progress") this.#prompt = event.prompt ?? this.#prompt;
@@ -249,31 +237,18 @@ export class RunningJob {
     if (this.#hasEnded) return;
     this.#losses.lost(this.#sequence.numIds);
     if (this.#losses.isCause) return this.#park();
-    this.#heardAt = performance.now();
+    this.#patience.heard();
     this.publications.makeDue(reason);
   }
 
   /** Gives the job up when its time is over or nobody is left to run it. */
   sweep(facts: SweepFacts): void {
     if (this.#hasEnded) return;
-    if (facts.now >= this.#options.deadlineAt) return this.giveUp(new TesseraError("deadline_exceeded"));
-    const hasBegun = this.#claimedAt !== null;
-    const silentMs = facts.now - this.#heardAt;
-    const isWaiting = !hasBegun || silentMs > facts.silenceMs;
-    const hasHope = hasBegun ? facts.isAlive : facts.isServed;
-    if (!isWaiting || hasHope) this.#aloneSince = null;
-    else this.#aloneSince ??= facts.now;
-    const aloneMs = this.#aloneSince === null ? 0 : facts.now - this.#aloneSince;
-    if (!hasBegun) {
-      if (aloneMs < facts.noWorkerMs) return;
-      this.giveUp(new TesseraError("no_worker", { diagnostic: "Unclaimed, and no worker lives" }));
-    } else if (aloneMs >= facts.restartMs) {
-      this.giveUp(
-        new TesseraError("worker_lost", { diagnostic: `Silent in attempt ${this.attempt}, no worker lives` }),
-      );
-    } else if (silentMs > LOST_MS && this.workerId !== null) {
-      this.attemptLost(`silent for ${Math.round(silentMs)} ms`);
-    }
+    const { attempt, workerId } = this;
+    const verdict = this.#patience.judge(facts, { hasBegun: this.isClaimed, attempt, workerId });
+    if (verdict === null) return;
+    if ("giveUp" in verdict) this.giveUp(verdict.giveUp);
+    else this.attemptLost(verdict.lost);
   }
 
   /** The client is gone. */

@@ -2,13 +2,13 @@
 import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
 import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
 import { checkBatch, checkFilled, checkTiles } from "./engine_checks.ts";
+import { copyOf, sameBatch, wishesOf } from "./fake_batch.ts";
 import {
   chooseAfter,
   type ChooseToken,
   embeddingWord,
   EMPTY_CHAIN,
   fakeLogprob,
-  type FakeWishes,
   hashChoice,
   mixInto,
   tileHash,
@@ -298,43 +298,4 @@ export class FakeEngine implements Engine {
 
 function misuse(s: number, position: number, what: string): Error {
   return new Error(`Cannot step: KV of position ${position} of sequence ${s}: ${what}, expected its own history`);
-}
-
-/** Penalties and biases of sequence `s`, whose last token was fed to it, or -1. */
-function wishesOf(batch: StepBatch, s: number, fed: number): FakeWishes {
-  const pairs = (starts: Int32Array, ids: Int32Array, values: Int32Array | Float32Array) => {
-    const out: [number, number][] = [];
-    for (let i = starts[s] ?? 0; i < (starts[s + 1] ?? 0); i++) out.push([ids[i]!, values[i]!]);
-    return out;
-  };
-  const penalties = [
-    batch.repetitionPenalty[s] ?? 1,
-    batch.presencePenalty[s] ?? 0,
-    batch.frequencyPenalty[s] ?? 0,
-  ] as const;
-  const seen = new Map(pairs(batch.seenStarts, batch.seenIds, batch.seenCounts));
-  if (fed !== -1 && (penalties[0] !== 1 || penalties[1] !== 0 || penalties[2] !== 0)) {
-    seen.set(fed, (seen.get(fed) ?? 0) + 1);
-  }
-  return {
-    numbers: [batch.minP[s] ?? 0, ...penalties],
-    seen,
-    biases: pairs(batch.biasStarts, batch.biasIds, batch.biases),
-  };
-}
-
-type BatchArray = Exclude<StepBatch[keyof StepBatch], number>;
-
-function copyOf(batch: StepBatch): StepBatch {
-  const entries = Object.entries(batch) as [string, BatchArray | number][];
-  const copied = entries.map(([name, value]) => [name, typeof value === "number" ? value : value.slice()]);
-  return Object.fromEntries(copied) as StepBatch;
-}
-
-function sameBatch(a: StepBatch, b: StepBatch): boolean {
-  return (Object.keys(a) as (keyof StepBatch)[]).every((name) => {
-    const [one, other] = [a[name], b[name]];
-    if (typeof one === "number" || typeof other === "number") return one === other;
-    return one.length === other.length && one.every((value: number | bigint, i: number) => value === other[i]);
-  });
 }
