@@ -95,7 +95,7 @@ void run_block(Block& block, uint64_t seed) {
   block.num_alive = block.num_threads;
   block.random = seed == 0 ? 0 : seed * 0x9E3779B97F4A7C15u | 1;
   for (Barrier& at : block.barriers) at = {};
-  block.shared.reset(block.launch->dynamic_bytes);
+  block.shared.reset(block.launch->dynamic_bytes, block.launch->allowed_dynamic_bytes > 0);
   note_block(block);
   start_threads(block);
   while (block.num_alive > 0) {

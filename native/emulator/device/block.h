@@ -24,6 +24,8 @@ struct Launch {
   dim3 block;
   size_t dynamic_bytes = 0;
   std::function<void()> body;
+  /** Of dynamic shared memory, what the kernel was told that it may have; 0: it was not told. */
+  size_t allowed_dynamic_bytes = 0;
 };
 
 enum class ThreadState : uint8_t { kReady, kAtBarrier, kInCollective, kDone };

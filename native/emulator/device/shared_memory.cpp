@@ -21,7 +21,7 @@ SharedMemory::~SharedMemory() {
   std::free(memory_);
 }
 
-void SharedMemory::reset(size_t dynamic_bytes) {
+void SharedMemory::reset(size_t dynamic_bytes, bool is_allowed) {
   if (memory_ == nullptr) {
     memory_ = static_cast<char*>(std::aligned_alloc(1024, kCapacity));
     if (memory_ == nullptr) throw std::bad_alloc();
@@ -31,6 +31,7 @@ void SharedMemory::reset(size_t dynamic_bytes) {
   std::memset(memory_, 0xFF, used_ > dynamic_bytes ? used_ : dynamic_bytes);
   CUEMU_POISON(memory_ + dynamic_bytes, kCapacity - dynamic_bytes);
   dynamic_bytes_ = dynamic_bytes;
+  most_ = is_allowed ? kMaxBytes : kMaxStaticBytes;
   static_bytes_ = 0;
   used_ = dynamic_bytes;
   variables_.clear();
@@ -42,9 +43,11 @@ void* SharedMemory::variable(Site site, size_t bytes, size_t align) {
     if (known.bytes != bytes) fail("two shared variables on one line, expected one", site);
     return memory_ + known.offset;
   }
-  if (static_bytes_ + bytes > kMaxStaticBytes || static_bytes_ + bytes + dynamic_bytes_ > kMaxBytes) {
-    fail("too much shared memory: " + std::to_string(static_bytes_ + bytes) + " bytes of variables, " +
-             std::to_string(dynamic_bytes_) + " dynamic",
+  const size_t variables = static_bytes_ + bytes;
+  const size_t before_dynamic = (variables + kDynamicAlign - 1) / kDynamicAlign * kDynamicAlign;
+  if (variables > kMaxStaticBytes || (dynamic_bytes_ > 0 && before_dynamic + dynamic_bytes_ > most_)) {
+    fail("too much shared memory: " + std::to_string(variables) + " bytes of variables, " +
+             std::to_string(dynamic_bytes_) + " dynamic, at most " + std::to_string(most_),
          site);
   }
   static_bytes_ += bytes;

@@ -11,17 +11,6 @@ using cuemu::Runtime;
 
 namespace {
 
-/** Whether a stream of this device records: calls that would wait are errors then, and spoil the capture. */
-bool spoils_capture(Runtime& runtime) {
-  bool spoiled = false;
-  for (const CUstream_st* stream : runtime.streams) {
-    if (stream->capture == nullptr) continue;
-    stream->capture->is_invalid = true;
-    spoiled = true;
-  }
-  return spoiled;
-}
-
 struct Place {
   int device;  // -1: host memory
   bool is_pinned;
@@ -104,7 +93,7 @@ cudaError_t cudaMalloc(void** at, size_t bytes) {
   const std::lock_guard lock(runtime.mutex);
   *at = nullptr;
   if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
-  if (spoils_capture(runtime)) return remember(cudaErrorStreamCaptureUnsupported);
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   if (bytes == 0) return cudaSuccess;
   runtime.counters.allocations++;
   *at = runtime.memory.allocate(Runtime::device(), bytes);
@@ -115,7 +104,7 @@ cudaError_t cudaFree(void* at) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (at == nullptr) return cudaSuccess;
-  if (spoils_capture(runtime)) return remember(cudaErrorStreamCaptureUnsupported);
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   const int device = runtime.memory.device_of(at, 0);
   if (device < 0) return remember(cudaErrorInvalidValue);
   runtime.counters.frees++;
@@ -126,6 +115,8 @@ cudaError_t cudaFree(void* at) {
 cudaError_t cudaMallocHost(void** at, size_t bytes) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  *at = nullptr;
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   runtime.counters.pinned_allocations++;
   *at = runtime.memory.allocate_pinned(bytes);
   return *at == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
@@ -137,6 +128,7 @@ cudaError_t cudaFreeHost(void* at) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (at == nullptr) return cudaSuccess;
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   runtime.counters.frees++;
   for (int device = 0; device < runtime.num_devices(); device++) runtime.drain_device(device);
   return runtime.memory.free_pinned(at) ? cudaSuccess : remember(cudaErrorInvalidValue);
@@ -145,6 +137,7 @@ cudaError_t cudaFreeHost(void* at) {
 cudaError_t cudaHostRegister(void* at, size_t bytes, unsigned) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   runtime.memory.pin(at, bytes);
   return cudaSuccess;
 }

@@ -24,15 +24,25 @@ cudaError_t join(CUstream_st* stream, const CUevent_st& event) {
   return cudaSuccess;
 }
 
+/** Of what is recorded nobody can say when it runs; to ask spoils the capture. */
+bool is_captured(const CUevent_st& event) {
+  if (event.capture == nullptr) return false;
+  event.capture->is_invalid = true;
+  return true;
+}
+
 }  // namespace
 
 extern "C" {
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
-  *stream = new CUstream_st{.device = Runtime::device(), .tasks = {}, .capture = {}};
+  *stream = new CUstream_st{.device = Runtime::device(),
+                            .waits_for_legacy = (flags & cudaStreamNonBlocking) == 0,
+                            .tasks = {},
+                            .capture = {}};
   runtime.streams.insert(*stream);
   return cudaSuccess;
 }
@@ -55,7 +65,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (stream == nullptr) {
-    runtime.drain_device(Runtime::device());
+    runtime.drain_for_legacy();
     return cudaSuccess;
   }
   if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
@@ -71,6 +81,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (!is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  if (stream->capture != nullptr) {
+    stream->capture->is_invalid = true;
+    return remember(cudaErrorStreamCaptureUnsupported);
+  }
   runtime.may_advance();
   return stream->tasks.empty() ? cudaSuccess : cudaErrorNotReady;
 }
@@ -79,6 +93,7 @@ cudaError_t cudaDeviceSynchronize() {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (Runtime::device() >= runtime.num_devices()) return remember(cudaErrorNoDevice);
+  if (runtime.spoils_capture()) return remember(cudaErrorStreamCaptureUnsupported);
   runtime.drain_device(Runtime::device());
   return cudaSuccess;
 }
@@ -90,7 +105,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t call, void* dat
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  *event = new CUevent_st;
+  *event = new CUevent_st{.device = Runtime::device()};
   (*event)->is_timed = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
@@ -106,6 +121,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
   if (stream != nullptr && !is_known(runtime, stream)) return remember(cudaErrorInvalidResourceHandle);
+  const int device = stream == nullptr ? Runtime::device() : stream->device;
+  if (event->device != device) return remember(cudaErrorInvalidResourceHandle);
   if (stream != nullptr && stream->capture != nullptr) {
     event->capture = stream->capture;
     event->captured_on = stream;
@@ -134,6 +151,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  if (is_captured(*event)) return remember(cudaErrorCapturedEvent);
   runtime.wait_for(*event, event->num_recorded);
   return cudaSuccess;
 }
@@ -141,11 +159,12 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
+  if (is_captured(*event)) return remember(cudaErrorCapturedEvent);
   runtime.may_advance();
   return *event->num_completed >= event->num_recorded ? cudaSuccess : cudaErrorNotReady;
 }
 
-/** What libraries are said to take; kernels take no time here. */
+/** By a clock that any work moves on a little, and that of libraries by what it is said to take. */
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);

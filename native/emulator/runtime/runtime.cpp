@@ -42,7 +42,8 @@ cudaError_t Runtime::enqueue(CUstream_st* stream, Task task) {
         return remember(cudaErrorStreamCaptureImplicit);
       }
     }
-    drain_device(device());
+    drain_for_legacy();
+    clock_ms += kTaskMs;
     task.run();
     return cudaSuccess;
   }
@@ -67,6 +68,7 @@ bool Runtime::advance(CUstream_st* stream) {
   now = start + task.work;
   stream->done = {epoch, now};
   if (timeline.is_on && task.work > 0) timeline.spans.push_back({stream->device, start, now});
+  clock_ms += kTaskMs;
   task.run();
   device() = before;
   return true;
@@ -98,6 +100,22 @@ void Runtime::drain_device(int device) {
   }
 }
 
+void Runtime::drain_for_legacy() {
+  for (CUstream_st* stream : streams) {
+    if (stream->device == device() && stream->waits_for_legacy) drain(stream);
+  }
+}
+
+bool Runtime::spoils_capture() {
+  bool spoiled = false;
+  for (const CUstream_st* stream : streams) {
+    if (stream->capture == nullptr) continue;
+    stream->capture->is_invalid = true;
+    spoiled = true;
+  }
+  return spoiled;
+}
+
 void Runtime::wait_for(const CUevent_st& event, uint64_t record) {
   if (*event.num_completed < record) counters.waits++;
   while (*event.num_completed < record) {
@@ -127,11 +145,14 @@ cudaError_t launch(Launch launch, cudaStream_t stream) {
   const std::lock_guard lock(runtime.mutex);
   if (runtime.num_devices() == 0) return remember(cudaErrorNoDevice);
   if (const cudaError_t error = check(launch); error != cudaSuccess) return remember(error);
-  if (launch.dynamic_bytes > SharedMemory::kMaxStaticBytes) {
-    const auto allowed = runtime.dynamic_limits.find(launch.function);
-    if (allowed == runtime.dynamic_limits.end() || launch.dynamic_bytes > static_cast<size_t>(allowed->second)) {
-      return remember(cudaErrorInvalidValue);
-    }
+  if (stream != nullptr && runtime.streams.contains(stream) && stream->device != Runtime::device()) {
+    warn("a kernel is launched on a stream of another device than the current one");
+    return remember(cudaErrorInvalidResourceHandle);
+  }
+  const auto allowed = runtime.dynamic_limits.find(launch.function);
+  if (allowed != runtime.dynamic_limits.end()) launch.allowed_dynamic_bytes = static_cast<size_t>(allowed->second);
+  if (launch.dynamic_bytes > std::max(SharedMemory::kMaxStaticBytes, launch.allowed_dynamic_bytes)) {
+    return remember(cudaErrorInvalidValue);
   }
   runtime.counters.launches += stream == nullptr || stream->capture == nullptr;
   const auto size = [](const dim3& shape) { return static_cast<double>(shape.x) * shape.y * shape.z; };

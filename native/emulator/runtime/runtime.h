@@ -31,7 +31,9 @@ class Runtime {
   /** When the work at hand ends, on the timeline. */
   double now = 0;
   double at(const Moment& moment) const { return moment.epoch == epoch ? moment.at : 0; }
-  /** Milliseconds that work of libraries is said to have taken; kernels take none. */
+  /** What any work is said to take: some time, as on a device. Of libraries it takes longer. */
+  static constexpr double kTaskMs = 0.001;
+  /** Milliseconds that all work so far is said to have taken. */
   double clock_ms = 0;
 
   /** CUEMU_DEVICES; 0 is a machine without one. */
@@ -42,13 +44,17 @@ class Runtime {
   static int& device();
 
   /**
-   * Takes work for a stream: now into its line, or into the graph it records. With no stream all earlier work of the
-   * device is done first, then this.
+   * Takes work for a stream: now into its line, or into the graph it records. With no stream earlier work of the device's
+   * streams is done first, but for those made with cudaStreamNonBlocking, then this.
    */
   cudaError_t enqueue(CUstream_st* stream, Task task);
   /** Runs the stream's work, and of others what that waits for. A wait for nothing is a deadlock and ends the program. */
   void drain(CUstream_st* stream);
   void drain_device(int device);
+  /** What work without a stream waits for on the calling thread's device. */
+  void drain_for_legacy();
+  /** Whether any stream records: calls that would wait, or take memory, are errors then and spoil the capture. */
+  bool spoils_capture();
   void wait_for(const CUevent_st& event, uint64_t record);
   /** What may happen at any time happens now, or not: CUEMU_STREAMS is lazy (default), eager, or drawn by CUEMU_SEED. */
   void may_advance();

@@ -40,12 +40,15 @@ struct Capture {
 
 struct CUstream_st {
   int device = 0;
+  /** Made without cudaStreamNonBlocking: work that names no stream waits for it. */
+  bool waits_for_legacy = false;
   std::deque<cuemu::Task> tasks;
   std::shared_ptr<cuemu::Capture> capture;  // set while it records
   cuemu::Moment done = {};                  // all that has run
 };
 
 struct CUevent_st {
+  int device = 0;
   uint64_t num_recorded = 0;   // records asked for
   /** The newest record that has run. Work that was told to wait outlives the event. */
   std::shared_ptr<uint64_t> num_completed = std::make_shared<uint64_t>(0);

@@ -74,6 +74,14 @@ __global__ void read_unset_shared(float* out) {
   out[threadIdx.x] = values[threadIdx.x];
 }
 
+/** Variables and dynamic memory are below 48 KiB each, and together above. */
+__global__ void share_too_much(float* out) {
+  GPU_SHARED(float[256], values);
+  values[threadIdx.x] = 1;
+  __syncthreads();
+  out[threadIdx.x] = values[threadIdx.x] + (gpu::dynamic_shared<float>() == values ? 1.0f : 0.0f);
+}
+
 __global__ void copy_floats(float* out, const float* in) { out[threadIdx.x] = in[threadIdx.x]; }
 
 /** What a function returns is stored as well. */
@@ -92,6 +100,11 @@ __global__ void load_misaligned(int* out) {
   uint32_t fragments[4];
   gpu::load_matrix_x4(fragments, &tile[threadIdx.x * 8 + 1]);
   out[threadIdx.x] = static_cast<int>(fragments[0]);
+}
+
+__global__ void load_misaligned_vector(float* out, const float* in) {
+  const auto four = *reinterpret_cast<const float4*>(in + 1);
+  out[threadIdx.x] = four.x;
 }
 
 __global__ void wait_for_nobody() {
@@ -203,6 +216,11 @@ int run(std::string_view fault) {
   if (fault == "exit_with_copies") must(gpu::launch("leave_copies", kOneWarp, leave_copies, ints.data()));
   if (fault == "read_out_of_bounds") must(gpu::launch("read_beyond", kOneWarp, read_beyond, out.data(), ints.data() + 96));
   if (fault == "shared_out_of_bounds") must(gpu::launch("write_beyond", kOneWarp, write_shared_beyond, out.data()));
+  if (fault == "shared_beyond_48_kib") {
+    const auto* kernel = reinterpret_cast<const void*>(share_too_much);
+    must(cuemu::launch({.name = "share_too_much", .function = kernel, .grid = dim3(1), .block = dim3(64),
+                        .dynamic_bytes = 48 << 10, .body = [to = floats.data()] { share_too_much(to); }}, nullptr));
+  }
   if (fault == "unset_shared") must(gpu::launch("read_unset", kTwoWarps, read_unset_shared, floats.data()));
   if (fault == "unset_device_memory") must(gpu::launch("copy", kTwoWarps, copy_floats, floats.data(), unset.data()));
   if (fault == "race_between_blocks") {
@@ -214,6 +232,15 @@ int run(std::string_view fault) {
   }
   if (fault == "diverged_collective") must(gpu::launch("diverge", kOneWarp, diverge_in_warp, out.data()));
   if (fault == "misaligned_load") must(gpu::launch("load_misaligned", kOneWarp, load_misaligned, out.data()));
+  if (fault == "misaligned_vector_load") {
+    must(gpu::launch("load_vector", kOneWarp, load_misaligned_vector, floats.data(),
+                     reinterpret_cast<const float*>(ints.data())));
+  }
+  if (fault == "stream_of_another_device") {
+    Stream stream;
+    must(cudaSetDevice(1));
+    must(gpu::launch("add_one", {.grid = dim3(1), .block = dim3(32), .stream = stream}, add_one, ints.data()));
+  }
   if (fault == "deadlock") must(gpu::launch("wait_for_nobody", kOneWarp, wait_for_nobody));
   if (fault == "host_reads_device") return expect(ints.data()[5] == 6);
   if (fault == "unset_shared" || fault == "unset_device_memory") return expect(floats.read()[40] == 1);

@@ -149,6 +149,8 @@ TEST(bad_launches_are_errors) {
   CHECK_EQUAL(attempt({.grid = dim3(0), .block = dim3(32)}), cudaErrorInvalidConfiguration);
   CHECK_EQUAL(attempt({.grid = dim3(1, 65536), .block = dim3(32)}), cudaErrorInvalidConfiguration);
   CHECK_EQUAL(attempt({.grid = dim3(1), .block = dim3(32), .dynamic_bytes = 1 << 20}), cudaErrorInvalidValue);
+  // More than L4 and RTX have, though less than H100.
+  CHECK_EQUAL(attempt({.grid = dim3(1), .block = dim3(32), .dynamic_bytes = 100 << 10}), cudaErrorInvalidValue);
   CHECK_EQUAL(cudaGetLastError(), cudaErrorInvalidValue);
   CHECK_EQUAL(cudaGetLastError(), cudaSuccess);
 }

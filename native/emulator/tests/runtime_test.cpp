@@ -1,5 +1,7 @@
 /** Owns tests of the runtime: memory, copies, streams, events, graphs, devices. */
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "tests/support.h"
 
@@ -123,11 +125,61 @@ TEST(a_capture_is_spoiled_by_what_waits) {
 
   cudaEvent_t fork;
   must(cudaEventCreate(&fork));
+  const auto spoils = [&](cudaError_t expected, auto call) {
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    must(cudaEventRecord(fork, stream));
+    CHECK_EQUAL(call(), expected);
+    CHECK_EQUAL(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+  };
+  void* pinned = nullptr;
+  must(cudaMallocHost(&pinned, 16));
+  spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaMallocHost(&memory, 16); });
+  spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaFreeHost(pinned); });
+  spoils(cudaErrorStreamCaptureUnsupported, [&] { return cudaStreamQuery(stream); });
+  spoils(cudaErrorStreamCaptureUnsupported, [] { return cudaDeviceSynchronize(); });
+  spoils(cudaErrorCapturedEvent, [&] { return cudaEventSynchronize(fork); });
+  spoils(cudaErrorCapturedEvent, [&] { return cudaEventQuery(fork); });
+  must(cudaFreeHost(pinned));
+
   must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
   must(cudaEventRecord(fork, stream));
   must(cudaStreamWaitEvent(side, fork, 0));
   CHECK_EQUAL(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureUnjoined);
   must(cudaEventDestroy(fork));
+  cudaGetLastError();
+}
+
+TEST(work_without_a_stream_waits_for_streams_that_were_not_set_apart) {
+  Stream apart;
+  cudaStream_t usual;
+  must(cudaStreamCreate(&usual));
+  Array<int> data(std::vector<int>(8, 0)), other(std::vector<int>(8, 0));
+  must(add_on(usual, data.data(), 1));
+  CHECK_EQUAL(data.read()[0], 1);
+  const char* streams = std::getenv("CUEMU_STREAMS");
+  const char* seed = std::getenv("CUEMU_SEED");
+  const bool is_lazy = (streams == nullptr || std::string_view(streams) == "lazy") &&
+                       (seed == nullptr || std::string_view(seed) == "0");
+  must(add_on(apart, other.data(), 1));
+  if (is_lazy) CHECK_EQUAL(other.read()[0], 0);
+  must(cudaStreamSynchronize(apart));
+  CHECK_EQUAL(other.read()[0], 1);
+  must(cudaStreamDestroy(usual));
+}
+
+TEST(streams_and_events_belong_to_a_device) {
+  int count = 0;
+  must(cudaGetDeviceCount(&count));
+  if (count < 2) return;
+  Stream first;
+  Array<int> data(std::vector<int>(8, 0));
+  must(cudaSetDevice(1));
+  cudaEvent_t event;
+  must(cudaEventCreate(&event));
+  CHECK_EQUAL(add_on(first, data.data(), 1), cudaErrorInvalidResourceHandle);
+  must(cudaSetDevice(0));
+  CHECK_EQUAL(cudaEventRecord(event, first), cudaErrorInvalidResourceHandle);
+  must(cudaEventDestroy(event));
   cudaGetLastError();
 }
 

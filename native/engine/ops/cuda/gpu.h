@@ -46,12 +46,15 @@ struct LaunchShape {
   cudaStream_t stream = nullptr;
 };
 
+/** Dynamic shared memory that leaves room for variables, as many as any kernel has, below 48 KiB. */
+inline constexpr size_t kUntoldBytes = 28 * 1024;
+
 /** Puts `kernel(arguments...)` on a stream. `name` is for messages. */
 template <class... Parameters, class... Arguments>
 cudaError_t launch(const char* name, const LaunchShape& shape, void (*kernel)(Parameters...), Arguments... arguments) {
   const auto* function = reinterpret_cast<const void*>(kernel);
-  // Beyond 48 KiB a kernel must be told; it is cheap enough to do it each time.
-  if (shape.dynamic_bytes > 48 * 1024) {
+  // Beyond 48 KiB, shared variables included, a kernel must be told; it is cheap enough to do it each time.
+  if (shape.dynamic_bytes > kUntoldBytes) {
     const auto bytes = static_cast<int>(shape.dynamic_bytes);
     const cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess) return error;
