@@ -213,10 +213,10 @@ __global__ void expand_kernel(CodedMatrix w, bf16* out) {
   }
 }
 
-/** Threads along a row of sums, a block row a row. */
+/** Blocks [rows][columns]: of rows there may be more than the 65,535 that a grid has along y. */
 __global__ void scale_sums_kernel(float* y, size_t stride, int n, const float* scales) {
-  const int col = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (col < n) y[blockIdx.y * stride + col] *= scales[col];
+  const int col = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
+  if (col < n) y[blockIdx.x * stride + col] *= scales[col];
 }
 
 /** Below so many rows of weights a warp takes one each, or there would be too few warps for a GPU. */
@@ -273,7 +273,7 @@ cudaError_t expand_coded(const CodedMatrix& w, bf16* out, cudaStream_t stream) {
 }
 
 cudaError_t scale_sums(float* y, size_t stride, int rows, int n, const float* scales, cudaStream_t stream) {
-  const gpu::LaunchShape shape = {.grid = dim3(blocks_for(static_cast<size_t>(n), 256), static_cast<unsigned>(rows)),
+  const gpu::LaunchShape shape = {.grid = dim3(static_cast<unsigned>(rows), blocks_for(static_cast<size_t>(n), 256)),
                                   .block = dim3(256),
                                   .stream = stream};
   return gpu::launch("scale_sums", shape, scale_sums_kernel, y, stride, n, scales);

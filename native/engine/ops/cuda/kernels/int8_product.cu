@@ -116,11 +116,11 @@ __global__ void __launch_bounds__(kWarps * 32)
   }
 }
 
-/** A thread a result. */
+/** A thread a result; blocks [rows][columns]: of rows there may be more than the 65,535 that a grid has along y. */
 __global__ void finish_int8_kernel(const int32_t* sums, Int8Matrix w, const bf16* x, size_t x_stride, Int8Rows coded,
                                    ProductTarget y) {
-  const int row = blockIdx.y;
-  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  const int row = blockIdx.x;
+  const int n = blockIdx.y * blockDim.x + threadIdx.x;
   if (n >= w.n) return;
   const float outliers = outlier_part(w, x + row * x_stride, coded, row, n, 0, 1);
   const auto sum = static_cast<float>(sums[static_cast<size_t>(row) * w.n + n]);
@@ -155,7 +155,7 @@ cudaError_t finish_int8(const int32_t* sums, const Int8Matrix& w, const bf16* x,
                         int rows, const ProductTarget& y, cudaStream_t stream) {
   if (!is_usable(w)) return cudaErrorInvalidValue;
   if (rows == 0) return cudaSuccess;
-  const gpu::LaunchShape shape = {.grid = dim3(blocks_for(static_cast<size_t>(w.n), 128), static_cast<unsigned>(rows)),
+  const gpu::LaunchShape shape = {.grid = dim3(static_cast<unsigned>(rows), blocks_for(static_cast<size_t>(w.n), 128)),
                                   .block = dim3(128),
                                   .stream = stream};
   return gpu::launch("finish_int8", shape, finish_int8_kernel, sums, w, x, x_stride, coded, y);

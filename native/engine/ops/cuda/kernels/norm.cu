@@ -14,8 +14,9 @@ constexpr int kMaxThreads = 512;
 
 /** kPerThread: values a thread keeps; loops over them are unrolled, so that they stay in registers. */
 template <bool kIsLayerNorm, int kPerThread>
-__global__ void norm_kernel(float* x, const bf16* delta, const float* scale, const float* weight, const float* bias,
-                            float eps, int width, bf16* y) {
+__global__ void __launch_bounds__(kMaxThreads)
+    norm_kernel(float* x, const bf16* delta, const float* scale, const float* weight, const float* bias, float eps,
+                int width, bf16* y) {
   GPU_SHARED(float[32], partial);
   const size_t first = static_cast<size_t>(blockIdx.x) * width;
   float values[kPerThread];

@@ -30,7 +30,10 @@ __global__ void patchify_kernel(const uint8_t* pixels, int num_tiles, int tile_s
     const int row = static_cast<int>(patch / grid % grid) * patch_size + y;
     const int col = static_cast<int>(patch % grid) * patch_size + x;
     const uint8_t pixel = pixels[((tile * tile_size + row) * tile_size + col) * 3 + channel];
-    patches[i] = __float2bfloat16(pixel * normal.scale[channel] + normal.shift[channel]);
+    // Chosen, not indexed: an index that the compiler does not know would put all six on the stack.
+    const float scale = channel == 0 ? normal.scale[0] : channel == 1 ? normal.scale[1] : normal.scale[2];
+    const float shift = channel == 0 ? normal.shift[0] : channel == 1 ? normal.shift[1] : normal.shift[2];
+    patches[i] = __float2bfloat16(pixel * scale + shift);
   }
 }
 

@@ -68,6 +68,23 @@ TEST(norms_with_and_without_update) {
   }
 }
 
+TEST(an_update_alone_is_added_to_its_row) {
+  for (const int width : {24, 700}) {
+    for (const bool has_scale : {false, true}) {
+      const int rows = 3;
+      const size_t count = static_cast<size_t>(rows) * width;
+      Array<float> x(random_floats(count)), scale(random_floats(width));
+      Array<bf16> delta(random_bf16(count));
+      must(add_update(x.data(), {delta.data(), has_scale ? scale.data() : nullptr}, rows, width, nullptr));
+      std::vector<double> expected;
+      for (size_t i = 0; i < count; i++) {
+        expected.push_back(x.given()[i] + value_of(delta.given()[i]) * (has_scale ? scale.given()[i % width] : 1));
+      }
+      CHECK_NEAR(1e-6, x.read(), expected);
+    }
+  }
+}
+
 TEST(norm_in_place_leaves_other_columns) {
   const int rows = 3, width = 40, stride = 130;
   Array<bf16> x(random_bf16(rows * stride));
