@@ -21,7 +21,16 @@ export {
 } from "./bench/roofline.ts";
 export { expectTogether, shareOf, sumBytes, whyNotTogether } from "./bench/tensor_parallel.ts";
 export { type Arch, ARCHS, buildDevicePrograms, compileKernels, type DevicePrograms } from "./cuda/build.ts";
-export { findSpills, HOT_KERNELS, type KernelUsage, parsePtxas, shortName, usageTable } from "./cuda/ptxas.ts";
+export { checkDeclarations, type DeclarationsOptions } from "./cuda/declarations.ts";
+export {
+  familyTable,
+  findSpills,
+  HOT_KERNELS,
+  type KernelUsage,
+  parsePtxas,
+  shortName,
+  usageTable,
+} from "./cuda/ptxas.ts";
 export { chooseToolkit, findToolkit, readToolkit, type Toolkit } from "./cuda/toolkit.ts";
 export {
   buildBackendTests,
@@ -34,5 +43,5 @@ export {
   type EmulatedBuildOptions,
   type Variant,
 } from "./emulator/build.ts";
-export { type ChangedProgram, openKernelWorkshop, type SourceChange } from "./emulator/changed.ts";
+export { type ChangedProgram, compilesAlike, openKernelWorkshop, type SourceChange } from "./emulator/changed.ts";
 export { ARM64 } from "./toolchain.ts";

@@ -88,3 +88,41 @@ export async function openKernelWorkshop(
     return { program, remove };
   };
 }
+
+/**
+ * Whether the compiler makes the very same instructions of a kernel file with a change as without: then no test can tell
+ * them apart, for no input at all.
+ */
+export async function compilesAlike(
+  { file, text }: Pick<SourceChange, "file" | "text">,
+  { headers }: Pick<EmulatedBuildOptions, "headers">,
+): Promise<boolean> {
+  const toolchain = await findToolchain(BUILD);
+  const kernels = await listFolder(join(ENGINE, KERNELS), undefined, ".cu");
+  const texts = await Promise.all(kernels.map((path) => Deno.readTextFile(path)));
+  const affected = kernels.filter((path, i) =>
+    basename(path) === file || (file.endsWith(".cuh") && texts[i]!.includes(`/${file}"`))
+  );
+  // Both from one path, which is in messages.
+  const own = await Deno.makeTempDir({ prefix: "tessera-kernel-" });
+  try {
+    const changed = join(own, KERNELS, file);
+    await Deno.mkdir(dirname(changed), { recursive: true });
+    const instructionsOf = async (text: string): Promise<string[]> => {
+      await Deno.writeTextFile(changed, text);
+      return await Promise.all(affected.map(async (path, i) => {
+        const source = basename(path) === file ? changed : path;
+        const flags = flagsOf(path, "fast", headers).filter((flag) => flag !== "-g");
+        const output = join(own, `${i}.s`);
+        const compiled = await run(toolchain.compiler, [`-I${own}`, ...flags, "-w", "-S", source, "-o", output]);
+        if (!compiled.ok) throw new Error(`Cannot compile ${file}:\n${compiled.output}`);
+        return await Deno.readTextFile(output);
+      }));
+    };
+    const before = await instructionsOf(await Deno.readTextFile(join(ENGINE, KERNELS, file)));
+    const after = await instructionsOf(text);
+    return before.length > 0 && before.every((own, i) => own === after[i]);
+  } finally {
+    await Deno.remove(own, { recursive: true });
+  }
+}

@@ -1,12 +1,15 @@
 /**
  * Checks the kernels' tests themselves: index expressions of kernels are changed at random, one at a time, and the tests
- * must notice: `deno task mutate:kernels [--count 100] [--seed 1] [--file norm.cu] [--minutes 20] [--skip 0]`. Prints every survivor
- * and the rate; exit code 1 below 95 %.
+ * must notice: `deno task mutate:kernels [--count 100] [--seed 1] [--file norm.cu] [--minutes 20] [--verdicts FILE]`. Prints
+ * every survivor and the rate, in which those do not count that compile to the very same instructions; exit code 1 below
+ * 95 %. What became of each is kept in the file of verdicts, so that a run that was cut short goes on where it was, in one
+ * table; a file of kernels that has changed since is tried anew.
  */
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
-import { EQUIVALENT } from "./equivalent.ts";
-import { openCourt } from "./judge.ts";
+import { compilesAlike } from "@tessera/native";
+import { ensureCudaHeaders } from "../../infra/tools/cuda.ts";
+import { openCourt, type Verdict } from "./judge.ts";
 import { allMutations, type Mutation, shuffled } from "./mutations.ts";
 
 const KERNELS = fileURLToPath(new URL("../../native/engine/ops/cuda/kernels/", import.meta.url));
@@ -41,9 +44,25 @@ interface Tally {
   equivalent: number;
 }
 
-/** Whether a change is known to compute the same. */
-export function isEquivalent({ file, before, after }: Mutation): boolean {
-  return EQUIVALENT.some((known) => known.file === file && known.before === before && known.after === after);
+/** What became of a mutation; `key` names it and the text it was made of. */
+interface Kept {
+  readonly key: string;
+  readonly outcome: Fate;
+}
+
+/** `equivalent`: survived, and the compiler makes the very same instructions of it. */
+type Fate = Verdict["outcome"] | "equivalent";
+
+async function keyOf({ file, line, before, after, text }: Mutation): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return `${file}:${line}: ${before} -> ${after} ${hash.toHex().slice(0, 12)}`;
+}
+
+/** Verdicts of earlier runs, by key. */
+async function readVerdicts(path: string | undefined): Promise<Map<string, Fate>> {
+  const text = path === undefined ? "" : await Deno.readTextFile(path).catch(() => "");
+  const lines = text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Kept);
+  return new Map(lines.map(({ key, outcome }) => [key, outcome]));
 }
 
 async function main(): Promise<void> {
@@ -52,16 +71,18 @@ async function main(): Promise<void> {
       count: { type: "string", default: "100" },
       seed: { type: "string", default: "1" },
       minutes: { type: "string", default: "20" },
-      skip: { type: "string", default: "0" },
+      verdicts: { type: "string" },
       file: { type: "string" },
     },
   });
   const files = Object.keys(TEST_OF).filter((file) => values.file === undefined || file === values.file);
   const all = await Promise.all(files.map(async (file) => allMutations(file, await Deno.readTextFile(KERNELS + file))));
-  const queue = shuffled(all.flat(), Number(values.seed)).slice(Number(values.skip));
+  const queue = shuffled(all.flat(), Number(values.seed));
   console.log(`${queue.length} mutations are possible; ${values.count} of them by seed ${values.seed}`);
   const deadline = performance.now() + Number(values.minutes) * 60_000;
   const judge = await openCourt(["fast", "sanitize", "race"], console.error);
+  const headers = await ensureCudaHeaders();
+  const known = await readVerdicts(values.verdicts);
   const tallies = new Map<string, Tally>(files.map((file) => [file, { caught: 0, survived: 0, equivalent: 0 }]));
   let left = Number(values.count);
   const work = async () => {
@@ -71,22 +92,27 @@ async function main(): Promise<void> {
       left--;
       const where = `${mutation.file}:${mutation.line}: ${mutation.before}  ->  ${mutation.after}`;
       const tally = tallies.get(mutation.file)!;
-      if (isEquivalent(mutation)) {
-        tally.equivalent++;
-        continue;
+      const key = await keyOf(mutation);
+      let outcome = known.get(key);
+      if (outcome === undefined) {
+        const change = { file: mutation.file, text: mutation.text, test: TEST_OF[mutation.file]! };
+        outcome = (await judge(change)).outcome;
+        if (outcome === "survived" && await compilesAlike(change, { headers })) outcome = "equivalent";
+        if (values.verdicts !== undefined) {
+          const kept = { key, outcome } satisfies Kept;
+          await Deno.writeTextFile(values.verdicts, `${JSON.stringify(kept)}\n`, { append: true });
+        }
       }
-      const verdict = await judge({ file: mutation.file, text: mutation.text, test: TEST_OF[mutation.file]! });
-      if (verdict.outcome === "refused") {
+      if (outcome === "refused") {
         left++; // the compiler needs no tests
         continue;
       }
-      tally[verdict.outcome]++;
-      console.log(`${verdict.outcome.padEnd(8)} ${where}`);
+      tally[outcome]++;
+      console.log(`${outcome.padEnd(10)} ${where}`);
     }
   };
-  const numBefore = queue.length;
   await Promise.all([work(), work()]);
-  console.log(`\nThe next are those behind --skip ${Number(values.skip) + numBefore - queue.length}`);
+  if (left > 0 && queue.length > 0) console.log(`\n${left} are still to be tried: the time is up`);
   report(tallies);
 }
 
