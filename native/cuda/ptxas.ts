@@ -16,8 +16,8 @@ export interface KernelUsage {
 }
 
 /**
- * Kernels in which every spill is a fault, and so is an array on the stack, whose index the compiler does not know: each
- * runs once a layer, or reads all weights. A name that matches no compiled kernel is a fault too.
+ * Kernels in which every spill is a fault, and so is an array on the stack, whose index the compiler does not know: all of
+ * the engine's, most of which run once a layer. A name that matches no compiled kernel is a fault too.
  */
 export const HOT_KERNELS: readonly string[] = [
   "flash_kernel",
@@ -36,6 +36,17 @@ export const HOT_KERNELS: readonly string[] = [
   "fp8_rows_kernel",
   "fp8_largest_kernel",
   "fp8_together_kernel",
+  "combine_kernel",
+  "patchify_kernel",
+  "shuffle_norm_kernel",
+  "norm_in_place_kernel",
+  "add_update_kernel",
+  "add_positions_kernel",
+  "embed_kernel",
+  "gather_rows_kernel",
+  "scale_sums_kernel",
+  "feed_ids_kernel",
+  "feed_seen_kernel",
 ];
 
 /** Reads what `ptxas -v` printed. Names are as ptxas gives them. @throws Error where a kernel's figures are missing */
@@ -103,6 +114,31 @@ export function findSpills(usages: readonly KernelUsage[], hot: readonly string[
     ...spilled.map(({ kernel, arch, spillBytes }) => `${kernel} spills ${spillBytes} bytes on ${arch}`),
     ...stacked.map(({ kernel, arch, stackBytes }) => `${kernel} keeps ${stackBytes} bytes on its stack on ${arch}`),
   ];
+}
+
+/** A line for all kernels of one name, whatever their template arguments: the most registers, shared bytes and spills of any. */
+export function familyTable(usages: readonly KernelUsage[]): string {
+  const families = new Map<string, KernelUsage>();
+  const variants = new Map<string, Set<string>>();
+  for (const usage of usages) {
+    const kernel = usage.kernel.split("<")[0]!;
+    const key = `${kernel} ${usage.arch}`;
+    const most = families.get(key) ?? { ...usage, kernel };
+    families.set(key, {
+      kernel,
+      arch: usage.arch,
+      registers: Math.max(most.registers, usage.registers),
+      sharedBytes: Math.max(most.sharedBytes, usage.sharedBytes),
+      stackBytes: Math.max(most.stackBytes, usage.stackBytes),
+      spillBytes: Math.max(most.spillBytes, usage.spillBytes),
+    });
+    variants.set(kernel, (variants.get(kernel) ?? new Set()).add(usage.kernel));
+  }
+  const named = [...families.values()].map((usage) => {
+    const count = variants.get(usage.kernel)!.size;
+    return count === 1 ? usage : { ...usage, kernel: `${usage.kernel}<${count}>` };
+  });
+  return usageTable(named);
 }
 
 /** A line a kernel, a column an architecture: `registers / shared bytes`, with `spills N` where it does. */

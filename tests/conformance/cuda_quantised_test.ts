@@ -136,7 +136,7 @@ emulatedTest("layers in few bits, split over emulated GPUs, compute the ids of o
     };
     assert.deepEqual(await idsOn(2), await idsOn(1), dtype);
   }
-});
+}, 2);
 
 /** Tokens up to the first that differs, and how far logits are off there at most. */
 function agreement(got: Awaited<ReturnType<typeof describePictures>>, expected: typeof got) {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Engine, EngineInfo, StepBatch, StepResult } from "../../gpu-worker/engine/types.ts";
 import { tinyConfig } from "../support/checkpoint_config.ts";
 import { CounterStream } from "../support/counter_random.ts";
-import { hasEmulatedGpu } from "../support/emulated_gpu.ts";
+import { hasEmulatedGpu, isOnGpu } from "../support/emulated_gpu.ts";
 import { type DriverSampling, type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 import { whyNoNativeEngine, withNativeEngine } from "../support/native_engine.ts";
@@ -28,7 +28,7 @@ const IMPLEMENTATIONS: readonly Implementation[] = [
   },
   {
     name: "native cuda, emulated",
-    skip: hasEmulatedGpu ? whyNoNativeEngine() : "emulated GPUs are for x86-64 Linux",
+    skip: hasEmulatedGpu || isOnGpu ? whyNoNativeEngine() : "emulated GPUs are for x86-64 Linux",
     with: (use) => withNativeEngine({ config: tinyConfig(), seed: 1 }, CUDA, use),
   },
 ];

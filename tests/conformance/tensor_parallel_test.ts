@@ -152,11 +152,13 @@ nativeTest(
 emulatedTest(
   "quantised weights, cut over emulated GPUs, are near those on one",
   () => assertNear("cuda", ["int8", "nf4", "fp8"], WIDE),
+  3,
 );
 
 emulatedTest(
   "a decoder cut over 2, 3 and 4 emulated GPUs has the greedy ids of one",
   () => assertOnDevices("cuda", ["bf16"], [[2, 3, 4], [3]]),
+  4,
 );
 
 /** Attention of four groups of columns, an MLP of five; two key heads, so that of four devices two have the same one. */
@@ -192,6 +194,7 @@ nativeTest(
 emulatedTest(
   "an AWQ checkpoint, cut over 2 emulated GPUs, has the greedy ids of one",
   () => assertAwqOnDevices("cuda", ["bf16"], [2]),
+  2,
 );
 
 nativeTest("AWQ groups that devices would have to share are refused by name", async () => {
@@ -254,4 +257,8 @@ async function assertSaysTheSame(device: Device): Promise<void> {
 }
 
 nativeTest("the embedded model, cut over virtual devices, says what it says on one", () => assertSaysTheSame("cpu"));
-emulatedTest("the embedded model, cut over emulated GPUs, says what it says on one", () => assertSaysTheSame("cuda"));
+emulatedTest(
+  "the embedded model, cut over emulated GPUs, says what it says on one",
+  () => assertSaysTheSame("cuda"),
+  4,
+);

@@ -1,27 +1,17 @@
 /** Owns the kernels' figures on a GPU: what each reaches of the peaks that the same run measured. */
-import { run } from "../../infra/tools/process.ts";
 import { table } from "../../infra/plan/report.ts";
+import { run } from "../../infra/tools/process.ts";
+import type { KernelRate } from "./results.ts";
 
-/** A kernel at one shape. */
-export interface KernelFigure {
-  readonly kernel: string;
-  readonly shape: string;
-  readonly ms: number;
-  readonly bytes: number;
-  readonly flops: number;
-}
+/** A kernel at one shape, as the program told it. */
+export type KernelFigure = Pick<KernelRate, "kernel" | "shape" | "ms" | "warmMs" | "bytes" | "flops">;
 
-/** The same, against the peaks. */
-export interface KernelRate extends KernelFigure {
-  readonly gbPerSecond: number;
-  readonly tflopPerSecond: number;
-  /** Of the peak it is nearer to. */
-  readonly share: number;
-  readonly limit: "bandwidth" | "multiply-add";
-}
-
-export async function runKernelBench(program: string): Promise<KernelRate[]> {
-  const output = await run(program, []);
+export async function runKernelBench(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<KernelRate[]> {
+  const output = await run(program, args, { env: { ...env } });
   return rates(output.trimEnd().split("\n").map((line) => JSON.parse(line) as KernelFigure));
 }
 
@@ -35,6 +25,7 @@ export function rates(figures: readonly KernelFigure[]): KernelRate[] {
   const bytesPerMs = peakOf("peak_copy", "bytes");
   const flopsPerMs = peakOf("peak_mma_bf16", "flops");
   return figures.map((figure) => {
+    if (!(figure.ms > 0)) throw new Error(`Cannot rate kernels: ${figure.kernel} (${figure.shape}) was not measured`);
     const byBytes = figure.bytes / figure.ms / bytesPerMs;
     const byFlops = figure.flops / figure.ms / flopsPerMs;
     return {
@@ -52,9 +43,10 @@ export function rateTable(all: readonly KernelRate[]): string {
     rate.kernel,
     rate.shape,
     rate.ms.toFixed(4),
+    rate.warmMs.toFixed(4),
     rate.gbPerSecond.toFixed(0),
     rate.flops === 0 ? "" : rate.tflopPerSecond.toFixed(1),
     `${(rate.share * 100).toFixed(0)} % of ${rate.limit}`,
   ]);
-  return table([["kernel", "shape", "ms", "GB/s", "TFLOP/s", "of the measured peak"], ...rows]);
+  return table([["kernel", "shape", "ms", "ms, warm", "GB/s", "TFLOP/s", "of the measured peak"], ...rows]);
 }

@@ -1,27 +1,44 @@
 /** Owns a model's figures on a GPU: tiles, prompt, decoding and first token, of the engine with random weights. */
-import type { Engine } from "../../gpu-worker/engine/types.ts";
+import { table } from "../../infra/plan/report.ts";
+import type { Engine, StepBatch } from "../../gpu-worker/engine/types.ts";
 import { randomTile } from "../support/counter_random.ts";
-import { type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
+import { type DriverPrompt, type DriverSequence, EngineDriver, textPrompt } from "../support/engine_driver.ts";
+import type { Attempt, ModelFigures } from "./results.ts";
 
-const PROMPT_TOKENS = 2_048;
-const DECODE_CONTEXT = 1_024;
-const CHUNK = 2_048;
-const BATCHES = [1, 8, 64, 256] as const;
-const ROUNDS = 5;
-const STEPS = 32;
-
-/** Medians of rounds. */
-export interface ModelFigures {
-  readonly msPerTile: Readonly<Record<string, number>>;
-  readonly prefillTokensPerSecond: number;
-  readonly decodeTokensPerSecond: Readonly<Record<string, number>>;
-  /** One tile encoded, a prompt with it read, one token drawn. */
-  readonly firstTokenMs: number;
+/** What is measured. */
+export interface ModelSizes {
+  /** Encoded together. */
+  readonly tiles: readonly number[];
+  readonly promptTokens: number;
+  /** Text behind one tile, of the prompt whose first token is waited for. */
+  readonly questionTokens: number;
+  /** Tokens of each sequence when decoding begins. */
+  readonly decodeContext: number;
+  /** Sequences decoded together, rising. */
+  readonly batches: readonly number[];
+  /** Of one round of decoding. */
+  readonly steps: number;
+  /** Medians are of so many, behind one that warms. */
+  readonly rounds: number;
 }
 
-export async function measureModel(engine: Engine): Promise<ModelFigures> {
-  const { tileSize, numKvBlocks, kvBlockSize, tokensPerTile } = engine.info;
+/** What is told of a GPU. */
+export const MODEL_SIZES: ModelSizes = {
+  tiles: [1, 13],
+  promptTokens: 2_048,
+  questionTokens: 64,
+  decodeContext: 1_024,
+  batches: [1, 8, 64, 256],
+  steps: 32,
+  rounds: 5,
+};
+
+export async function measureModel(engine: Engine, sizes: ModelSizes): Promise<ModelFigures> {
+  const { tileSize, numKvBlocks, kvBlockSize, tokensPerTile, vocabSize } = engine.info;
   const driver = new EngineDriver(engine, 1, Array.from({ length: numKvBlocks }, (_, i) => i));
+  const medianMs = (work: () => Promise<unknown>) => median(sizes.rounds, work);
+  const ids = (length: number, index: number) =>
+    Array.from({ length }, (_, i) => (i * 7_919 + index * 104_729) % vocabSize);
   const pixels = (count: number) => {
     const tile = randomTile(1, 0, tileSize);
     const all = new Uint8Array(count * tile.length);
@@ -29,59 +46,121 @@ export async function measureModel(engine: Engine): Promise<ModelFigures> {
     return all;
   };
   const msPerTile: Record<string, number> = {};
-  for (const count of [1, 13]) {
+  for (const count of sizes.tiles) {
     const tiles = pixels(count);
     const slots = Int32Array.from({ length: count }, (_, i) => i);
     msPerTile[count] = await medianMs(() => engine.encodeTiles(tiles, slots)) / count;
   }
-  const prefillMs = await medianMs(async () => {
-    const sequence = driver.add(textPrompt(ids(PROMPT_TOKENS, 0)));
-    await driver.prefill(sequence, CHUNK);
+  /** The batch of a whole prompt, which may run again and again. */
+  const wholePrompt = (prompt: DriverPrompt): StepBatch => {
+    const sequence = driver.add(prompt);
+    const batch = driver.batch([{ sequence, numTokens: sequence.tokenIds.length }]);
     driver.free(sequence);
-  });
-  const rows = [...Array.from({ length: tokensPerTile }, (_, i) => i), ...new Array<number>(64).fill(-1)];
+    return batch;
+  };
+  const prompt = wholePrompt(textPrompt(ids(sizes.promptTokens, 0)));
+  const prefillMs = await medianMs(() => engine.step(prompt));
+  const embeddingRows = [
+    ...Array.from({ length: tokensPerTile }, (_, i) => i),
+    ...new Array<number>(sizes.questionTokens).fill(-1),
+  ];
+  const question = wholePrompt({ tokenIds: ids(embeddingRows.length, 1), embeddingRows });
+  const tile = pixels(1);
   const firstTokenMs = await medianMs(async () => {
-    await engine.encodeTiles(pixels(1), Int32Array.of(0));
-    const sequence = driver.add({ tokenIds: ids(rows.length, 1), embeddingRows: rows });
-    await driver.prefill(sequence, CHUNK);
-    driver.free(sequence);
+    await engine.encodeTiles(tile, Int32Array.of(0));
+    await engine.step(question);
   });
   const decodeTokensPerSecond: Record<string, number> = {};
   const sequences: DriverSequence[] = [];
-  for (const batch of BATCHES) {
-    const needed = batch * Math.ceil((DECODE_CONTEXT + (ROUNDS + 1) * STEPS * BATCHES.length) / kvBlockSize);
-    if (needed > numKvBlocks) break; // its keys and values have no room
+  const longest = sizes.decodeContext + 1 + (sizes.rounds + 1) * sizes.steps * sizes.batches.length;
+  for (const batch of sizes.batches) {
+    if (batch * Math.ceil(longest / kvBlockSize) > numKvBlocks) break; // its keys and values have no room
     while (sequences.length < batch) {
-      const sequence = driver.add(textPrompt(ids(DECODE_CONTEXT, sequences.length)));
-      await driver.prefill(sequence, CHUNK);
+      const sequence = driver.add(textPrompt(ids(sizes.decodeContext, sequences.length)));
+      await driver.prefill(sequence);
       sequences.push(sequence);
     }
-    const work = sequences.map((sequence) => ({ sequence, numTokens: 1 }));
-    const ms = await medianMs(async () => {
-      for (let i = 0; i < STEPS; i++) await driver.step(work);
-    });
-    decodeTokensPerSecond[batch] = batch * STEPS / ms * 1_000;
+    const times: number[] = [];
+    for (let round = 0; round <= sizes.rounds; round++) times.push(await decode(driver, sequences, sizes.steps));
+    decodeTokensPerSecond[batch] = batch * sizes.steps / middle(times.slice(1)) * 1_000;
   }
   return {
     msPerTile,
-    prefillTokensPerSecond: PROMPT_TOKENS / prefillMs * 1_000,
+    prefillTokensPerSecond: sizes.promptTokens / prefillMs * 1_000,
     decodeTokensPerSecond,
     firstTokenMs,
   };
 }
 
-function ids(length: number, index: number): number[] {
-  return Array.from({ length }, (_, i) => (i * 7_919 + index * 104_729) % 150_000);
+/**
+ * Decodes all sequences for some steps as a worker does: a step is given while the one before runs, and goes on from what
+ * that one draws. Batches are made before the clock starts. Milliseconds.
+ */
+async function decode(driver: EngineDriver, sequences: readonly DriverSequence[], steps: number): Promise<number> {
+  const { engine } = driver;
+  const isFed = engine.info.stepsInFlight > 1;
+  const work = sequences.map((sequence) => ({ sequence, numTokens: 1 }));
+  const idsFrom = Int32Array.from(sequences, (_, row) => row);
+  const batches = Array.from({ length: steps }, (_, i) => {
+    const batch = driver.batch(work);
+    for (const sequence of sequences) {
+      sequence.numCached++;
+      driver.append(sequence, isFed ? -1 : 0);
+    }
+    return isFed && i > 0 ? { ...batch, idsFrom } : batch;
+  });
+  const start = performance.now();
+  let running = engine.step(batches[0]!);
+  for (const batch of batches.slice(1)) {
+    if (!isFed) await running;
+    const behind = engine.step(batch);
+    // Whoever fails first is told of; the other must not be a rejection that nobody looks at.
+    behind.catch(() => {});
+    await running;
+    running = behind;
+  }
+  const last = await running;
+  const ms = performance.now() - start;
+  sequences.forEach((sequence, row) => sequence.tokenIds[sequence.tokenIds.length - 1] = last.tokenIds[row]!);
+  return ms;
 }
 
 /** After one run that warms everything. */
-async function medianMs(work: () => Promise<unknown>): Promise<number> {
+async function median(rounds: number, work: () => Promise<unknown>): Promise<number> {
   await work();
   const times: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const start = performance.now();
     await work();
     times.push(performance.now() - start);
   }
-  return times.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)]!;
+  return middle(times);
+}
+
+function middle(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
+}
+
+/** A line for everything that ran one model. */
+export function modelTable(sizes: ModelSizes, attempts: Readonly<Record<string, Attempt>>): string {
+  const cell = (value: number | undefined, digits: number) => value === undefined ? "-" : value.toFixed(digits);
+  const head = [
+    "",
+    ...sizes.tiles.map((count) => `ms/tile at ${count}`),
+    "prefill tok/s",
+    ...sizes.batches.map((batch) => `decode tok/s x${batch}`),
+    "first token ms",
+  ];
+  const rows = Object.entries(attempts).map(([who, figures]) =>
+    "failed" in figures
+      ? [`${who}: ${figures.failed.split("\n")[0]!.slice(0, 60)}`, ...head.slice(1).map(() => "-")]
+      : [
+        who,
+        ...sizes.tiles.map((count) => cell(figures.msPerTile[count], 2)),
+        cell(figures.prefillTokensPerSecond, 0),
+        ...sizes.batches.map((batch) => cell(figures.decodeTokensPerSecond[batch], 0)),
+        cell(figures.firstTokenMs, 1),
+      ]
+  );
+  return table([head, ...rows]);
 }

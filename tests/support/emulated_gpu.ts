@@ -1,5 +1,5 @@
 /** Programs whose kernels run on the emulated GPU: where they can be built, and how they are run. */
-import { addonPath, buildEmulatedAddon } from "@tessera/native";
+import { buildEmulatedAddon } from "@tessera/native";
 import { ensureCudaHeaders } from "../../infra/tools/cuda.ts";
 
 /** The emulator switches stacks in x86-64 assembly, and NVIDIA's headers come for Linux. */
@@ -10,12 +10,18 @@ const NUM_DEVICES = 4;
 
 let addon: Promise<string> | undefined;
 
-/** Set by `deno task test:gpu`: tests of the CUDA backend run on this machine's GPU. */
-export const isOnGpu = Deno.env.get("TESSERA_TEST_GPU") === "1";
+/** Path of the addon that `deno task test:gpu` wants tested on this machine's GPUs; undefined elsewhere. */
+const gpuAddon = Deno.env.get("TESSERA_TEST_GPU");
 
-/** The addon with the CUDA backend on emulated GPUs, built where anything changed; on a GPU the addon that is built. */
+/** Whether tests of the CUDA backend run on this machine's GPUs. */
+export const isOnGpu = gpuAddon !== undefined;
+
+/** GPUs that tests of the CUDA backend have. */
+export const numGpus = isOnGpu ? Number(Deno.env.get("TESSERA_TEST_GPUS") ?? 1) : NUM_DEVICES;
+
+/** The addon with the CUDA backend on emulated GPUs, built where anything changed; on a GPU the one to be tested. */
 export function emulatedAddon(): Promise<string> {
-  if (isOnGpu) return Promise.resolve(addonPath);
+  if (gpuAddon !== undefined) return Promise.resolve(gpuAddon);
   // Read when the addon first looks for devices.
   if (Deno.env.get("CUEMU_DEVICES") === undefined) Deno.env.set("CUEMU_DEVICES", `${NUM_DEVICES}`);
   addon ??= ensureCudaHeaders().then((headers) => buildEmulatedAddon({ headers, progress: console.log }));

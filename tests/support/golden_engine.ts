@@ -1,6 +1,6 @@
 /** Owns opening an engine on a golden's checkpoint with its tiles encoded, and running the golden's prompts on it. */
 import type { Device, Dtype, Engine } from "../../gpu-worker/engine/types.ts";
-import { hasEmulatedGpu, isOnGpu } from "./emulated_gpu.ts";
+import { hasEmulatedGpu, isOnGpu, numGpus } from "./emulated_gpu.ts";
 import { type DriverPrompt, EngineDriver } from "./engine_driver.ts";
 import { driverPrompt, encodeGoldenTiles, type Golden, type GoldenPrompt } from "./goldens.ts";
 import { whyNoNativeEngine, withNativeEngine } from "./native_engine.ts";
@@ -75,9 +75,16 @@ export function nativeTest(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: skip ? `${name} (skipped: ${skip})` : name, ignore: skip !== undefined, fn });
 }
 
-/** A test of the CUDA backend on emulated GPUs, or on a GPU where `test:gpu` says so: ignored where neither is. */
-export function emulatedTest(name: string, fn: () => Promise<void>): void {
-  const skip = hasEmulatedGpu || isOnGpu ? whyNoNativeEngine() : "emulated GPUs are for x86-64 Linux";
+/**
+ * A test of the CUDA backend on emulated GPUs, or on real ones where `test:gpu` says so: ignored where neither is, or
+ * fewer than the test needs.
+ */
+export function emulatedTest(name: string, fn: () => Promise<void>, needed = 1): void {
+  const skip = !hasEmulatedGpu && !isOnGpu
+    ? "emulated GPUs are for x86-64 Linux"
+    : numGpus < needed
+    ? `it needs ${needed} GPUs, here ${numGpus === 1 ? "is 1" : `are ${numGpus}`}`
+    : whyNoNativeEngine();
   Deno.test({ name: skip ? `${name} (skipped: ${skip})` : name, ignore: skip !== undefined, fn });
 }
 

@@ -18,7 +18,7 @@ bool is_small = false;
 int sized(int full, int small) { return is_small ? small : full; }
 
 void time_kernel(const std::string& kernel, const std::string& shape, Cost cost, const std::function<cudaError_t()>& run) {
-  report(kernel, shape, milliseconds(run, rounds), cost);
+  report(kernel, shape, milliseconds(run, rounds, is_small ? 1 << 12 : kFlushBytes), cost);
 }
 
 /** Multiplies registers with registers: nothing but mma.sync. */

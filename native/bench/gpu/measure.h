@@ -1,4 +1,4 @@
-/** Owns how a kernel is timed: launches between two events, the median of rounds; and device arrays of numbers. */
+/** Owns how a kernel is timed: launches between two events, cold and warm, medians of rounds; and device arrays of numbers. */
 #pragma once
 
 #include <algorithm>
@@ -45,28 +45,55 @@ inline DeviceArray<bf16> bf16s(size_t size) {
   return {size, [](size_t i) { return __float2bfloat16(noise(i)); }};
 }
 
-/** Milliseconds of one launch: median of rounds, each of as many launches as take about a millisecond. */
-inline double milliseconds(const std::function<cudaError_t()>& launch, int rounds) {
-  cudaEvent_t begin, end;
-  must(cudaEventCreate(&begin));
-  must(cudaEventCreate(&end));
-  const auto run = [&](int count) {
-    must(cudaEventRecord(begin, nullptr));
-    for (int i = 0; i < count; i++) must(launch());
-    must(cudaEventRecord(end, nullptr));
-    must(cudaEventSynchronize(end));
+/** A place in the stream whose time can be told. */
+class Clock {
+ public:
+  Clock() { must(cudaEventCreate(&event_)); }
+  ~Clock() { cudaEventDestroy(event_); }
+  Clock(const Clock&) = delete;
+  Clock& operator=(const Clock&) = delete;
+  void start() { must(cudaEventRecord(event_, nullptr)); }
+  double ms_until(Clock& end) {
+    must(cudaEventSynchronize(end.event_));
     float ms = 0;
-    must(cudaEventElapsedTime(&ms, begin, end));
-    return static_cast<double>(ms) / count;
+    must(cudaEventElapsedTime(&ms, event_, end.event_));
+    return static_cast<double>(ms);
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+/** Milliseconds of one launch. */
+struct Times {
+  double cold;  // its data are in memory alone
+  double warm;  // its data may be in the L2 cache
+};
+
+/** Of what is written between two launches: more than any L2 cache, and longer at it than the host at the next launch. */
+inline constexpr size_t kFlushBytes = size_t{512} << 20;
+
+/** Medians of rounds: one launch behind a flush of the cache, and as many in a row as take about a millisecond. */
+inline Times milliseconds(const std::function<cudaError_t()>& launch, int rounds, size_t flush_bytes = kFlushBytes) {
+  static char* flushed = nullptr;
+  if (flushed == nullptr) must(cudaMalloc(reinterpret_cast<void**>(&flushed), flush_bytes));
+  Clock begin, end;
+  const auto run = [&](int count, bool is_cold) {
+    if (is_cold) must(cudaMemsetAsync(flushed, 1, flush_bytes, nullptr));
+    begin.start();
+    for (int i = 0; i < count; i++) must(launch());
+    end.start();
+    return begin.ms_until(end) / count;
   };
-  const double first = std::max(run(1), 1e-3);
+  const auto median = [&](int count, bool is_cold) {
+    std::vector<double> times;
+    for (int i = 0; i < rounds; i++) times.push_back(run(count, is_cold));
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+  };
+  const double first = std::max(run(1, false), 1e-3);
   const int count = rounds == 1 ? 1 : static_cast<int>(std::clamp(1.0 / first, 1.0, 200.0));
-  std::vector<double> times;
-  for (int i = 0; i < rounds; i++) times.push_back(run(count));
-  std::sort(times.begin(), times.end());
-  must(cudaEventDestroy(begin));
-  must(cudaEventDestroy(end));
-  return times[times.size() / 2];
+  return {median(1, true), median(count, false)};
 }
 
 /** What a kernel must move and compute. */
@@ -76,9 +103,9 @@ struct Cost {
 };
 
 /** One line of JSON. */
-inline void report(const std::string& kernel, const std::string& shape, double ms, Cost cost) {
-  std::printf("{\"kernel\":\"%s\",\"shape\":\"%s\",\"ms\":%.6f,\"bytes\":%.0f,\"flops\":%.0f}\n", kernel.c_str(),
-              shape.c_str(), ms, cost.bytes, cost.flops);
+inline void report(const std::string& kernel, const std::string& shape, Times times, Cost cost) {
+  std::printf("{\"kernel\":\"%s\",\"shape\":\"%s\",\"ms\":%.6f,\"warmMs\":%.6f,\"bytes\":%.0f,\"flops\":%.0f}\n",
+              kernel.c_str(), shape.c_str(), times.cold, times.warm, cost.bytes, cost.flops);
   std::fflush(stdout);
 }
 

@@ -44,7 +44,8 @@ def timed(work):
 
 def measure(scenario):
     if scenario["kind"] == "vision":
-        pixels = torch.randn(scenario.get("tiles", 1), 3, 448, 448, dtype=torch.bfloat16)
+        height, width = model.config.vision_config.image_size
+        pixels = torch.randn(scenario.get("tiles", 1), 3, height, width, dtype=torch.bfloat16)
         seconds, _ = timed(lambda: model.model.get_image_features(pixel_values=pixels))
         return {"visionMs": seconds * 1000}
     context, batch, steps = scenario["context"], scenario["batch"], scenario["steps"]
