@@ -139,6 +139,19 @@ TEST(embeddings_come_from_table_or_tiles) {
   CHECK_NEAR(0, x.read(), expected);
 }
 
+TEST(rows_for_the_head_are_gathered) {
+  const int num_rows = 7, width = 300;
+  Array<float> x(random_floats(static_cast<size_t>(num_rows) * width));
+  const std::vector<int32_t> wanted = {6, 0, 3, 3};
+  Array<int32_t> rows(wanted);
+  Array<float> y(wanted.size() * width);
+  must(gather_rows(x.data(), rows.data(), static_cast<int>(wanted.size()), width, y.data(), nullptr));
+  const auto got = y.read();
+  for (size_t i = 0; i < got.size(); i++) {
+    CHECK_EQUAL(got[i], x.given()[static_cast<size_t>(wanted[i / width]) * width + i % width]);
+  }
+}
+
 TEST(embeddings_of_a_part_of_the_vocabulary_are_zeros_for_all_else) {
   const int width = 40, first = 4, num_ids = 5;
   Array<bf16> table(random_bf16(num_ids * width));
