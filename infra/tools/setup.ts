@@ -20,9 +20,10 @@ export interface SetUpOptions {
 export async function setUp(options: SetUpOptions = {}): Promise<void> {
   await step("npm packages", () => run(Deno.execPath(), ["install", "--quiet", "--frozen"], { cwd: ROOT }));
   await step("nats-server", ensureNatsServer);
-  // A download that nothing waits for but videos; the compiler is busy longer.
-  const ffmpeg = ensureFfmpeg().then(() => null, (error: unknown) => error);
+  // Downloads, while the compiler is busy longer: nothing waits for FFmpeg but videos, nor for the others but tests.
+  const ffmpeg = outcome(ensureFfmpeg());
   const cuda = options.withCuda ? await step("CUDA's compiler", ensureCudaToolkit) : undefined;
+  const forTests = outcome(options.forTests ? fetchForTests() : Promise.resolve());
   await step("engine (C++ addon)", async (progress) => {
     // Imported late: it needs the npm packages that the first step installs.
     const { buildAddon, chooseToolkit } = await import("@tessera/native");
@@ -34,14 +35,23 @@ export async function setUp(options: SetUpOptions = {}): Promise<void> {
   if (missing !== null) {
     console.error(dim(`Videos will be refused. ${missing instanceof Error ? missing.message : missing}`));
   }
-  if (options.forTests) {
-    await step("Python's openai package", ensurePythonClient);
-    // Its test says so where it cannot be had.
-    await step("Chromium", ensureBrowser).catch(() => {});
-    if (Deno.build.arch === "x86_64" && Deno.build.os === "linux") await step("CUDA headers", ensureCudaHeaders);
-    // Its test says so where it cannot be had.
-    if (Deno.build.os === "linux") await step("CUDA's compiler", ensureCudaToolkit).catch(() => {});
-  }
+  const failed = await forTests;
+  if (failed !== null) throw failed;
+}
+
+/** Null, or why it failed: nobody may be listening when it does. */
+function outcome(work: Promise<unknown>): Promise<unknown> {
+  return work.then(() => null, (error: unknown) => error);
+}
+
+/** What tests need beside what the stack needs. */
+async function fetchForTests(): Promise<void> {
+  await step("Python's openai package", ensurePythonClient);
+  // Its test says so where it cannot be had.
+  await step("Chromium", ensureBrowser).catch(() => {});
+  if (Deno.build.arch === "x86_64" && Deno.build.os === "linux") await step("CUDA headers", ensureCudaHeaders);
+  // Its test says so where it cannot be had.
+  if (Deno.build.os === "linux") await step("CUDA's compiler", ensureCudaToolkit).catch(() => {});
 }
 
 if (import.meta.main) {

@@ -29,7 +29,7 @@ import {
 import assert from "node:assert/strict";
 
 const HEARTBEAT_MS = 1_000;
-const WAIT_MS = 10_000;
+const WAIT_MS = 30_000;
 
 export const FAKE_MODEL = "fake/vl-1b";
 export const TILE_SIZE = 28;
