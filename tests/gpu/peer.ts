@@ -7,8 +7,8 @@ import type { Attempt } from "./results.ts";
 
 /** Whether this Python has transformers, with a torch that knows the device. */
 export function hasTransformers(python: string, device: "cuda" | "cpu"): Promise<boolean> {
-  const check = `import torch, transformers; assert ${device === "cpu"} or torch.cuda.is_available()`;
-  return run(python, ["-c", check]).then(() => true, () => false);
+  const check = device === "cpu" ? "" : "; assert torch.cuda.is_available()";
+  return run(python, ["-c", `import torch, transformers${check}`]).then(() => true, () => false);
 }
 
 /** In bf16, the second of two runs each; what its memory does not hold is left out. */
