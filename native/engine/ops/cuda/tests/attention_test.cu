@@ -164,9 +164,14 @@ class Scene {
   std::vector<std::vector<double>> keys_, values_;
 };
 
-void check_tiles(int num_tiles, int tokens, int num_heads, int head_dim) {
+/** `spread`: of queries and of keys. */
+void check_tiles(int num_tiles, int tokens, int num_heads, int head_dim, float spread = 1) {
   const size_t width = static_cast<size_t>(num_heads) * head_dim;
-  Array<bf16> qkv(random_bf16(num_tiles * tokens * 3 * width)), y(num_tiles * tokens * width);
+  std::vector<bf16> values = random_bf16(num_tiles * tokens * 3 * width);
+  for (size_t i = 0; i < values.size(); i++) {
+    if (i / width % 3 < 2) values[i] = __float2bfloat16(static_cast<float>(value_of(values[i])) * spread);
+  }
+  Array<bf16> qkv(std::move(values)), y(num_tiles * tokens * width);
   must(tile_attention(qkv.data(), num_tiles, tokens, num_heads, head_dim, y.data(), nullptr));
   std::vector<double> expected;
   for (int t = 0; t < num_tiles; t++) {
@@ -190,6 +195,9 @@ TEST(tile_attention_of_odd_lengths) {
   check_tiles(1, 37, 1, 88);
   check_tiles(1, 5, 5, 8);
 }
+
+// Rows whose scores lie hundreds apart: only relative to its own largest does none overflow.
+TEST(scores_far_apart) { check_tiles(1, 37, 2, 32, 8); }
 
 TEST(prompts_of_odd_lengths) {
   Scene({{0, 1}, {0, 2}, {0, 33}}, 4, 2, 32).run();
