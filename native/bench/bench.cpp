@@ -61,21 +61,24 @@ struct OpsBench {
                 reads);
   }
 
+  bool is_wanted(const std::string& name) const { return name.find(only) != std::string::npos; }
+
   void flops(const std::string& name, double count, const std::function<void()>& work) {
-    if (name.find(only) == std::string::npos) return;
+    if (!is_wanted(name)) return;
     const double seconds = best_seconds(work);
     std::printf("  %-34s %9.3f ms  %7.1f GFLOP/s  %5.1f %% of the tile's\n", name.c_str(), seconds * 1e3,
                 count * 1e-9 / seconds, count * 1e-9 / seconds / peak * 100);
   }
 
   void bytes(const std::string& name, double count, const std::function<void()>& work) {
-    if (name.find(only) == std::string::npos) return;
+    if (!is_wanted(name)) return;
     const double seconds = best_seconds(work);
     std::printf("  %-34s %9.3f ms  %7.1f GB/s     %5.1f %% of reading\n", name.c_str(), seconds * 1e3,
                 count * 1e-9 / seconds, count * 1e-9 / seconds / reads * 100);
   }
 
   void linear(const std::string& name, size_t m, size_t n, size_t k) {
+    if (!is_wanted(name)) return;
     auto x = random.values(m * k);
     std::vector<float> y(m * n);
     const auto matrix = tests::make_matrix(ops, random.values(n * k, 0.05f), n, k, type);
@@ -84,6 +87,8 @@ struct OpsBench {
 
   /** Several layers' weights in turn, more than any cache holds. */
   void decode(size_t m, size_t n, size_t k) {
+    const std::string name = "decode " + std::to_string(m) + " rows, " + std::to_string(n) + " x " + std::to_string(k);
+    if (!is_wanted(name)) return;
     auto x = random.values(m * k);
     std::vector<float> y(m * n);
     std::vector<std::unique_ptr<Matrix>> matrices;
@@ -93,7 +98,7 @@ struct OpsBench {
       matrices.push_back(tests::make_matrix(ops, random.values(n * k, 0.05f), n, k, type));
       total += matrices.back()->bytes;
     }
-    bytes("decode " + std::to_string(m) + " rows, " + std::to_string(n) + " x " + std::to_string(k), total, [&] {
+    bytes(name, total, [&] {
       for (const auto& matrix : matrices) ops.linear({x.data(), m, k}, *matrix, {}, {y.data(), m, n});
     });
   }
