@@ -3,6 +3,7 @@ import {
   IDLE_CHECK_MS,
   type Logger,
   MAX_ENGINE_FAILURES,
+  STEP_IN_LINE,
   TesseraError,
   type TokenLogprobs,
   toTesseraError,
@@ -58,6 +59,8 @@ export class Worker {
   #flights: Flight[] = [];
   /** When the engine began with the first of them. */
   #busySince = 0;
+  /** What the last step took. */
+  #stepMs = 0;
   #wake = Promise.withResolvers<void>();
   #isStopped = false;
   #numFailures = 0;
@@ -139,6 +142,7 @@ export class Worker {
     const { plan } = flight;
     const ms = performance.now() - this.#busySince;
     this.#busySince += ms;
+    this.#stepMs = ms;
     const { sampled, freed } = this.#scheduler.complete(plan, result);
     this.#options.metrics?.step(ms, plan.batch.tokenIds.length, sampled.length);
     for (const sequence of freed) this.#forget(sequence);
@@ -202,8 +206,11 @@ export class Worker {
   /** Gives the engine as many steps as it has use for. */
   #launch(): void {
     if (this.#flights.length === 0) this.#start(this.#scheduler.plan());
-    const { stepsInFlight } = this.#options.engine.info;
-    if (this.#flights.length === 1 && stepsInFlight > 1) this.#start(this.#scheduler.planBehind());
+    const { stepsInFlight, device } = this.#options.engine.info;
+    const [flight, ...others] = this.#flights;
+    if (flight === undefined || others.length > 0 || stepsInFlight === 1) return;
+    const { tokens, ms } = STEP_IN_LINE[device];
+    if (flight.plan.batch.tokenIds.length <= tokens && this.#stepMs <= ms) this.#start(this.#scheduler.planBehind());
   }
 
   #start(plan: Plan | null): void {

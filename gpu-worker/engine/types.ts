@@ -89,8 +89,8 @@ export interface EngineInfo {
   readonly kvCacheBytes: number;
   readonly numTileSlots: number;
   /**
-   * Steps that may be in flight at once. More than 1 where a device runs one while the next is made ready; there an
-   * `encodeTiles` may come among them.
+   * Steps that may be in flight at once: more than 1 where one runs while the next is made ready; there an `encodeTiles`
+   * may come among them.
    */
   readonly stepsInFlight: number;
   /** Longest sequence the position encoding was trained for (max_position_embeddings). */

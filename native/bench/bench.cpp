@@ -181,9 +181,15 @@ int print_machine(int num_threads) {
   return 0;
 }
 
+WeightType type_of(const std::string& dtype) {
+  return dtype == "int8"  ? WeightType::kInt8
+         : dtype == "nf4" ? WeightType::kNf4
+         : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
+}
+
 /**
  * Arguments: threads (default 1), `machine` for its limits alone, `gemm` for products on request,
- * `step [batch [context [chunk [runs]]]]` for whole steps of the decoder, of a chunk above 1 for prompts,
+ * `step [batch [context [chunk [runs [dtype]]]]]` for whole steps of the decoder, of a chunk above 1 for prompts,
  * `tower [runs]` for tiles through the vision tower in bf16 and int8; or
  * dtype (bf16, fp16, fp32, int8, nf4 or fp4; the last three beside the bf16 tile's peak); then what the names of operations
  * must contain.
@@ -196,12 +202,11 @@ int main(int argc, char** argv) {
   if (dtype == "gemm") return bench::print_gemm(num_threads);
   if (dtype == "step") {
     const auto number = [&](int at, int otherwise) { return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise; };
-    return bench::print_step(num_threads, number(3, 1), number(4, 300), number(5, 1), number(6, 9));
+    return bench::print_step(type_of(argc > 7 ? argv[7] : "bf16"), num_threads, number(3, 1), number(4, 300), number(5, 1),
+                             number(6, 9));
   }
   if (dtype == "tower") return bench::print_tower(num_threads, argc > 3 ? std::max(1, std::atoi(argv[3])) : 5);
-  const WeightType type = dtype == "int8"  ? WeightType::kInt8
-                          : dtype == "nf4" ? WeightType::kNf4
-                          : dtype == "fp4" ? WeightType::kFp4 : WeightType::kBase;
+  const WeightType type = type_of(dtype);
   OpsBench bench(dtype == "fp32" ? Dtype::kFp32 : dtype == "fp16" ? Dtype::kFp16 : Dtype::kBf16, type, num_threads,
               cpu::choose_kernels());
   if (argc > 3) bench.only = argv[3];

@@ -40,21 +40,22 @@ DecoderConfig config_of_1b() {
 /** Every matrix has the same values: they lie in memory of their own all the same. */
 class RandomWeights {
  public:
-  explicit RandomWeights(Ops& ops) : ops_(ops), values_(static_cast<size_t>(kVocabulary) * kHidden) {
+  RandomWeights(Ops& ops, WeightType type) : ops_(ops), values_(static_cast<size_t>(kVocabulary) * kHidden) {
     tests::Random random(1);
     for (auto& value : values_) value = cpu::to_bf16(random.value() * 0.03f);
     const size_t qkv = (kHeads + 2 * kKvHeads) * kHeadDim;
     weights.embedding = matrix({{kVocabulary, kHidden}}, Join::kStacked);
-    weights.head = matrix({{kVocabulary, kHidden}}, Join::kStacked);
+    const bool is_quantised = type != WeightType::kBase;
+    weights.head = matrix({{kVocabulary, kHidden}}, Join::kStacked, is_quantised ? WeightType::kInt8Head : type);
     weights.norm = norm();
     for (int i = 0; i < kLayers; i++) {
       DecoderLayer layer;
       layer.norm1 = norm();
       layer.norm2 = norm();
-      layer.qkv = {matrix({{qkv, kHidden}}, Join::kStacked), ops.allocate(4 * qkv)};
-      layer.out = {matrix({{kHidden, kHidden}}, Join::kStacked), {}};
-      layer.gate_up = {matrix({{kMlp, kHidden}, {kMlp, kHidden}}, Join::kGateUp), {}};
-      layer.down = {matrix({{kHidden, kMlp}}, Join::kStacked), {}};
+      layer.qkv = {matrix({{qkv, kHidden}}, Join::kStacked, type), ops.allocate(4 * qkv)};
+      layer.out = {matrix({{kHidden, kHidden}}, Join::kStacked, type), {}};
+      layer.gate_up = {matrix({{kMlp, kHidden}, {kMlp, kHidden}}, Join::kGateUp, type), {}};
+      layer.down = {matrix({{kHidden, kMlp}}, Join::kStacked, type), {}};
       weights.layers.push_back(std::move(layer));
     }
   }
@@ -66,10 +67,10 @@ class RandomWeights {
     size_t rows, cols;
   };
 
-  std::unique_ptr<Matrix> matrix(const std::vector<Shape>& shapes, Join join) {
+  std::unique_ptr<Matrix> matrix(const std::vector<Shape>& shapes, Join join, WeightType type = WeightType::kBase) {
     std::vector<HostTensor> parts;
     for (const auto& [rows, cols] : shapes) parts.push_back({"random", values_.data(), DiskType::kBf16, rows, cols});
-    return ops_.load_matrix(parts, join, WeightType::kBase);
+    return ops_.load_matrix(parts, join, type);
   }
 
   Norm norm() {
@@ -115,8 +116,12 @@ constexpr double kLayerWeights =
     kLayers * (2.0 * kHidden * kHidden + 2.0 * kHidden * kKvHeads * kHeadDim + 3.0 * kHidden * kMlp);
 constexpr double kHeadWeights = 1.0 * kHidden * kVocabulary;
 
-double decode_bytes(int batch, int context) {
-  return 2 * (kLayerWeights + kHeadWeights) + 2.0 * batch * context * 2 * kLayers * kKvHeads * kHeadDim;
+double decode_bytes(const DecoderWeights& weights, int batch, int context) {
+  double bytes = weights.head->bytes + 2.0 * batch * context * 2 * kLayers * kKvHeads * kHeadDim;
+  for (const DecoderLayer& layer : weights.layers) {
+    for (const Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) bytes += linear->weight->bytes;
+  }
+  return bytes;
 }
 
 /** Of one prompt, logits of its last token. */
@@ -131,7 +136,7 @@ double median(std::vector<double> values) {
 
 class StepBench {
  public:
-  StepBench(int num_threads, int sequences, int context)
+  StepBench(WeightType type, int num_threads, int sequences, int context)
       : placement_(EngineOptions{},
                    [&](int) -> std::unique_ptr<Ops> {
                      auto timed = std::make_unique<TimedOps>(
@@ -140,10 +145,11 @@ class StepBench {
                      return timed;
                    },
                    [](std::span<Ops* const> devices) { return std::make_unique<LoneDevice>(*devices[0]); }),
-        random_(*ops_), config_(config_of_1b()),
-        decoder_(config_, {&random_.weights, 1}, placement_, static_cast<uint64_t>(sequences) * (context + 64) * 2 * kLayers *
-                                                           kKvHeads * kHeadDim * 2),
-        sequences_(sequences), context_(context), max_blocks_((context + 64) / kKvBlockSize) {}
+        random_(*ops_, type), config_(config_of_1b()),
+        decoder_(config_, {&random_.weights, 1}, placement_, 0),
+        sequences_(sequences), context_(context), max_blocks_((context + 64) / kKvBlockSize) {
+    decoder_.open_caches(static_cast<uint64_t>(sequences) * (context + 64) * 2 * kLayers * kKvHeads * kHeadDim * 2, 0);
+  }
 
   /** Fills the caches of all sequences, one by one. */
   void prefill(int chunk) {
@@ -159,6 +165,8 @@ class StepBench {
   void decode() { run(Tokens(sequences_, context_, 1, max_blocks_), true); }
 
   std::map<std::string, double> take_seconds() { return ops_->take_seconds(); }
+  /** That a decoding step reads. */
+  double bytes() const { return decode_bytes(random_.weights, sequences_, context_); }
 
  private:
   void run(const Tokens& tokens, bool draws) {
@@ -179,11 +187,11 @@ class StepBench {
 
 }  // namespace
 
-int print_step(int num_threads, int batch, int context, int chunk, int runs) {
+int print_step(WeightType type, int num_threads, int batch, int context, int chunk, int runs) {
   using Clock = std::chrono::steady_clock;
   const bool decodes = chunk <= 1;
   const int steps = decodes ? kStepsARun : 1;
-  StepBench bench(num_threads, batch, context);
+  StepBench bench(type, num_threads, batch, context);
   ThreadPool pool(num_threads);
   ReadTest reading(pool);
   bench.prefill(decodes ? 512 : chunk);
@@ -199,7 +207,7 @@ int print_step(int num_threads, int batch, int context, int chunk, int runs) {
     for (const auto& [name, spent] : bench.take_seconds()) parts[name].push_back(spent / steps);
     limits.push_back(measure());
     const double limit = (limits[i] + limits[i + 1]) / 2;
-    const double work = decodes ? decode_bytes(batch, context) : batch * prefill_operations(context);
+    const double work = decodes ? bench.bytes() : batch * prefill_operations(context);
     shares.push_back(1e-9 * work / times.back() / limit);
   }
   std::printf("%s, batch %d, %d tokens: %.2f ms (%.2f at best), %.1f %% of %s (%.1f %s)\n",

@@ -54,6 +54,11 @@ export const MAX_EVENT_BATCH_CHARS = 128 * 1024;
 export const MAX_PENDING_TILES = 64;
 /** Tiles encoded between two steps: few where others wait for their next token, more where nobody does. */
 export const TILES_PER_CALL = { cpu: { busy: 1, idle: 4 }, cuda: { busy: 8, idle: 16 } } as const;
+/**
+ * Steps behind which the next one waits in line: up to so many tokens, where the last one took up to so long. It saves the
+ * millisecond between two of them; whoever arrives meanwhile waits for both.
+ */
+export const STEP_IN_LINE = { cpu: { tokens: 64, ms: 60 }, cuda: { tokens: Infinity, ms: Infinity } } as const;
 /** Failed steps in a row after which a sequence is given up; after the first it runs alone. */
 export const MAX_SEQUENCE_FAILURES = 2;
 /** Failed engine calls in a row after which the engine, not a request, counts as broken. */

@@ -171,6 +171,32 @@ export class EngineDriver {
     return result;
   }
 
+  /**
+   * Decodes `count` tokens of each sequence, all but its last token being cached: as a worker does it, with a step in line
+   * behind the one that runs, where the engine takes one.
+   */
+  async decode(sequences: readonly DriverSequence[], count: number): Promise<void> {
+    const work = sequences.map((sequence) => ({ sequence, numTokens: 1 }));
+    const ids = Int32Array.from(sequences, (_, row) => row);
+    const running: Promise<StepResult>[] = [];
+    const land = async () => {
+      const { tokenIds } = await running.shift()!;
+      sequences.forEach((sequence, row) => {
+        sequence.tokenIds[sequence.tokenIds.length - 1 - running.length] = tokenIds[row]!;
+      });
+    };
+    for (let i = 0; i < count; i++) {
+      if (running.length >= this.info.stepsInFlight) await land();
+      const batch = this.batch(work);
+      running.push(this.engine.step(running.length === 0 ? batch : { ...batch, idsFrom: ids }));
+      for (const sequence of sequences) {
+        sequence.numCached += 1;
+        this.append(sequence, -1);
+      }
+    }
+    while (running.length > 0) await land();
+  }
+
   /** Computes `work` and returns the logits of each of its tokens, per sequence, token by token. Appends nothing. */
   async logits(work: readonly DriverWork[]): Promise<Float32Array[][]> {
     const flat = await this.engine.logits(this.batch(work));

@@ -14,6 +14,12 @@ using EnginePointer = std::shared_ptr<Engine>;
 
 struct Nothing {};
 
+/** What is taken of a step last of all lets the engine go. */
+struct StepOfEngine {
+  EnginePointer engine;
+  std::unique_ptr<StepInFlight> step;
+};
+
 template <class Array, class T>
 Array typed_array(Napi::Env env, const std::vector<T>& values) {
   Array array = Array::New(env, values.size());
@@ -122,13 +128,12 @@ Napi::Value EngineHandle::encode_tiles(const Napi::CallbackInfo& info) {
     refuse_if_unavailable("encode tiles", Call::kTiles);
     auto pixels = read_pixels(info[0]);
     auto slots = read_slots("encode tiles", info[1]);
+    auto outcome = steps_.run([engine = engine_, pixels = std::move(pixels), slots = std::move(slots)] {
+      engine->encode_tiles(pixels, slots);
+      return Nothing{};
+    });
     return PromiseWorker<Nothing>::run(
-        info.Env(),
-        [engine = engine_, pixels = std::move(pixels), slots = std::move(slots), place = Line::join(line_)] {
-          place->wait();
-          engine->encode_tiles(pixels, slots);
-          return Nothing{};
-        },
+        info.Env(), [outcome = outcome.share()] { return outcome.get(); },
         [](Napi::Env env, Nothing&) { return env.Undefined(); }, begin(Call::kTiles));
   });
 }
@@ -136,16 +141,12 @@ Napi::Value EngineHandle::encode_tiles(const Napi::CallbackInfo& info) {
 Napi::Value EngineHandle::step(const Napi::CallbackInfo& info) {
   return promise_of(info.Env(), [&]() -> Napi::Value {
     refuse_if_unavailable("step", Call::kStep);
-    auto batch = read_batch(info[0]);
+    auto outcome = steps_.run([engine = engine_, batch = read_batch(info[0])] {
+      return StepOfEngine{engine, engine->submit(batch.view())};
+    });
     return PromiseWorker<StepResult>::run(
-        info.Env(),
-        [engine = engine_, batch = std::move(batch), place = Line::join(line_)] {
-          place->wait();
-          const auto step = engine->submit(batch.view());
-          place->leave();
-          return step->take();
-        },
-        result_object, begin(Call::kStep));
+        info.Env(), [outcome = outcome.share()] { return outcome.get().step->take(); }, result_object,
+        begin(Call::kStep));
   });
 }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <optional>
 
-#include "addon/line.h"
+#include "addon/step_thread.h"
 #include "tessera/engine.h"
 
 namespace tessera::addon {
@@ -49,7 +49,7 @@ class EngineHandle final : public Napi::ObjectWrap<EngineHandle> {
   int num_calls_ = 0;  // in flight
   int num_steps_ = 0;  // of them
   int num_encodes_ = 0;
-  const std::shared_ptr<Line> line_ = std::make_shared<Line>();
+  StepThread steps_;
   bool closing_ = false;
   std::optional<Napi::Promise::Deferred> closed_;
   // Null once this object is destroyed: at the end of an environment a call may end later.

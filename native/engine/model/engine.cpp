@@ -112,7 +112,7 @@ class LocalEngine final : public Engine {
         .max_step_tokens = is_bounded ? options.max_step_tokens : 0,
         .max_step_sequences = is_bounded ? options.max_step_sequences : 0,
         .num_tile_slots = options.num_tile_slots,
-        .steps_in_flight = ops_.feeds_ids() ? kMaxStepsInFlight : 1,
+        .steps_in_flight = kMaxStepsInFlight,
         .trained_length = config_.decoder.trained_length,
         .context_length = config_.decoder.context_length,
         .weight_bytes = weights_.bytes,

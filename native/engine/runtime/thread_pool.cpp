@@ -1,6 +1,7 @@
 #include "runtime/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <system_error>
 
@@ -12,8 +13,10 @@ namespace {
 
 constexpr uint32_t kOpen = 1u << 31;
 constexpr uint64_t kLast = 0xffffffffu;
-// About 20 microseconds: the gap between two loops of one step is shorter, an idle engine is silent after it.
+// About 20 microseconds: the gap between two loops of one step is shorter.
 constexpr int kSpins = 1000;
+// The gap between two steps is shorter, an idle engine is silent after it. To be woken takes a thread up to 100.
+constexpr std::chrono::microseconds kAwake{500};
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -102,12 +105,17 @@ void ThreadPool::run(size_t count, Call call, void* work) {
 }
 
 void ThreadPool::worker(int thread) {
+  using Clock = std::chrono::steady_clock;
   uint32_t seen = 0;
   while (true) {
+    Clock::time_point end;
     uint32_t now = generation_.load(std::memory_order_acquire);
     for (int spin = 0; now == seen; now = generation_.load(std::memory_order_acquire)) {
-      if (++spin < kSpins) {
+      if (spin < kSpins) {
         pause();
+        if (++spin == kSpins) end = Clock::now() + kAwake;
+      } else if (Clock::now() < end) {
+        std::this_thread::yield();
       } else {
         generation_.wait(seen, std::memory_order_acquire);
       }

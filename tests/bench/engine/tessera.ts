@@ -84,11 +84,8 @@ export class TesseraSide implements Side {
   }
 
   async #decode(sequences: readonly DriverSequence[], steps: number): Promise<number> {
-    const work = sequences.map((sequence) => ({ sequence, numTokens: 1 }));
-    await this.#driver.step(work);
-    const ms = await timed(async () => {
-      for (let i = 0; i < steps; i++) await this.#driver.step(work);
-    });
+    await this.#driver.decode(sequences, 1);
+    const ms = await timed(() => this.#driver.decode(sequences, steps));
     return sequences.length * steps / ms * 1000;
   }
 

@@ -7,8 +7,16 @@
  *   add_pair(sum, weights, pair)  sums of 2 products a lane, the activations from memory
  */
 
-/** Bytes ahead that codes are asked for. */
+/** Bytes ahead that codes are asked for on their way to memory. */
 constexpr size_t kCodebookAhead = 3456;
+/** The same of products with few rows: from L2, where many lines can be on their way at once, and from memory. */
+constexpr size_t kCodebookNear = 1024;
+constexpr size_t kCodebookFar = 8192;
+
+inline void ask_for_codes(const char* codes) {
+  _mm_prefetch(codes + kCodebookFar, _MM_HINT_T1);
+  _mm_prefetch(codes + kCodebookNear, _MM_HINT_T0);
+}
 
 /** Pair of columns `nibble` of a line of codes, 16 rows. */
 inline __m512i codebook_pair(__m512i codes, int nibble, __m512i values) {
@@ -51,13 +59,13 @@ __attribute__((noinline)) void codebook_code_rows(const char* a, const char* cod
 #pragma GCC unroll 4
       for (int i = 0; i < 2 * kChains; i++) sum[r][i / kChains][i % kChains] = _mm512_setzero_si512();
     }
-    _mm_prefetch(codes + kCodebookAhead, _MM_HINT_T0);
-    _mm_prefetch(codes + kCodebookAhead + 64, _MM_HINT_T0);
+    ask_for_codes(codes);
+    ask_for_codes(codes + 64);
     codes += kPanelWidth * 4;
     for (int line = 0; line < 8; line++, codes += 128, x += 4 * ROWS) {
 #pragma GCC unroll 2
       for (int half = 0; half < 2; half++) {
-        _mm_prefetch(codes + 64 * half + kCodebookAhead, _MM_HINT_T0);
+        ask_for_codes(codes + 64 * half);
         const __m512i four = _mm512_load_si512(codes + 64 * half);
 #pragma GCC unroll 4
         for (int n = 0; n < 4; n++) {

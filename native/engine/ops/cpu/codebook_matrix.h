@@ -23,6 +23,7 @@ class CodebookMatrix final : public WeightMatrix {
   /** Writes the codes, one a byte, of a panel's 32 rows from column 64 * `block` on: codes[row * 64 + column]. */
   void set_codes(size_t panel, size_t block, const uint8_t* codes);
 
+  const char* weights_of(size_t panel) const override { return block_start(panel, 0); }
   size_t packed_row_bytes() const override { return num_blocks_ * kActivationBlockBytes; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   size_t scratch_bytes() const override { return num_blocks_ * kExpandedBlockBytes; }

@@ -42,7 +42,10 @@ class CpuOps final : public Ops {
   void shuffle_norm(const Rows& x, const PixelShuffle& shuffle, const float* weight, const float* bias, float eps,
                     const Rows& y) override;
 
-  size_t begin_step(const StepLayout& step) override { return step.positions.size(); }
+  size_t begin_step(const StepLayout& step) override {
+    num_streams_ = 0;
+    return step.positions.size();
+  }
   void embed(const EmbeddingTable& table, const StepLayout& step, const float* tiles, const Rows& y) override;
   std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, uint64_t budget_bytes, int min_blocks) override;
   void rotate_and_store(const Rows& qkv, const StepLayout& step, KvCache& cache, int layer) override;
@@ -113,6 +116,8 @@ class CpuOps final : public Ops {
    */
   template <class Begin, class End>
   void multiply(const Rows& x, const WeightMatrix& matrix, size_t together, Begin&& begin, End&& end);
+  /** Notes a product of the step at hand. @return what most likely comes behind it: what came there in the last step */
+  WeightStream begin_stream(const WeightStream& stream);
   /** Memory of one thread, at least `bytes`. Call before the loop that uses it. */
   void reserve_scratch(size_t bytes);
 
@@ -121,6 +126,8 @@ class CpuOps final : public Ops {
   static constexpr double kWorthThreads = 1e6;
   /** An element read, changed and written: memory is that much slower. */
   static constexpr double kElementCost = 16;
+  /** Products of a step that are noted: of more layers than any model has. */
+  static constexpr size_t kMaxStreams = 2048;
   /** Rows up to which a product waits for its weights rather than for arithmetic. */
   static constexpr double kRowsPerRead = 10;
 
@@ -128,6 +135,9 @@ class CpuOps final : public Ops {
   const Kernels& kernels_;
   ThreadPool pool_;
   MemoryPieces weights_;
+  /** Of the products of this step, the first `num_streams_`, then of the last one; bounded where no step begins. */
+  std::vector<WeightStream> streams_;
+  size_t num_streams_ = 0;
   /** The rows that lie packed in their own memory, until their reader comes. */
   const float* packed_rows_ = nullptr;
   AlignedMemory packed_;                // activations of the product at hand

@@ -22,6 +22,7 @@ class Int4Matrix final : public WeightMatrix {
   void set_codes(size_t panel, size_t block, const uint8_t* codes);
 
   bool takes_bf16_pairs() const override { return true; }
+  const char* weights_of(size_t panel) const override { return group(panel, 0); }
   size_t packed_row_bytes() const override { return cols * kernels_.bf16.a_bytes; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   size_t scratch_bytes() const override { return cols * kPanelWidth * 2; }

@@ -59,8 +59,9 @@ void Int8Matrix::multiply(int rows, const char* packed, const std::vector<Outlie
   const float* row_scales = reinterpret_cast<const float*>(packed + row_codes() * rows);
   const char* weights = panel_start(turn.panel);
   const size_t first = turn.panel * kPanelWidth;
+  const char* next = rows <= kStreamRows && !is_mapped() ? nullptr : weights + kAhead;
   const auto tile = is_wide() ? kernel_->tile_wide : kernel_->tile;
-  tile(rows, packed, weights, steps_, row_scales, scales() + first, corrections() + first, sums, weights + kAhead);
+  tile(rows, packed, weights, steps_, row_scales, scales() + first, corrections() + first, sums, next);
   for (const Outlier& outlier : outliers) {
     kernel_->add_column(weights, outlier.col, outlier.value, scales() + first, sums + outlier.row * kPanelWidth);
   }

@@ -20,6 +20,7 @@ class Int8Matrix final : public WeightMatrix {
   /** Quantises one row of finite numbers as packed row `row`. Rows may come from several threads. */
   void pack_row(size_t row, const float* values);
 
+  const char* weights_of(size_t panel) const override { return panel_start(panel); }
   size_t packed_row_bytes() const override { return row_codes() + 4; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,

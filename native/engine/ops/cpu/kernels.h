@@ -10,7 +10,10 @@ namespace tessera::cpu {
 inline constexpr int kPanelWidth = 32;
 /** With up to so many rows a tile is limited by memory and looks ahead. */
 inline constexpr int kFewRows = 8;
-/** With up to so many it waits for nothing but its one stream of weights, which the processor fetches faster by itself. */
+/**
+ * With up to so many it waits for nothing but its one stream of weights, which the processor fetches faster by itself, or,
+ * where pages are small, if it is asked into L2.
+ */
 inline constexpr int kStreamRows = 2;
 /** Rows of activations the widest kernel takes at once. */
 inline constexpr int kMaxRows = 14;
@@ -153,7 +156,7 @@ struct Int8Kernel {
    */
   void (*quantise_tile)(const float* x, size_t stride, int rows, size_t k, float limit, void* packed, float* scales,
                         bool* has_outliers);
-  /** c [rows][32] = (a * panel - corrections) * scales. Few rows meanwhile ask for as many bytes from `next` on. */
+  /** c [rows][32] = (a * panel - corrections) * scales. Few rows meanwhile ask for as many bytes from `next` on; as in `Ahead`. */
   void (*tile)(int rows, const void* a, const void* panel, size_t steps, const float* row_scales, const float* scales,
                const int32_t* corrections, float* c, const void* next);
   /** c [32] += value * column `col` of the panel. */

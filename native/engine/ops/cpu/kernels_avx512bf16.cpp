@@ -74,7 +74,7 @@ __attribute__((noinline)) void tile_pairs(const uint16_t* a, const uint16_t* b, 
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
       w[v] = _mm512_load_si512(b + v * 32);
-      if (ASKS) _mm_prefetch(ahead.from + v * 64, _MM_HINT_T0);
+      if (ASKS) __builtin_prefetch(ahead.from + v * 64, 0, ROWS <= kStreamRows ? 2 : 3);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {

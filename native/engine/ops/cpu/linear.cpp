@@ -92,6 +92,13 @@ void CpuOps::rms_norm(const Rows& x, const float* weight, float eps, const Rows&
   normalise(x, y, [&](const float* from, float* to) { kernels_.rms_norm(from, x.cols, weight, eps, to); });
 }
 
+WeightStream CpuOps::begin_stream(const WeightStream& stream) {
+  if (num_streams_ == kMaxStreams) return {};
+  if (num_streams_ == streams_.size()) streams_.emplace_back();
+  streams_[num_streams_++] = stream;
+  return streams_[num_streams_ % streams_.size()];
+}
+
 template <class Begin, class End>
 void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together, Begin&& begin, End&& end) {
   const RowTiles tiles(x.rows, kernels_.max_rows);
@@ -100,6 +107,11 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
   const size_t num_items = matrix.num_panels() / together;
   const size_t scratch_bytes = matrix.scratch_bytes();
   if (scratch_bytes > 0) reserve_scratch(together * scratch_bytes);
+  // While a thread waits for the others, and for what lies between two products, the next weights come in.
+  const WeightStream stream = {matrix.weights_of(0), static_cast<size_t>(matrix.weights_of(together) - matrix.weights_of(0)),
+                               num_items};
+  const WeightStream next = begin_stream(stream);
+  const int num_threads = x.rows <= kFewRows && next.start != nullptr ? pool_.num_threads() : 0;
   parallel(tiles.num_blocks * num_items, (x.rows + kRowsPerRead) * matrix.rows * matrix.cols,
            [&](size_t item, int thread) {
     const size_t panel = item % num_items * together;
@@ -118,6 +130,7 @@ void CpuOps::multiply(const Rows& x, const WeightMatrix& matrix, size_t together
       }
       end(sums, row, tiles.size(tile), panel);
     }
+    if (num_threads > 0 && item + 1 == stream.first_of(thread + 1, num_threads)) next.ask_for(thread, num_threads);
   });
 }
 

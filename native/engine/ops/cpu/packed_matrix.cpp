@@ -42,7 +42,7 @@ void PackedMatrix::multiply(int num_rows, const char* packed, const std::vector<
   // One tile reads weights as a stream. Of several, the first brings them into cache for the rest; while these compute,
   // the next panel comes in.
   const char* weights = panel_start(turn.panel);
-  Ahead ahead(num_rows <= kStreamRows ? nullptr : weights + kAhead);
+  Ahead ahead(num_rows <= kStreamRows && !is_mapped() ? nullptr : weights + kAhead);
   if (turn.num_tiles > 1) {
     const size_t parts = std::min(turn.num_tiles, kAheadParts);
     ahead = Ahead(panel_start(turn.next_panel) + turn.tile % parts * (panel_bytes_ / parts),

@@ -17,6 +17,7 @@ class PackedMatrix final : public WeightMatrix {
   void unpack_row(size_t row, float* out) const;
 
   bool takes_bf16_pairs() const override { return type_ == DiskType::kBf16; }
+  const char* weights_of(size_t panel) const override { return panel_start(panel); }
   size_t packed_row_bytes() const override { return steps_ * kernel_->k_step * kernel_->a_bytes; }
   void pack(const float* x, size_t stride, int rows, char* packed, std::vector<Outlier>& outliers) const override;
   void multiply(int rows, const char* packed, const std::vector<Outlier>& outliers, const PanelTurn& turn,

@@ -109,7 +109,13 @@ void quantise_tile(const float* x, size_t stride, int rows, size_t k, float limi
   }
 }
 
+/** 128 bytes of what a product asks for: into L2, from where the processor fetches one stream by itself, or into L1. */
 template <int ROWS>
+inline void ask_ahead(const char* next) {
+  for (size_t line = 0; line < 128; line += 64) __builtin_prefetch(next + line, 0, ROWS <= kStreamRows ? 2 : 3);
+}
+
+template <int ROWS, bool ASKS>
 __attribute__((noinline)) void int8_rows(const uint32_t* a_start, const char* panel, size_t steps,
                                          const float* row_scales, const float* scales, const int32_t* corrections,
                                          float* c, const char* next) {
@@ -119,9 +125,7 @@ __attribute__((noinline)) void int8_rows(const uint32_t* a_start, const char* pa
     const uint32_t* a = a_start;
     const char* b = panel + col * 4;
     for (size_t k = 0; k < steps; k++) {
-      if (ROWS <= kFewRows && col == 0) {
-        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
-      }
+      if (ASKS && col == 0) ask_ahead<ROWS>(next + k * kStepBytes);
       Int8Columns w[2];
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) w[v] = split_columns(load_int(b + v * kWidth * 4));
@@ -147,7 +151,11 @@ inline void int8_dispatch(int rows, const uint32_t* a, const char* panel, size_t
                           const float* scales, const int32_t* corrections, float* c, const char* next) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      int8_rows<ROWS>(a, panel, steps, row_scales, scales, corrections, c, next);
+      if (ROWS <= kStreamRows && next == nullptr) {
+        int8_rows<ROWS, (ROWS > kStreamRows)>(a, panel, steps, row_scales, scales, corrections, c, next);
+      } else {
+        int8_rows<ROWS, (ROWS <= kFewRows)>(a, panel, steps, row_scales, scales, corrections, c, next);
+      }
     } else {
       int8_dispatch<ROWS - 1>(rows, a, panel, steps, row_scales, scales, corrections, c, next);
     }
@@ -203,7 +211,7 @@ float quantise_wide_row(const float* x, size_t k, int row, int rows, void* packe
 constexpr int kWideRows = kTileRows / 2;
 
 /** A row's activations are `stride` words apart from step to step. */
-template <int ROWS>
+template <int ROWS, bool ASKS>
 __attribute__((noinline)) void int8_wide_rows(const uint32_t* a_start, size_t stride, const char* panel, size_t steps,
                                               const float* row_scales, const float* scales, const int32_t* corrections,
                                               float* c, const char* next) {
@@ -213,9 +221,7 @@ __attribute__((noinline)) void int8_wide_rows(const uint32_t* a_start, size_t st
     const uint32_t* a = a_start;
     const char* b = panel + col * 4;
     for (size_t k = 0; k < steps; k++) {
-      if (col == 0) {
-        for (size_t line = 0; line < kStepBytes; line += 64) __builtin_prefetch(next + k * kStepBytes + line);
-      }
+      if (ASKS && col == 0) ask_ahead<ROWS>(next + k * kStepBytes);
       Int8Columns w[2];
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) w[v] = split_columns(load_int(b + v * kWidth * 4));
@@ -244,7 +250,11 @@ inline void int8_wide_dispatch(int rows, const uint32_t* a, size_t stride, const
                                const char* next) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS) {
-      int8_wide_rows<ROWS>(a, stride, panel, steps, row_scales, scales, corrections, c, next);
+      if (ROWS <= kStreamRows && next == nullptr) {
+        int8_wide_rows<ROWS, (ROWS > kStreamRows)>(a, stride, panel, steps, row_scales, scales, corrections, c, next);
+      } else {
+        int8_wide_rows<ROWS, true>(a, stride, panel, steps, row_scales, scales, corrections, c, next);
+      }
     } else {
       int8_wide_dispatch<ROWS - 1>(rows, a, stride, panel, steps, row_scales, scales, corrections, c, next);
     }

@@ -52,8 +52,8 @@ __attribute__((noinline)) void tile_rows(const float* a_start, const typename We
     for (size_t k = 0; k < steps; k++) {
       Vec w[2][kStep];
       if (ASKS && col == 0) {
-        __builtin_prefetch(ahead.from + k * ahead.step);
-        __builtin_prefetch(ahead.from + k * ahead.step + 64);
+        __builtin_prefetch(ahead.from + k * ahead.step, 0, ROWS <= kStreamRows ? 2 : 3);
+        __builtin_prefetch(ahead.from + k * ahead.step + 64, 0, ROWS <= kStreamRows ? 2 : 3);
       }
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) Weights::columns(b + v * kWidth * kStep, w[v]);

@@ -25,6 +25,23 @@ struct PanelTurn {
   size_t num_tiles;   // that the panel was opened for
 };
 
+/** A product's weights as its threads walk them: in items, each thread from the first of its part on. */
+struct WeightStream {
+  const char* start = nullptr;
+  size_t item_bytes = 0;
+  size_t num_items = 0;
+
+  /** First index of a thread's part, as `ThreadPool` cuts it. */
+  size_t first_of(int thread, int num_threads) const { return num_items * thread / num_threads; }
+  /** Brings the beginning of a thread's part into L2. */
+  void ask_for(int thread, int num_threads) const {
+    const char* from = start + first_of(thread, num_threads) * item_bytes;
+    for (size_t i = 0; i < kBytesAsked; i += 64) __builtin_prefetch(from + i, 0, 2);
+  }
+
+  static constexpr size_t kBytesAsked = 8192;
+};
+
 class WeightMatrix : public Matrix {
  public:
   size_t num_panels() const { return num_panels_; }
@@ -39,8 +56,11 @@ class WeightMatrix : public Matrix {
   void rest_on(std::shared_ptr<const char> packed) override {
     start_ = const_cast<char*>(packed.get());  // read from here on
     memory_ = std::move(packed);
+    is_mapped_ = true;
   }
 
+  /** Where the weights of a panel begin; panels follow each other. */
+  virtual const char* weights_of(size_t panel) const = 0;
   /** Bytes a packed row of activations takes; a multiple of 4. */
   virtual size_t packed_row_bytes() const = 0;
   /** Packs rows [rows][cols] of stride `stride` as one tile. `outliers` comes empty. */
@@ -58,6 +78,9 @@ class WeightMatrix : public Matrix {
                         char* scratch, float* sums) const = 0;
 
  protected:
+  /** Whether it lies in a file's small pages, at whose ends the processor stops fetching by itself. */
+  bool is_mapped() const { return is_mapped_; }
+
   WeightMatrix(size_t num_rows, size_t num_cols) : num_panels_((num_rows + kPanelWidth - 1) / kPanelWidth) {
     rows = num_rows;
     cols = num_cols;
@@ -69,6 +92,7 @@ class WeightMatrix : public Matrix {
   size_t num_panels_;
   std::shared_ptr<const void> memory_;
   char* start_ = nullptr;
+  bool is_mapped_ = false;
 };
 
 /** Bytes ahead of its own stream that weights are asked for while few rows read them. */
