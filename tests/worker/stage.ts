@@ -81,7 +81,7 @@ export class Stage {
   ): Promise<StagedWorker> {
     const nc = await connectNats(url, "worker");
     // As on a GPU; a step at a time is what the scheduler's own tests and those of the CPU's engine have.
-    const info = { stepsInFlight: 2, ...engineOptions.info };
+    const info = { device: "cuda" as const, stepsInFlight: 2, ...engineOptions.info };
     const engine = new FakeEngine({ choose: letters, ...engineOptions, info });
     const log = createLogger({ level: "debug", format: "text", sink: (line) => this.lines.push(line) });
     const running = await startWorker({ nc, engine, tokenizer: this.tokenizer, facts: FACTS, log }, {

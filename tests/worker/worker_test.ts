@@ -1,7 +1,7 @@
 /** A worker on a real server: job, claim, tiles, tokens, done. How jobs end otherwise: endings_test.ts. */
 import assert from "node:assert/strict";
 import { Kvm } from "@nats-io/kv";
-import { Announcement, decodeMessage, WORKERS_BUCKET } from "@tessera/shared";
+import { Announcement, decodeMessage, STEP_IN_LINE, WORKERS_BUCKET } from "@tessera/shared";
 import { makeJob, makeTile, MODEL } from "./fake_edge.ts";
 import { Stage, waitUntil } from "./stage.ts";
 
@@ -86,6 +86,19 @@ Deno.test("worker: tiles are encoded between steps in line, which never runs emp
     assert.equal(engine.numFromIdle, numFromIdle);
     await long.done();
     assert.deepEqual(long.ids, stage.expectedIds(long.job));
+    await stage.settle(worker);
+  }));
+
+Deno.test("worker: on a CPU nothing is put in line behind a step that takes long", () =>
+  Stage.run(async (stage) => {
+    const edge = await stage.edge();
+    const worker = await stage.worker({ latency_ms: STEP_IN_LINE.cpu.ms + 15, info: { device: "cpu" } });
+    const job = await edge.ask("x", [], { sampling: { max_tokens: 8 } });
+    await waitUntil(() => job.ids.length > 1, "the first tokens");
+    const { numFromIdle } = worker.engine;
+    await job.done();
+    assert.ok(worker.engine.numFromIdle - numFromIdle >= 4, `${worker.engine.numFromIdle - numFromIdle} began on their own`);
+    assert.deepEqual(job.ids, stage.expectedIds(job.job));
     await stage.settle(worker);
   }));
 
