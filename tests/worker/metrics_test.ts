@@ -15,7 +15,7 @@ Deno.test("worker: its metrics and probes", () =>
       Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.split(" ").at(-1));
     assert.match(
       text,
-      /^tessera_worker_info\{worker_id="worker-\w+",model=".+",device="cpu",dtype=".+",isa=".+",wire_versions="1,2"\} 1$/m,
+      /^tessera_worker_info\{worker_id="worker-\w+",model=".+",device="cuda",dtype=".+",isa=".+",wire_versions="1,2"\} 1$/m,
     );
     assert.equal(valueOf("tessera_tiles_encoded_total"), 1);
     assert.equal(valueOf('tessera_worker_jobs_total{outcome="length"}'), 1);
