@@ -21,9 +21,7 @@ namespace tessera::addon {
  */
 class StepThread {
  public:
-  StepThread() {
-    std::thread([state = state_] { serve(*state); }).detach();
-  }
+  StepThread() = default;
   ~StepThread() {
     {
       const std::lock_guard lock(state_->mutex);
@@ -34,11 +32,16 @@ class StepThread {
   StepThread(const StepThread&) = delete;
   StepThread& operator=(const StepThread&) = delete;
 
-  /** What `work` returns or throws, after all that came before; `std::future_error` where it was dropped. */
+  /**
+   * What `work` returns or throws, after all that came before; `std::future_error` where it was dropped. From one thread.
+   * Throws `std::system_error` where no thread can be had.
+   */
   template <class Work>
   auto run(Work&& work) -> std::future<decltype(work())> {
     auto task = std::make_shared<std::packaged_task<decltype(work())()>>(std::forward<Work>(work));
     auto outcome = task->get_future();
+    // Not before it is needed, so that a machine that has no thread to give says so in answer to a call.
+    if (!std::exchange(has_begun_, true)) begin();
     {
       const std::lock_guard lock(state_->mutex);
       state_->tasks.emplace_back([task = std::move(task)] { (*task)(); });
@@ -59,6 +62,15 @@ class StepThread {
     std::atomic<bool> has_tasks = false;
     std::atomic<bool> is_over = false;
   };
+
+  void begin() {
+    try {
+      std::thread([state = state_] { serve(*state); }).detach();
+    } catch (...) {
+      has_begun_ = false;
+      throw;
+    }
+  }
 
   static void serve(State& state) {
     for (bool has_run = false;; has_run = true) {
@@ -83,6 +95,7 @@ class StepThread {
   }
 
   const std::shared_ptr<State> state_ = std::make_shared<State>();
+  bool has_begun_ = false;
 };
 
 }  // namespace tessera::addon
