@@ -97,7 +97,10 @@ Deno.test("worker: on a CPU nothing is put in line behind a step that takes long
     await waitUntil(() => job.ids.length > 1, "the first tokens");
     const { numFromIdle } = worker.engine;
     await job.done();
-    assert.ok(worker.engine.numFromIdle - numFromIdle >= 4, `${worker.engine.numFromIdle - numFromIdle} began on their own`);
+    assert.ok(
+      worker.engine.numFromIdle - numFromIdle >= 4,
+      `${worker.engine.numFromIdle - numFromIdle} began on their own`,
+    );
     assert.deepEqual(job.ids, stage.expectedIds(job.job));
     await stage.settle(worker);
   }));
