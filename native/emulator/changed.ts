@@ -20,6 +20,28 @@ export interface SourceChange {
 /** A program with a change in it, or the compiler's words where there is none. */
 export type ChangedProgram = { readonly program: string; remove(): Promise<void> } | { readonly refused: string };
 
+/**
+ * Kernels that are compiled from a file: itself, or those that include it, through other headers of theirs too. One that was
+ * left out would bring its own copy of an inline function, of which the linker keeps the first.
+ */
+async function madeFrom(file: string, kernels: readonly string[]): Promise<string[]> {
+  const headers = await listFolder(join(ENGINE, KERNELS), undefined, ".cuh");
+  const texts = new Map(
+    await Promise.all([...kernels, ...headers].map(async (path) => [path, await Deno.readTextFile(path)] as const)),
+  );
+  const names = new Set([file]);
+  for (let before = 0; before < names.size;) {
+    before = names.size;
+    for (const path of headers) {
+      if ([...names].some((name) => texts.get(path)!.includes(`/${name}"`))) names.add(basename(path));
+    }
+  }
+  return kernels.filter((path) =>
+    names.has(basename(path)) ||
+    [...names].some((name) => name.endsWith(".cuh") && texts.get(path)!.includes(`/${name}"`))
+  );
+}
+
 /** Compiles what is not changed; the function it returns makes a program of each change. */
 export async function openKernelWorkshop(
   variant: Variant,
@@ -55,7 +77,6 @@ export async function openKernelWorkshop(
     await Promise.all(shared.map((object, i) => Deno.link(object, compiled[i]!)));
   }
   const objectOf = new Map(sources.map((source, i) => [source, compiled[i]!]));
-  const texts = new Map(await Promise.all(kernels.map(async (path) => [path, await Deno.readTextFile(path)] as const)));
 
   return async ({ file, text, test }) => {
     const own = await Deno.makeTempDir({ prefix: "tessera-kernel-" });
@@ -64,9 +85,7 @@ export async function openKernelWorkshop(
     await Deno.mkdir(dirname(changed), { recursive: true });
     await Deno.writeTextFile(changed, text);
     // A header is compiled with each kernel that includes it.
-    const affected = kernels.filter((path) =>
-      basename(path) === file || (file.endsWith(".cuh") && texts.get(path)!.includes(`/${file}"`))
-    );
+    const affected = await madeFrom(file, kernels);
     if (affected.length === 0) throw new Error(`Cannot change ${file}: no kernel is compiled from it`);
     const linked = [...always, ...kernels, ...tests.filter((path) => basename(path) === test)]
       .filter((path) => !affected.includes(path)).map((path) => objectOf.get(path)!);
@@ -99,10 +118,7 @@ export async function compilesAlike(
 ): Promise<boolean> {
   const toolchain = await findToolchain(BUILD);
   const kernels = await listFolder(join(ENGINE, KERNELS), undefined, ".cu");
-  const texts = await Promise.all(kernels.map((path) => Deno.readTextFile(path)));
-  const affected = kernels.filter((path, i) =>
-    basename(path) === file || (file.endsWith(".cuh") && texts[i]!.includes(`/${file}"`))
-  );
+  const affected = await madeFrom(file, kernels);
   // Both from one path, which is in messages.
   const own = await Deno.makeTempDir({ prefix: "tessera-kernel-" });
   try {
