@@ -168,6 +168,8 @@ function compileFlags(source: string, target: Target, toolchain: Toolchain, sani
   const flags = [...COMMON_FLAGS, ...(set === undefined ? toolchain.baseline : toolchain.sets[set]!)];
   // GCC takes its own intrinsics' "undefined" operands for mistakes.
   if (set !== undefined) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
+  // Nobody waits for a test as long as for its compiler.
+  if (target.kind === "tests" && source.startsWith(join(ENGINE, "tests"))) flags.push("-O1");
   if (sanitize) flags.push(...SANITIZE_FLAGS[sanitize]);
   flags.push(`-I${ENGINE}`, `-I${join(ENGINE, "include")}`);
   if (target.cuda !== undefined && isCudaSource(source)) flags.push("-isystem", target.cuda.toolkit.include);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { ADDON_LINK_FLAGS, compileEngine } from "../build.ts";
 import { compileAll, type CompileJob, link } from "../compile.ts";
 import { EMULATOR, ENGINE, KERNEL_DEFINITIONS, listCudaSources, listFolder } from "../sources.ts";
-import { findToolchain } from "../toolchain.ts";
+import { findToolchain, type Toolchain } from "../toolchain.ts";
 
 /** Where programs lie, a folder a variant. */
 export const BUILD: string = fileURLToPath(new URL("../build/emulated", import.meta.url));
@@ -20,7 +20,8 @@ export interface EmulatedBuildOptions {
 
 const FLAGS = [
   "-std=c++20",
-  "-g",
+  // Lines for reports; what else debuggers want takes a quarter of the build.
+  "-g1",
   "-Wall",
   "-Wextra",
   "-Wno-missing-field-initializers",
@@ -38,6 +39,17 @@ const WATCHED = ["-O1", "-finline-functions", "-finline-small-functions", "-fsan
 /** Compiler and linker flags of the sanitizers. */
 export const SANITIZE: readonly string[] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
 
+/**
+ * The build whose object of a source serves in another one too: the race detector watches kernels, not the host, and what
+ * tests do with the answers no sanitizer need watch.
+ */
+function compiledAs(source: string, variant: Variant): Variant {
+  const isHost = source.endsWith(".cpp") && source.startsWith(ENGINE);
+  const isTest = /\/tests\/[^/]+$/.test(source);
+  if (variant === "race" && isHost) return "fast";
+  return variant === "sanitize" && isHost && isTest ? "fast" : variant;
+}
+
 /** Flags of a source. Kernels are instrumented for the race detector; the emulator itself, which reports to it, is not. */
 export function flagsOf(source: string, variant: Variant, headers: string): string[] {
   const language = source.endsWith(".cu") ? ["-x", "c++"] : [];
@@ -50,12 +62,44 @@ export function flagsOf(source: string, variant: Variant, headers: string): stri
     "-isystem",
     headers,
   ];
-  if (variant === "fast") return [...flags, "-O2"];
-  if (variant === "sanitize") return [...flags, "-O1", ...SANITIZE];
-  const isEmulator = source.startsWith(join(EMULATOR, "device")) || source.startsWith(join(EMULATOR, "runtime")) ||
-    source.startsWith(join(EMULATOR, "race")) || source.startsWith(join(EMULATOR, "libraries")) ||
-    (source.endsWith(".cpp") && source.startsWith(join(ENGINE, "ops"))) || source.startsWith(join(ENGINE, "tests"));
+  const build = compiledAs(source, variant);
+  if (build === "fast") return [...flags, "-O2"];
+  if (build === "sanitize") {
+    // Products of whole models are their time; what tests compute is watched for addresses alone, which compiles faster.
+    const level = source.startsWith(join(EMULATOR, "libraries")) ? "-O2" : "-O1";
+    const isTest = source.startsWith(join(ENGINE, "ops/cuda/tests"));
+    return [...flags, level, ...(isTest ? ["-fsanitize=address"] : SANITIZE)];
+  }
+  const isEmulator = ["device", "runtime", "race", "libraries"].some((part) => source.startsWith(join(EMULATOR, part)));
   return [...flags, "-DCUEMU_RACE", ...(isEmulator ? ["-O2"] : WATCHED)];
+}
+
+/** The objects of sources, in their order, compiled where anything changed; nobody else compiles before `use` is done. */
+export async function withObjects<T>(
+  sources: readonly string[],
+  variant: Variant,
+  { headers, progress = () => {} }: EmulatedBuildOptions,
+  use: (objects: string[], toolchain: Toolchain) => Promise<T>,
+): Promise<T> {
+  const folders = new Map<Variant, string>();
+  using locks = new DisposableStack();
+  // One order for all, so that no two wait for each other.
+  for (const build of variant === "fast" ? ["fast"] as const : [variant, "fast"] as const) {
+    const folder = join(BUILD, build);
+    await Deno.mkdir(join(folder, "objects"), { recursive: true });
+    const lock = locks.use(await Deno.open(join(folder, "lock"), { write: true, create: true }));
+    await lock.lock(true);
+    folders.set(build, folder);
+  }
+  const toolchain = await findToolchain(join(BUILD, variant));
+  const objects = new Map<string, string>();
+  for (const [build, folder] of folders) {
+    const own = sources.filter((source) => compiledAs(source, variant) === build);
+    const jobs = own.map((path): CompileJob => ({ path, flags: flagsOf(path, variant, headers) }));
+    const compiled = await compileAll(jobs, { toolchain, folder: join(folder, "objects"), progress });
+    own.forEach((source, i) => objects.set(source, compiled[i]!));
+  }
+  return await use(sources.map((source) => objects.get(source)!), toolchain);
 }
 
 /** What is linked beside the emulator and the sources. */
@@ -69,30 +113,22 @@ export async function buildEmulated(
   name: string,
   sources: readonly string[],
   variant: Variant,
-  { headers, progress = () => {} }: EmulatedBuildOptions,
+  options: EmulatedBuildOptions,
   beside: Beside = {},
 ): Promise<string> {
-  const folder = join(BUILD, variant);
-  const objects = join(folder, "objects");
-  await Deno.mkdir(objects, { recursive: true });
-  using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
-  await lock.lock(true);
-  const toolchain = await findToolchain(folder);
   const parts = ["device", "libraries", "runtime", ...(variant === "race" ? ["race"] : [])];
   const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
   // Of an inline function the linker keeps its first copy: let that be a kernel's, which the race detector watches.
   const isKernel = (path: string) => path.endsWith(".cu");
   const all = [...sources.filter(isKernel), ...sources.filter((path) => !isKernel(path)), ...emulator.flat()];
-  const jobs = all.map((path): CompileJob => ({
-    path,
-    flags: flagsOf(path, variant, headers),
-  }));
-  const compiled = await compileAll(jobs, { toolchain, folder: objects, progress });
-  const output = join(folder, name);
+  const output = join(BUILD, variant, name);
   // The race detector's hooks stand in for the sanitizer's own runtime.
   const flags = ["-pthread", ...(variant === "sanitize" ? SANITIZE : []), ...beside.flags ?? []];
-  await link({ output, objects: [...compiled, ...beside.objects ?? []], flags, toolchain, progress });
-  return output;
+  const { progress = () => {} } = options;
+  return await withObjects(all, variant, options, async (compiled, toolchain) => {
+    await link({ output, objects: [...compiled, ...beside.objects ?? []], flags, toolchain, progress });
+    return output;
+  });
 }
 
 const HARNESS = ["engine/tests/check.cpp", "engine/tests/main.cpp"].map(inNative);

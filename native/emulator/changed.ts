@@ -1,10 +1,9 @@
 /** Builds tests of kernels with one source file changed, beside the objects of all that is not: seconds a change. */
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compileAll } from "../compile.ts";
 import { EMULATOR, ENGINE, KERNEL_DEFINITIONS, listFolder } from "../sources.ts";
-import { findToolchain, run } from "../toolchain.ts";
-import { BUILD, type EmulatedBuildOptions, flagsOf, SANITIZE, type Variant } from "./build.ts";
+import { run } from "../toolchain.ts";
+import { BUILD, type EmulatedBuildOptions, flagsOf, SANITIZE, type Variant, withObjects } from "./build.ts";
 
 const KERNELS = "ops/cuda/kernels";
 
@@ -45,12 +44,10 @@ async function madeFrom(file: string, kernels: readonly string[]): Promise<strin
 /** Compiles what is not changed; the function it returns makes a program of each change. */
 export async function openKernelWorkshop(
   variant: Variant,
-  { headers, progress = () => {} }: EmulatedBuildOptions,
+  options: EmulatedBuildOptions,
 ): Promise<(change: SourceChange) => Promise<ChangedProgram>> {
   const folder = join(BUILD, variant);
-  const objects = join(folder, "objects");
-  await Deno.mkdir(objects, { recursive: true });
-  const toolchain = await findToolchain(folder);
+  await Deno.mkdir(folder, { recursive: true });
   const parts = ["device", "runtime", ...(variant === "race" ? ["race"] : [])];
   const emulator = await Promise.all(parts.map((part) => listFolder(join(EMULATOR, part))));
   const harness = ["../engine/tests/check.cpp", "../engine/tests/main.cpp"];
@@ -64,18 +61,14 @@ export async function openKernelWorkshop(
     ...harness.map((path) => fileURLToPath(new URL(path, import.meta.url))),
   ];
   const sources = [...always, ...kernels, ...tests];
-  let compiled: string[];
-  {
-    using lock = await Deno.open(join(folder, "lock"), { write: true, create: true });
-    await lock.lock(true);
-    const jobs = sources.map((path) => ({ path, flags: flagsOf(path, variant, headers) }));
-    const shared = await compileAll(jobs, { toolchain, folder: objects, progress });
-    // Links of our own: another build may replace objects while changes are tried.
-    const own = await Deno.makeTempDir({ dir: folder, prefix: "workshop-" });
-    addEventListener("unload", () => Deno.removeSync(own, { recursive: true }));
-    compiled = shared.map((object) => join(own, basename(object)));
-    await Promise.all(shared.map((object, i) => Deno.link(object, compiled[i]!)));
-  }
+  // Links of our own: another build may replace objects while changes are tried.
+  const own = await Deno.makeTempDir({ dir: folder, prefix: "workshop-" });
+  addEventListener("unload", () => Deno.removeSync(own, { recursive: true }));
+  const [compiled, toolchain] = await withObjects(sources, variant, options, async (shared, toolchain) => {
+    const links = shared.map((object) => join(own, basename(object)));
+    await Promise.all(shared.map((object, i) => Deno.link(object, links[i]!)));
+    return [links, toolchain] as const;
+  });
   const objectOf = new Map(sources.map((source, i) => [source, compiled[i]!]));
 
   return async ({ file, text, test }) => {
@@ -92,7 +85,7 @@ export async function openKernelWorkshop(
     for (const path of affected) {
       const object = join(own, `${basename(path)}.o`);
       const source = basename(path) === file ? changed : path;
-      const flags = flagsOf(path, variant, headers).map((flag) => flag === "-O2" ? "-O1" : flag);
+      const flags = flagsOf(path, variant, options.headers).map((flag) => flag === "-O2" ? "-O1" : flag);
       const { ok, output } = await run(toolchain.compiler, [`-I${own}`, ...flags, "-w", "-c", source, "-o", object]);
       if (!ok) {
         await remove();

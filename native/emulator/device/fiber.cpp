@@ -53,9 +53,11 @@ void Fiber::prepare(Entry entry, void* argument) {
     if (memory == MAP_FAILED) throw std::bad_alloc();
     mprotect(memory, kGuardBytes, PROT_NONE);
     stack_ = static_cast<char*>(memory);
+    own_ = stack_ + kGuardBytes;  // whatever was mapped here before
   }
 #ifdef CUEMU_ASAN
-  __asan_unpoison_memory_region(stack_ + kGuardBytes, kStackBytes - kGuardBytes);
+  // What lies below where the fiber was left its functions have given up themselves.
+  __asan_unpoison_memory_region(own_, static_cast<size_t>(stack_ + kStackBytes - static_cast<char*>(own_)));
 #endif
   entry_ = entry;
   argument_ = argument;

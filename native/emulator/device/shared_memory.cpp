@@ -27,9 +27,10 @@ void SharedMemory::reset(size_t dynamic_bytes, bool is_allowed) {
     if (memory_ == nullptr) throw std::bad_alloc();
     used_ = kCapacity;  // all of it is new
   }
-  CUEMU_UNPOISON(memory_, kCapacity);
-  std::memset(memory_, 0xFF, used_ > dynamic_bytes ? used_ : dynamic_bytes);
-  CUEMU_POISON(memory_ + dynamic_bytes, kCapacity - dynamic_bytes);
+  const size_t touched = used_ > dynamic_bytes ? used_ : dynamic_bytes;
+  CUEMU_UNPOISON(memory_, touched);
+  std::memset(memory_, 0xFF, touched);
+  CUEMU_POISON(memory_ + dynamic_bytes, touched - dynamic_bytes);
   dynamic_bytes_ = dynamic_bytes;
   most_ = is_allowed ? kMaxBytes : kMaxStaticBytes;
   static_bytes_ = 0;

@@ -45,12 +45,17 @@ void report(const char* what, const char* at, const Region& region, const void* 
   std::fputc('\n', stderr);
 }
 
+Region* last_found = nullptr;  // of a device; none when memory has come or gone
+
 Region* find(const char* at) {
   if (shared_memory != nullptr && shared_memory->holds(at)) return shared_memory.get();
+  if (last_found != nullptr && last_found->holds(at)) return last_found;
   auto next = device_memory.upper_bound(at);
   if (next == device_memory.begin()) return nullptr;
   Region& region = (--next)->second;
-  return region.holds(at) ? &region : nullptr;
+  if (!region.holds(at)) return nullptr;
+  last_found = &region;
+  return last_found;
 }
 
 /** Whether nothing orders `other` before what the thread at hand does now. */
@@ -133,6 +138,7 @@ void note_join(Thread* const* threads, int count) {
 }
 
 void note_memory(char* at, size_t bytes, bool exists) {
+  last_found = nullptr;
   if (exists) device_memory.emplace(at, Region(at, bytes, false));
   else device_memory.erase(at);
 }

@@ -18,4 +18,7 @@ struct Counters {
 /** Since the program began. */
 Counters counters();
 
+/** Whether this is the build in which each byte is watched. */
+bool watches_races();
+
 }  // namespace cuemu

@@ -81,6 +81,14 @@ bool Runtime::advance_any() {
   return false;
 }
 
+bool watches_races() {
+#ifdef CUEMU_RACE
+  return true;
+#else
+  return false;
+#endif
+}
+
 Counters counters() {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex);
