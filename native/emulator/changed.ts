@@ -2,7 +2,7 @@
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EMULATOR, ENGINE, KERNEL_DEFINITIONS, listFolder } from "../sources.ts";
-import { run } from "../toolchain.ts";
+import { findToolchain, run } from "../toolchain.ts";
 import { BUILD, type EmulatedBuildOptions, flagsOf, SANITIZE, type Variant, withObjects } from "./build.ts";
 
 const KERNELS = "ops/cuda/kernels";
