@@ -30,6 +30,11 @@ export interface Queues {
 /** What computes gives way to what waits. */
 const NICE = Deno.build.os === "windows" ? [] : ["nice", "-n", "10"];
 
+/** A job that takes longer hangs: more than three times what the longest took on a crowded machine. */
+const MAX_JOB_MS = 30 * 60_000;
+/** What does not end when it is asked to. */
+const KILL_AFTER_MS = 10_000;
+
 const running = new Set<Deno.ChildProcess>();
 
 /** Runs both queues to their ends. The first lane of each takes from the other when its own is empty. */
@@ -64,13 +69,22 @@ async function runJob(job: Job, prefix: readonly string[], log: (text: string) =
   const child = new Deno.Command(command!, { args, cwd: ROOT, stdin: "null", stdout: "piped", stderr: "piped" })
     .spawn();
   running.add(child);
+  let isLate = false;
+  const asking = setTimeout(() => {
+    isLate = true;
+    child.kill("SIGTERM");
+  }, MAX_JOB_MS);
+  const killing = setTimeout(() => child.kill("SIGKILL"), MAX_JOB_MS + KILL_AFTER_MS);
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   const collect = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> => {
     for await (const chunk of stream) chunks.push(chunk);
   };
   const [{ success }] = await Promise.all([child.status, collect(child.stdout), collect(child.stderr)]);
   running.delete(child);
-  const output = await new Blob(chunks).text();
+  clearTimeout(asking);
+  clearTimeout(killing);
+  const late = isLate ? `\nStopped: it took longer than ${MAX_JOB_MS / 60_000} minutes.` : "";
+  const output = await new Blob(chunks).text() + late;
   const counts = job.isTest ? readCounts(output) : undefined;
   const isOk = success && (!job.isTest || counts?.failed === 0);
   const seconds = ((performance.now() - start) / 1_000).toFixed(1);
