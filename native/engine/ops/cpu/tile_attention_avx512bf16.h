@@ -135,15 +135,16 @@ constexpr size_t kRowsAhead = 8;
 /** A row of numbers to signed codes, fours `step` words apart; returns what 1 is, NaN of a row with what is no number. */
 inline float write_signed_codes(const float* x, size_t k, size_t step, uint32_t* out, int32_t* sum) {
   const RowScale scale = row_scale(x, k, __builtin_inff());
-  VecInt total = {};
+  __m512i total = _mm512_setzero_si512();
   for_vectors(k, [&](size_t d, size_t n) {
     const VecInt whole = round_to_int(load_n(x + d, n) * splat(scale.factor));
-    total += whole;
+    total = _mm512_add_epi32(total, (__m512i)whole);
     alignas(16) uint32_t fours[kWidth / 4];
     store_bytes(whole, reinterpret_cast<uint8_t*>(fours));
     for (size_t i = 0; i < n; i += 4) out[(d + i) / 4 * step] = fours[i / 4];
   });
-  *sum = _mm512_reduce_add_epi32((__m512i)total);
+  // Of what is no number codes may be anything, and are multiplied with NaN.
+  *sum = scale.has_outliers ? 0 : _mm512_reduce_add_epi32(total);
   return scale.has_outliers ? __builtin_nanf("") : scale.scale;
 }
 
