@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { CRASH_MARK } from "../support/fake_worker_main.ts";
 import { questions, readAnswer } from "../support/fleet_client.ts";
-import { askAll, assertSame, Fleet, type Part, pause, until } from "../support/fleet.ts";
+import { askAll, assertSame, busiest, Fleet, pause, until } from "../support/fleet.ts";
 import { startProxy } from "./proxy.ts";
 
 const NUM_STREAMS = 32;
@@ -132,19 +132,6 @@ Deno.test("chaos: a request that kills its workers is parked, the others do not 
     assertSame("beside the poison", await Promise.all(answers), quiet);
     assert.equal(served.last("worker_state")?.["num_jobs"] ?? 0, 0);
   }));
-
-function numJobs(part: { last(event: string): Record<string, unknown> | undefined }): number {
-  return Number(part.last("worker_state")?.["num_jobs"] ?? 0);
-}
-
-/** The one with most jobs, by what each says from now on: what it said last may be of before. */
-async function busiest(workers: readonly Part[]): Promise<Part> {
-  const numLines = workers.map(({ lines }) => lines.length);
-  const hasSpoken = ({ lines }: Part, i: number) =>
-    lines.slice(numLines[i]).some(({ event }) => event === "worker_state");
-  await until(() => workers.every(hasSpoken), "the workers to say what they have");
-  return workers.toSorted((a, b) => numJobs(b) - numJobs(a))[0]!;
-}
 
 /** Workers that the edge found gone. */
 function numGone(lines: readonly Record<string, unknown>[]): number {

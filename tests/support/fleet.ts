@@ -182,6 +182,20 @@ export async function until(holds: () => boolean | Promise<boolean>, what: strin
   }
 }
 
+/** Jobs that a worker said it has, when it last spoke. */
+export function numJobs(part: Part): number {
+  return Number(part.last("worker_state")?.["num_jobs"] ?? 0);
+}
+
+/** The one with most jobs, by what each says from now on: what it said last may be of before. */
+export async function busiest(workers: readonly Part[]): Promise<Part> {
+  const numLines = workers.map(({ lines }) => lines.length);
+  const hasSpoken = ({ lines }: Part, i: number) =>
+    lines.slice(numLines[i]).some(({ event }) => event === "worker_state");
+  await until(() => workers.every(hasSpoken), "the workers to say what they have");
+  return workers.toSorted((a, b) => numJobs(b) - numJobs(a))[0]!;
+}
+
 export function pause(forMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, forMs));
 }
