@@ -4,7 +4,7 @@ import { ROOT } from "../../infra/tools/paths.ts";
 import { run } from "../../infra/tools/process.ts";
 import { add, readCounts, summary } from "../../infra/tools/suite/counts.ts";
 import { groupFiles, listTestFiles } from "../../infra/tools/suite/groups.ts";
-import { type Job, runLanes } from "../../infra/tools/suite/lanes.ts";
+import { type Job, runFailedAgain, runLanes } from "../../infra/tools/suite/lanes.ts";
 
 Deno.test("suite: every test file that deno test would take is in one group", async () => {
   const files = await listTestFiles(ROOT);
@@ -27,22 +27,32 @@ Deno.test("suite: what deno test says at its end is read and added up", () => {
   assert.equal(readCounts("running 3 tests from ./a_test.ts\na ... ok (1ms)\n"), undefined);
 });
 
-Deno.test("suite: a lane ends with all jobs run; one that fails, crashes or runs no test is red", async () => {
+/** Makes jobs of test files in a folder of their own. */
+async function withJobs(body: (job: (name: string, text: string) => Promise<Job>) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "tessera-suite-" });
   try {
-    const job = async (name: string, text: string): Promise<Job> => {
+    await body(async (name, text) => {
       const path = `${folder}/${name}_test.ts`;
       await Deno.writeTextFile(path, text);
       return { name, args: ["test", "--allow-all", "--no-check", "--no-config", path], isTest: true };
-    };
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const FAILING = `Deno.test("a", () => {}); Deno.test("b", () => { throw new Error("no"); });`;
+
+Deno.test("suite: a lane ends with all jobs run; one that fails, crashes or runs no test is red", () =>
+  withJobs(async (job) => {
     const computing = [
       await job("passes", `Deno.test("a", () => {}); Deno.test({ name: "b", ignore: true, fn: () => {} });`),
-      await job("fails", `Deno.test("a", () => {}); Deno.test("b", () => { throw new Error("no"); });`),
+      await job("fails", FAILING),
     ];
     const waiting = [
       await job("crashes", `Deno.test("a", () => { Deno.kill(Deno.pid, "SIGKILL"); });`),
       await job("leaves", `Deno.test("a", async (t) => { await t.step("s", () => {}); });`),
-      { name: "refused", args: ["check", `${folder}/nowhere.ts`], isTest: false },
+      { name: "refused", args: ["check", "nowhere.ts"], isTest: false },
     ];
     for (const numLanes of [1, 3] as const) {
       const printed: string[] = [];
@@ -60,7 +70,23 @@ Deno.test("suite: a lane ends with all jobs run; one that fails, crashes or runs
       assert.equal(results.length, computing.length + waiting.length);
       assert.match(printed.join("\n"), /no/);
     }
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));
+
+Deno.test("suite: what waits and failed is run once more alone, and is green if it passes then", () =>
+  withJobs(async (job) => {
+    // The first run leaves something behind by which the second one knows itself.
+    const passesLater = `const seen = import.meta.filename + ".seen";
+      const isSecond = await Deno.stat(seen).then(() => true, () => false);
+      await Deno.writeTextFile(seen, "");
+      Deno.test("a", () => { if (!isSecond) throw new Error("too late"); });`;
+    const jobs = [await job("recovers", passesLater), await job("fails", FAILING), await job("computes", FAILING)];
+    const printed: string[] = [];
+    const log = (text: string) => printed.push(text);
+    const first = await runLanes({ computing: [], waiting: jobs, numLanes: 1 }, log);
+    assert.deepEqual(first.map(({ isOk }) => isOk), [false, false, false]);
+    const [passedAlone, last] = await runFailedAgain(first, ({ name }) => name !== "computes", log);
+    assert.deepEqual(passedAlone, ["recovers"]);
+    assert.deepEqual(last.map(({ isOk }) => isOk), [true, false, false]);
+    assert.ok(printed.includes("Once more, alone: fails"));
+    assert.ok(!printed.includes("Once more, alone: computes"));
+  }));

@@ -57,6 +57,30 @@ export async function runLanes(
   return results;
 }
 
+/**
+ * Runs what failed once more, alone: beside others a test that waits for clocks may fail for want of a processor. Of what
+ * passes now the new result counts; their names come first.
+ */
+export async function runFailedAgain(
+  results: readonly Result[],
+  isEligible: (job: Job) => boolean,
+  log: (text: string) => void,
+): Promise<[passedAlone: string[], results: Result[]]> {
+  const passedAlone: string[] = [];
+  const last: Result[] = [];
+  for (const result of results) {
+    if (result.isOk || !isEligible(result.job)) {
+      last.push(result);
+      continue;
+    }
+    log(`Once more, alone: ${result.job.name}`);
+    const again = await runJob(result.job, [], log);
+    if (again.isOk) passedAlone.push(again.job.name);
+    last.push(again);
+  }
+  return [passedAlone, last];
+}
+
 /** Asks what runs to end. */
 export function stopAll(): void {
   for (const child of running) child.kill("SIGTERM");

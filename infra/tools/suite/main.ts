@@ -5,10 +5,10 @@
  */
 import { availableParallelism } from "node:os";
 import { ROOT } from "../paths.ts";
-import { fail, green, red } from "../terminal.ts";
+import { fail, green, red, yellow } from "../terminal.ts";
 import { add, NONE, summary, withoutColours } from "./counts.ts";
 import { type Group, groupFiles, listTestFiles } from "./groups.ts";
-import { type Job, type Result, runLanes, stopAll } from "./lanes.ts";
+import { type Job, type Result, runFailedAgain, runLanes, stopAll } from "./lanes.ts";
 
 /** Once for all groups, which go without it. */
 const TYPES: Job = { name: "type check", args: ["check", "."], isTest: false };
@@ -49,7 +49,10 @@ async function main(): Promise<void> {
   const computing = groups.filter(({ computes }) => computes).map(testJob);
   const waiting = [TYPES, ...groups.filter(({ computes }) => !computes).map(testJob)];
   const numLanes = availableParallelism() > 1 ? 3 : 1;
-  const results = await runLanes({ computing, waiting, numLanes }, console.log);
+  const first = await runLanes({ computing, waiting, numLanes }, console.log);
+  const waits = (job: Job) => job.isTest && waiting.includes(job);
+  const [passedAlone, results] = await runFailedAgain(first, waits, console.log);
+  for (const name of passedAlone) console.log(yellow(`Failed beside others and passed alone: ${name}`));
   if (!report(results, (performance.now() - start) / 1_000)) Deno.exit(1);
 }
 
