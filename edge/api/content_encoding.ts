@@ -1,6 +1,7 @@
 /** Request bodies that come compressed: what reads them sees the plain ones, within the limits of those. */
 import { TesseraError } from "@tessera/shared";
 import type { MiddlewareHandler } from "hono";
+import { replacingError } from "../byte_streams.ts";
 import type { EdgeContext } from "../deps.ts";
 
 /** Those that cannot grow by more than a thousand, so that what a piece becomes is bounded before it is counted. */
@@ -36,7 +37,12 @@ function decoded(request: Request, format: CompressionFormat): Request {
   headers.delete("content-encoding");
   headers.delete("content-length");
   const plain = request.body.pipeThrough(inPieces()).pipeThrough(new DecompressionStream(format));
-  return new Request(request.url, { method: request.method, headers, body: blaming(plain), signal: request.signal });
+  return new Request(request.url, {
+    method: request.method,
+    headers,
+    body: replacingError(plain, faultOf),
+    signal: request.signal,
+  });
 }
 
 function inPieces(): TransformStream<Uint8Array, Uint8Array<ArrayBuffer>> {
@@ -48,20 +54,8 @@ function inPieces(): TransformStream<Uint8Array, Uint8Array<ArrayBuffer>> {
 }
 
 /** What does not decompress is the request's fault. */
-function blaming(bytes: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-  const reader = bytes.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (cause) {
-        const isCorrupt = cause instanceof TypeError;
-        const message = "The request body does not decompress as its Content-Encoding says.";
-        controller.error(isCorrupt ? new TesseraError("invalid_request", { message, cause }) : cause);
-      }
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 });
+function faultOf(cause: unknown): unknown {
+  if (!(cause instanceof TypeError)) return cause;
+  const message = "The request body does not decompress as its Content-Encoding says.";
+  return new TesseraError("invalid_request", { message, cause });
 }

@@ -16,6 +16,7 @@ import {
   TesseraError,
 } from "@tessera/shared";
 import { concat } from "../api/blobs.ts";
+import { replacingError } from "../byte_streams.ts";
 import type { Bus } from "../dispatch/bus.ts";
 import { isFull } from "../dispatch/jetstream_codes.ts";
 import { noStorage, PerConnection } from "../dispatch/per_connection.ts";
@@ -90,7 +91,8 @@ export class FileStore {
     );
     try {
       const options = { max_chunk_size: FILE_PIECE_BYTES };
-      await store.put({ name: id, options }, remembering(counted, (error) => failure = error), {
+      // The store's client wraps the error that ends them.
+      await store.put({ name: id, options }, replacingError(counted, (error) => failure = error), {
         timeout: PUBLISH_TIMEOUT_MS,
       });
       return { id, numBytes };
@@ -238,22 +240,4 @@ function noRoom(cause: unknown): unknown {
     message: "The server has no room for more files now. Delete some, or try again later.",
     cause,
   });
-}
-
-/** The same bytes; tells of the error that ends them, which the store's client wraps. */
-function remembering(bytes: ReadableStream<Uint8Array>, onError: (error: unknown) => void): ReadableStream<Uint8Array> {
-  const reader = bytes.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        onError(error);
-        controller.error(error);
-      }
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 });
 }
