@@ -1,5 +1,5 @@
 /** A worker without a model: announces itself, pulls jobs, claims them and says what the test tells it to say. */
-import { type Consumer, jetstream, jetstreamManager, type JsMsg } from "@nats-io/jetstream";
+import { type Consumer, jetstream, jetstreamManager, type JsMsg, type StreamState } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import { type Msg, type NatsConnection, type Subscription, wsconnect } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
@@ -108,8 +108,17 @@ export class FakeWorker {
 
   /** Number of jobs in the stream, taken or not. */
   async numQueued(): Promise<number> {
+    return (await this.#queueState()).messages;
+  }
+
+  /** Sequence number of the oldest of them: higher once that has left the stream. */
+  async firstQueued(): Promise<number> {
+    return (await this.#queueState()).first_seq;
+  }
+
+  async #queueState(): Promise<StreamState> {
     const manager = await jetstreamManager(this.#nc);
-    return (await manager.streams.info(LIVE_STREAM)).state.messages;
+    return (await manager.streams.info(LIVE_STREAM)).state;
   }
 
   /** Serves every job with the same pieces of text until it is stopped. */

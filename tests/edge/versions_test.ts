@@ -76,9 +76,12 @@ Deno.test("versions: a job that waits is published anew for a worker of before t
     const { ask, worker, edge, addWorker } = harness;
     const asked = ask();
     await until(async () => await worker.numQueued() === 1);
+    const first = await worker.firstQueued();
     const old = await addWorker({ announcement: { wire_versions: [1] } });
     await until(() => edge.deps.directory.workersOf(FAKE_MODEL).length === 2);
     await until(() => harness.lines.some(({ event }) => event === "job_published_again"));
+    // The one it replaces may be taken until it is withdrawn.
+    await until(async () => await worker.firstQueued() > first);
     const job = await old.pull();
     assert.deepEqual([job.job.v, job.job.attempt_base], [1, 100]);
     await job.take();
