@@ -15,8 +15,10 @@
 #include "ops/cuda/read_ahead.h"
 #include "runtime/counters.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 using namespace tessera;
+using tessera::tests::Folder;
 
 namespace {
 
@@ -31,22 +33,20 @@ char byte_at(size_t at) { return static_cast<char>(at * 31 + at / 4099); }
 /** A tensor of bf16 in a mapped file of its own, of which nothing is in memory where the file system can be told so. */
 struct MappedTensor {
   static constexpr size_t kRows = 3072, kCols = 2048, kBytes = kRows * kCols * 2;
-  char path[32] = "/tmp/tessera-ahead-XXXXXX";
+  const Folder folder;
   HostTensor tensor;
 
   MappedTensor() {
-    const int fd = mkstemp(path);
     const std::vector<uint16_t> values(kRows * kCols, 0x3F80);
-    CHECK(write(fd, values.data(), kBytes) == static_cast<ssize_t>(kBytes));
+    const std::string path = folder.write("w", {reinterpret_cast<const char*>(values.data()), kBytes});
+    const int fd = open(path.c_str(), O_RDONLY);
+    CHECK(fd >= 0);
     (void)fsync(fd);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     tensor = {"w", mmap(nullptr, kBytes, PROT_READ, MAP_PRIVATE, fd, 0), DiskType::kBf16, kRows, kCols};
     close(fd);
   }
-  ~MappedTensor() {
-    (void)munmap(const_cast<void*>(tensor.data), kBytes);
-    (void)unlink(path);
-  }
+  ~MappedTensor() { (void)munmap(const_cast<void*>(tensor.data), kBytes); }
   /** Whether bytes [first, first + count) are in memory. */
   bool is_there(size_t first, size_t count) const {
     std::vector<unsigned char> pages((count + 4095) / 4096);
